@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+# Turns SOURCE_DIR/<domain>/<verb>.lua into OUTPUT_DIR/scripts_data.c and .h, one `struct script` each.
+# The comment lines that open a script are its contract: its name, its KEYS and ARGV, its reply.
+#   cmake -D SOURCE_DIR=redis-lua -D OUTPUT_DIR=build/generated -P cmake/embed_scripts.cmake
+cmake_minimum_required(VERSION 3.25)
+
+# The lines from the top that start with "--", each ended by a newline.
+function(read_header path out)
+    file(READ "${path}" rest)
+    set(header "")
+    while(rest MATCHES "^--")
+        string(FIND "${rest}" "\n" end)
+        if(end EQUAL -1)
+            string(APPEND header "${rest}\n")
+            break()
+        endif()
+        math(EXPR end "${end} + 1")
+        string(SUBSTRING "${rest}" 0 ${end} line)
+        string(SUBSTRING "${rest}" ${end} -1 rest)
+        string(APPEND header "${line}")
+    endwhile()
+    # Brackets and semicolons mean something in CMake's lists.
+    string(REPLACE "[" "<" header "${header}")
+    string(REPLACE "]" ">" header "${header}")
+    string(REPLACE ";" "," header "${header}")
+    string(REPLACE "…" "..." header "${header}")
+    set(${out} "${header}" PARENT_SCOPE)
+endfunction()
+
+# The highest n of WORD[n] in the header; 0 without any.
+function(count_named header word out)
+    string(REGEX MATCHALL "${word}<[0-9]+>" found "${header}")
+    set(highest 0)
+    foreach(one IN LISTS found)
+        string(REGEX REPLACE "[^0-9]" "" n "${one}")
+        if(n GREATER highest)
+            set(highest ${n})
+        endif()
+    endforeach()
+    set(${out} ${highest} PARENT_SCOPE)
+endfunction()
+
+# A C string literal of exactly the bytes of a file, one source line each; hexadecimal, so that nothing needs quoting.
+function(read_literal path out)
+    file(READ "${path}" bytes HEX)
+    string(REGEX REPLACE "(..)" "\\\\x\\1" bytes "${bytes}")
+    string(REPLACE "\\x0a" "\\x0a\"\n    \"" bytes "${bytes}")
+    set(${out} "\"${bytes}\"" PARENT_SCOPE)
+endfunction()
+
+function(write_if_different path content)
+    file(WRITE "${path}.new" "${content}")
+    file(COPY_FILE "${path}.new" "${path}" ONLY_IF_DIFFERENT)
+    file(REMOVE "${path}.new")
+endfunction()
+
+set(declarations "")
+set(definitions "")
+set(list "")
+set(count 0)
+file(GLOB paths RELATIVE "${SOURCE_DIR}" "${SOURCE_DIR}/*/*.lua")
+list(SORT paths)
+foreach(path IN LISTS paths)
+    string(REGEX REPLACE "\\.lua$" "" name "${path}")
+    string(MAKE_C_IDENTIFIER "script_${name}" symbol)
+    set(file "${SOURCE_DIR}/${path}")
+
+    read_header("${file}" header)
+    string(FIND "${header}" "-- ${name}: " at)
+    if(NOT at EQUAL 0)
+        message(FATAL_ERROR "${file}: its first line must be `-- ${name}: ` and what the script does")
+    endif()
+    if(NOT header MATCHES "\n-- RETURN")
+        message(FATAL_ERROR "${file}: no `-- RETURN` line among the comment lines at its top")
+    endif()
+    if(header MATCHES "KEYS<[0-9]+\\.\\.\\.>")
+        message(FATAL_ERROR "${file}: the number of KEYS must be fixed; only ARGV may end with `ARGV[n...]`")
+    endif()
+
+    count_named("${header}" KEYS keys)
+    count_named("${header}" ARGV args)
+    set(more false)
+    if(header MATCHES "ARGV<([0-9]+)\\.\\.\\.>")
+        set(more true)
+        math(EXPR before "${CMAKE_MATCH_1} - 1")
+        if(args GREATER before)
+            message(FATAL_ERROR "${file}: ARGV[${CMAKE_MATCH_1}...] takes all from there, yet ARGV[${args}] has a name")
+        endif()
+        set(args ${before})
+    endif()
+
+    file(SIZE "${file}" size)
+    file(SHA1 "${file}" sha1)
+    read_literal("${file}" literal)
+    string(APPEND declarations "extern const struct script ${symbol};\n")
+    string(APPEND definitions "const struct script ${symbol} = {\n    \"${name}\",\n    ${literal},\n"
+        "    ${size}, \"${sha1}\", ${keys}, ${args}, ${more}};\n\n")
+    string(APPEND list "    &${symbol},\n")
+    math(EXPR count "${count} + 1")
+endforeach()
+
+write_if_different("${OUTPUT_DIR}/scripts_data.h" "/* Made from redis-lua by embed_scripts.cmake. */
+#pragma once
+
+#include \"signalbox/script.h\"
+
+${declarations}
+extern const struct script *const scripts_all[]; /* ends with a NULL that scripts_count leaves out */
+extern const size_t scripts_count;
+")
+write_if_different("${OUTPUT_DIR}/scripts_data.c" "/* Made from redis-lua by embed_scripts.cmake. */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include \"scripts_data.h\"
+
+${definitions}const struct script *const scripts_all[] = {
+${list}    NULL};
+const size_t scripts_count = ${count};
+")

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* bytes: spans of somebody else's memory, reference-counted buffers to send, and a builder for them.
+   Allocation never returns NULL: a process out of memory logs it and aborts. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Borrowed memory; not terminated by a zero. */
+struct span {
+    const char *at;
+    size_t len;
+};
+
+#define SPAN(literal) ((struct span){(literal), sizeof(literal) - 1})
+struct span span_of(const char *text); /* text is terminated by a zero; NULL gives an empty span */
+bool span_equals(struct span a, struct span b);
+bool span_is(struct span a, const char *text);
+char *span_dup(struct span a); /* a zero-terminated copy; the caller frees it */
+
+/* How many bytes the first character of text takes (RFC 3629); 0: invalid UTF-8, or nothing left. */
+size_t utf8_len(struct span text);
+
+void *mem_alloc(size_t size); /* zeroed; freed with free() */
+void *mem_grow(void *old, size_t size);
+char *mem_dup(const char *text);
+
+/* One outgoing frame, shared by all who send it. The room before its first byte belongs to
+   the WebSocket library, which writes the frame header there. */
+#define BYTES_HEADROOM 16
+struct bytes;
+struct bytes *bytes_new(size_t len);        /* one reference, content undefined */
+struct bytes *bytes_copy(struct span text); /* one reference */
+struct bytes *bytes_ref(struct bytes *b);   /* one more reference to the same bytes */
+void bytes_unref(struct bytes *b);          /* frees with the last one; NULL is fine */
+char *bytes_data(struct bytes *b);
+size_t bytes_len(const struct bytes *b);
+struct span bytes_span(const struct bytes *b); /* borrowed as long as the reference */
+
+/* Grows while it is written to; all zero is an empty builder. */
+struct builder {
+    struct bytes *bytes;
+    size_t room;
+};
+void builder_add(struct builder *w, struct span text);
+void builder_text(struct builder *w, const char *text);
+void builder_printf(struct builder *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void builder_json(struct builder *w, struct span text); /* as a JSON string with its quotes; text is UTF-8 */
+size_t builder_len(const struct builder *w);
+struct bytes *builder_take(struct builder *w); /* its bytes, one reference; the builder is empty again */
+void builder_free(struct builder *w);

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* cidr: lists of address ranges such as "10.0.0.0/8, 2001:db8::/32, 127.0.0.1" (RFC 4632, RFC 4291).
+   An IPv4 address mapped into IPv6 (::ffff:a.b.c.d) counts as IPv4. */
+#pragma once
+
+#include <stdbool.h>
+
+struct cidr_list;
+struct cidr_list *cidr_parse(const char *text); /* "" is an empty list; NULL: malformed. Freed with cidr_free() */
+void cidr_free(struct cidr_list *list);
+bool cidr_contains(const struct cidr_list *list, const char *ip);

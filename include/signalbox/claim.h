@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* claim: an identity belongs to one live socket of the whole fleet (PROTOCOL.md section 5, "Whose id is it").
+   Claiming one that another socket holds pings that socket, wherever it is; who does not answer within
+   TAKEOVER_PROBE_MS is closed 4000 and loses it. */
+#pragma once
+
+#include "signalbox/address.h"
+#include "signalbox/session.h"
+
+#define IDENTITY_TTL_MS 600000
+
+enum claim_result { CLAIM_GRANTED, CLAIM_HELD, CLAIM_UNAVAILABLE };
+
+/* Claims the hash `key` for s; its field addr names the holder. done runs once, later; s is NULL if the session has
+   left meanwhile. The caller has noted the entry with ownership_note() before. */
+typedef void (*claim_done)(struct session *s, enum claim_result result, void *arg);
+void claim_start(struct session *s, const char *key, claim_done done, void *arg);
+
+void claim_release(const char *key, const struct address *holder); /* deletes it if it still carries that address */
+void claim_refresh(const char *key, const struct address *holder); /* another IDENTITY_TTL_MS, if it still does */
+
+void claim_init(void);
+void claim_fini(void);

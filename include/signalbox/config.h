@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/* config: every option of the program, from flags and the environment; read once at start, then constant.
+   The flag of SOME_NAME is --some-name; a flag wins over the environment. A secret comes from the environment
+   or from the file that SOME_NAME_FILE names. Lists are separated by commas. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#define MS_PER_DAY 86400000
+#define MS_PER_WEEK (7 * MS_PER_DAY)
+
+/*  INT(field, NAME, default, least, most, help)
+    TEXT(field, NAME, default, help)
+    SECRET(field, NAME, help)                 no flag, empty by default, NAME_FILE is read too
+    CHOICE(field, NAME, "first|second|…", help)   the value is the index; the first is the default */
+#define CONFIG_OPTIONS(INT, TEXT, SECRET, CHOICE)                                                                      \
+    TEXT(host, HOST, "0.0.0.0", "address to listen on")                                                                \
+    INT(port, PORT, 8080, 0, 65535, "port for HTTP and WebSocket; 0 takes a free one and logs it")                     \
+    TEXT(processes, PROCESSES, "1", "worker processes on this port, or auto for one per core")                         \
+    TEXT(state_dir, STATE_DIR, "signalbox-state", "where the private Redis keeps its data")                            \
+    SECRET(redis_url, REDIS_URL, "redis://[user:pass@]host:port/db or unix:///path; empty starts a private Redis")     \
+    TEXT(node_id, NODE_ID, "", "name of this node in logs and in Redis; the host name if empty")                       \
+    CHOICE(environment, ENVIRONMENT, "development|production", "production hides pairing codes in logs")               \
+    TEXT(log_level, LOG_LEVEL, "", "debug, info, warning or error; empty: info in production, else debug")             \
+    CHOICE(log_format, LOG_FORMAT, "json|text", "one JSON object a line, or text for people")                          \
+    TEXT(trusted_proxies, TRUSTED_PROXIES, "", "address ranges whose X-Forwarded-For is believed")                     \
+    TEXT(cors_origins, CORS_ORIGINS, "*", "origins that may read HTTP answers; * for all")                             \
+    TEXT(allowed_origins, ALLOWED_ORIGINS, "*", "origins that may open a WebSocket; * for all")                        \
+    INT(takeover_probe_ms, TAKEOVER_PROBE_MS, 2000, 1, 60000, "how long the holder of an id has to answer a claim")    \
+    INT(message_rate, MESSAGE_RATE, 100, 0, 1000000, "messages per second and connection; 0 for no limit")             \
+    INT(message_burst, MESSAGE_BURST, 200, 1, 1000000, "messages a connection may send at once")                       \
+    INT(ip_connections_max, IP_CONNECTIONS_MAX, 1000, 0, 1000000,                                                      \
+        "open WebSockets per client address; 0 for no limit")                                                          \
+    INT(ip_connect_rate, IP_CONNECT_RATE, 100, 0, 1000000, "new connections per second and address; 0 for no limit")   \
+    INT(ip_connect_burst, IP_CONNECT_BURST, 500, 1, 1000000, "new connections an address may open at once")            \
+    INT(send_queue_max, SEND_QUEUE_MAX, 1048576, 1024, 1073741824,                                                     \
+        "bytes that may wait for a client that does not read")                                                         \
+    INT(max_message_bytes, MAX_MESSAGE_BYTES, 262144, 1024, 16777216, "longest message of a client")                   \
+    INT(ping_interval_ms, PING_INTERVAL_MS, 30000, 10, MS_PER_DAY, "time between pings to a client")                   \
+    INT(pong_timeout_ms, PONG_TIMEOUT_MS, 60000, 10, MS_PER_DAY, "silence after which a client is gone")               \
+    INT(drain_seconds, DRAIN_SECONDS, 20, 0, 3600, "over how long the sockets are closed at SIGTERM")                  \
+    INT(daily_ttl_ms, DAILY_TTL_MS, 172800000, 1, MS_PER_WEEK, "how long a daily point lives")                         \
+    INT(hourly_ttl_ms, HOURLY_TTL_MS, 10800000, 1, MS_PER_WEEK, "how long an hourly token lives")                      \
+    CHOICE(dead_drops_on_disconnect, DEAD_DROPS_ON_DISCONNECT, "remove|keep", "daily points of a peer that left")
+
+struct config {
+#define CONFIG_INT(field, ...) long long field;
+#define CONFIG_TEXT(field, ...) const char *field;
+#define CONFIG_SECRET(field, ...) const char *field;
+#define CONFIG_CHOICE(field, ...) int field;
+    CONFIG_OPTIONS(CONFIG_INT, CONFIG_TEXT, CONFIG_SECRET, CONFIG_CHOICE)
+#undef CONFIG_INT
+#undef CONFIG_TEXT
+#undef CONFIG_SECRET
+#undef CONFIG_CHOICE
+};
+
+enum { ENVIRONMENT_DEVELOPMENT, ENVIRONMENT_PRODUCTION };
+enum { LOG_FORMAT_JSON, LOG_FORMAT_TEXT };
+enum { DEAD_DROPS_REMOVE, DEAD_DROPS_KEEP };
+
+extern const struct config *const config;
+
+enum config_result { CONFIG_OK, CONFIG_BAD, CONFIG_HELP, CONFIG_VERSION };
+
+/* Fills config. CONFIG_BAD: problem holds one sentence that names the option and never shows a secret.
+   CONFIG_HELP, CONFIG_VERSION: --help or --version was given. */
+enum config_result config_load(int argc, char **argv, char problem[static 256]);
+void config_help(FILE *out);     /* for --help */
+void config_markdown(FILE *out); /* the README's table */
+void config_fini(void);          /* frees the values and wipes the secrets */

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* delivery: bytes to sockets anywhere in the fleet. At most once, in order per sender and target.
+   A target that is not there any more is undone (its entry, see ownership) and its sender is told. */
+#pragma once
+
+#include <stddef.h>
+
+#include "signalbox/address.h"
+#include "signalbox/bytes.h"
+#include "signalbox/session.h"
+
+struct target {
+    struct address address;
+    const char *entry; /* the entry that named this address, or NULL */
+};
+
+/* Sends b to every target: at once to those here, and with one publish to each other worker that has some.
+   from: the session to tell, or 0. Borrows b. */
+void delivery_send(struct bytes *b, size_t count, const struct target *targets, session_id from);
+
+void delivery_init(void);

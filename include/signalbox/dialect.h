@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/* dialect: the messages of one protocol as a table. The dispatcher reads the envelope, checks the fields of the
+   row, counts, and reports what is wrong; a handler finds its fields valid and in the order of the row. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "signalbox/bytes.h"
+#include "signalbox/err.h"
+#include "signalbox/session.h"
+
+#define FIELDS_MAX 8
+
+enum field_kind {
+    FIELD_NONE,
+    FIELD_ID,    /* string of 1 to ID_MAX bytes without control characters */
+    FIELD_TEXT,  /* string of at most `most` bytes */
+    FIELD_INT,   /* integer from `least` to `most` */
+    FIELD_ARRAY, /* any array: the handler reads it from .raw */
+    FIELD_OBJECT /* any object, likewise */
+};
+
+struct field {
+    enum field_kind kind;
+    const char *name, *alias; /* alias: another name for it, or NULL */
+    bool required;
+    long long least, most;
+};
+
+/* One field of a message that passed. An optional one that is absent, null or an empty string is not present. */
+struct value {
+    bool present;
+    struct span raw;  /* as it came */
+    const char *text; /* of FIELD_ID and FIELD_TEXT: decoded, ends with a zero */
+    size_t len;
+    long long number;
+};
+
+/* Borrowed until the handler returns. */
+struct message {
+    struct span frame;
+    struct value values[FIELDS_MAX];
+};
+
+struct message_type {
+    const char *type;
+    enum err (*handle)(struct session *s, const struct message *m); /* ERR_NONE: answered, or it will be */
+    struct field fields[FIELDS_MAX];
+};
+
+struct dialect {
+    const char *name; /* for metrics */
+    const struct message_type *types;
+    size_t count;
+    struct bytes *(*wire_error)(enum err e, const char *text); /* the dialect's error message */
+};
+
+void dialect_init(void);
+void dialect_fini(void);
+void dialect_receive(struct session *s, struct span frame, bool binary);
+void dialect_count_sent(const struct session *s, size_t bytes);

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+/* embedded: a private redis-server on a Unix socket in STATE_DIR, for those who give no REDIS_URL. Whoever holds the
+   lock of the folder runs it, and it ends with that process; the others share it, and the next one takes over. */
+#pragma once
+
+#include <stdbool.h>
+
+/* Starts it, or finds it running. false: problem says why not. */
+bool embedded_start(const char *state_dir, char problem[static 256]);
+const char *embedded_url(void); /* unix:///…/redis.sock */
+void embedded_watch(void);      /* from the loop: starts it again when it or its process has died */
+void embedded_stop(void);       /* waits until it has saved and ended, if it is ours */

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* heartbeat: this worker's lease, and what it knows of the others' (DESIGN.md section 4). */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define LEASE_MS 7000 /* so that a dead worker's entries are gone within 10 s, sweep included */
+#define BEAT_MS 2000
+
+/* false: that worker has no lease, and what names it counts as gone. A wid never heard of is alive until the
+   next beat has shown otherwise. */
+bool worker_alive(const char *wid);
+
+/* The workers of the last beat, dead ones too; for the reaper and the statistics. */
+size_t workers_count(void);
+const char *workers_wid(size_t i);
+bool workers_alive(size_t i);
+
+void heartbeat_init(void);
+void heartbeat_fini(void);
+/* Gives the lease up; done runs once Redis knows, or cannot be told. Unless it owns nothing any more, the worker
+   stays in the roster, so that another one cleans up after it. */
+void heartbeat_stop(bool owns_nothing, void (*done)(void));

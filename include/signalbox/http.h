@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* http: requests and their answers. A handler answers at once or later; whoever answers later keeps the
+   exchange_id, because the client may have left. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "signalbox/bytes.h"
+
+struct exchange;
+struct lws;
+typedef uint64_t exchange_id;
+
+enum http_method { HTTP_GET, HTTP_POST, HTTP_DELETE, HTTP_METHODS };
+
+struct http_route {
+    enum http_method method;
+    const char *path; /* "/servers", or with one trailing star: "/servers/" followed by "*" */
+    const char *name; /* in the list of endpoints; NULL keeps it out */
+    void (*handle)(struct exchange *x);
+    bool always; /* answered also to an address that is over its connection rate */
+};
+void http_add_routes(const struct http_route *routes, size_t count); /* kept, not copied */
+
+struct exchange *exchange_find(exchange_id id); /* NULL: gone, or answered already */
+exchange_id exchange_id_of(const struct exchange *x);
+
+/* Answers. Every one but the first is ignored. body: takes the reference, or NULL. */
+void exchange_reply(struct exchange *x, unsigned status, const char *content_type, struct bytes *body);
+void exchange_reply_json(struct exchange *x, unsigned status, json_t *body); /* takes the reference */
+void exchange_fail(struct exchange *x, unsigned status, const char *sentence);
+void exchange_unavailable(struct exchange *x); /* 503: Redis is out of reach */
+
+bool origin_listed(const char *list, const char *origin); /* in a list of origins, or in * */
+
+json_t *http_endpoints(void); /* {name: "METHOD /path"} of all routes and WebSocket paths; a new reference */
+
+/* For net/server.c alone. */
+struct http_request {
+    const char *method, *path, *origin;
+    const char *socket_path_name; /* set where the path is a WebSocket's: answered 426 */
+    bool head, over_rate;
+    long long content_length;
+};
+struct exchange *exchange_new(struct lws *wsi, const struct http_request *request); /* routes and checks it */
+bool exchange_wants_body(const struct exchange *x);
+void exchange_body_part(struct exchange *x, struct span part);
+void exchange_body_end(struct exchange *x);
+int exchange_write(struct exchange *x); /* as the library's callback returns: 0, or -1 to close */
+void exchange_ended(struct exchange *x);
+int http_refuse(struct lws *wsi, unsigned status, const char *sentence, const char *origin); /* before an upgrade */
+void http_fini(void);

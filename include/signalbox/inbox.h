@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* inbox: frames between workers. Every worker listens on one channel; a frame names sockets there and carries the
+   bytes for them. The layout, all numbers little-endian:
+     u8 version  u8 operation  u8 wid[8] of the sender  u64 sid of the sender, or 0
+     u16 targets, each: u64 sid  u16 length  the entry that named it (fleet/ownership), or nothing
+     the rest: the bytes to write */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "signalbox/address.h"
+#include "signalbox/bytes.h"
+
+enum inbox_operation {
+    INBOX_SEND = 1, /* write the bytes to the targets */
+    INBOX_GONE,     /* the answer to it: these targets are not here (the NACK of DESIGN section 4) */
+    INBOX_PROBE,    /* does this socket still answer? */
+    INBOX_ALIVE,    /* it does */
+    INBOX_ABSENT,   /* it does not */
+    INBOX_REPLACED, /* another socket has this one's id */
+    INBOX_OPERATIONS
+};
+
+struct inbox_target {
+    uint64_t sid;
+    struct span entry;
+};
+
+/* One frame that was received, or that reached nobody. Borrowed until the callback returns. */
+struct inbox_frame {
+    enum inbox_operation operation;
+    struct address from;
+    unsigned targets;
+    struct span body;
+    struct span rest; /* the targets not yet read */
+};
+bool inbox_frame_read(struct span message, struct inbox_frame *frame) __attribute__((warn_unused_result));
+bool inbox_next_target(struct inbox_frame *frame, struct inbox_target *target); /* false: no more, or malformed */
+
+/* Puts a frame together. Targets come before the body. */
+void inbox_frame_begin(struct builder *w, enum inbox_operation operation, uint64_t from_sid);
+void inbox_frame_target(struct builder *w, struct inbox_target target);
+
+/* Publishes the frame and empties w. unreached is called with it if no worker listens on that inbox
+   (lost: false) or Redis was not reached (lost: true); NULL if nobody cares. */
+typedef void (*inbox_unreached)(struct inbox_frame *frame, const char *wid, bool lost);
+void inbox_publish(const char *wid, struct builder *w, unsigned targets, struct span body, inbox_unreached unreached);
+
+void inbox_on(enum inbox_operation operation, void (*callback)(struct inbox_frame *frame));
+void inbox_init(void); /* subscribes */

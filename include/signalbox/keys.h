@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* keys: every name this program uses in Redis (DESIGN: sb: first, one {tag} for all that a script touches together).
+   Ids are validated before they come here: at most ID_MAX bytes, no control characters, so a tab can join them. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define ID_MAX 256
+#define KEY_MAX (2 * ID_MAX + 64)
+
+#define KEY_WORKERS "sb:workers"                     /* zset: wid → last beat, ms */
+#define KEY_SWEEP "sb:sweep"                         /* string: wid of the worker that cleans up after dead ones */
+#define KEY_RELAYS "sb:{relays}:all"                 /* hash: peer → address, load and public key */
+#define KEY_RELAYS_FREE "sb:{relays}:free"           /* zset: peers below half load, all of one score */
+#define KEY_RELAYS_TOTALS "sb:{relays}:totals"       /* hash: capacity, connected */
+#define KEY_DAYS "sb:{rendezvous}:days"              /* zset: point TAB peer → when it ends, ms */
+#define KEY_DAY_COUNTS "sb:{rendezvous}:days:counts" /* hash: point → entries */
+#define KEY_HOURS "sb:{rendezvous}:hours"            /* the same for hourly tokens */
+#define KEY_HOUR_COUNTS "sb:{rendezvous}:hours:counts"
+
+void key_inbox(char out[static KEY_MAX], const char *wid);  /* channel: sb:inbox:WID */
+void key_worker(char out[static KEY_MAX], const char *wid); /* hash: sb:worker:WID, the lease */
+void key_owners(char out[static KEY_MAX], const char *wid); /* set: sb:{own:WID}, the sids that own something */
+void key_owned(char out[static KEY_MAX], const char *wid, uint64_t sid); /* set: sb:{own:WID}:SID, its entries */
+void key_peer(char out[static KEY_MAX], const char *peer);               /* hash: sb:{peer:ID} */
+void key_point(char out[static KEY_MAX], const char *kind,
+               const char *point); /* hash: sb:{day:POINT} or sb:{hour:TOKEN} */
+void key_point_ends(char out[static KEY_MAX], const char *kind, const char *point); /* zset: …:ends, peer → ms */

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* limits: token buckets, and what one client address may have of this worker (PROTOCOL.md section 1). */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct bucket {
+    double tokens;
+    int64_t filled_ms;
+};
+struct bucket bucket_full(long long burst, int64_t now_ms);
+/* Takes one token of a bucket that fills by rate a second up to burst; rate 0: always true. */
+bool bucket_take(struct bucket *b, long long rate, long long burst, int64_t now_ms);
+
+#define IP_TEXT_MAX 46
+
+/* The client's address: the socket's, or behind TRUSTED_PROXIES the right-most entry of forwarded_for
+   (the X-Forwarded-For header, or NULL) that is not itself a trusted proxy. */
+void client_ip(const char *socket_ip, const char *forwarded_for, char out[static IP_TEXT_MAX]);
+
+bool ip_connect(const char *ip);     /* counts a new connection; false: over IP_CONNECT_RATE */
+bool ip_open_socket(const char *ip); /* false: IP_CONNECTIONS_MAX are open. Give it back with ip_close_socket() */
+void ip_close_socket(const char *ip);
+
+void limits_init(void);
+void limits_fini(void);

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* link: one connection to Redis that is built anew whenever it is lost. Used by redis/ alone. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct redisAsyncContext;
+
+/* Where Redis is: read once from REDIS_URL. */
+struct redis_target {
+    char *host;            /* NULL for a Unix socket */
+    char *path;            /* NULL for TCP */
+    char *user, *password; /* NULL where there is none; wiped by redis_target_free() */
+    int port, db;
+};
+bool redis_target_parse(struct redis_target *t, const char *url, char problem[static 256])
+    __attribute__((warn_unused_result));
+void redis_target_free(struct redis_target *t);
+
+struct link {
+    const char *name; /* for logs: "commands", "subscriber" */
+    const char *client_name;
+    void (*on_up)(struct link *l);   /* authenticated, database chosen, Redis not loading */
+    void (*on_down)(struct link *l); /* after it was up */
+    /* private */
+    const struct redis_target *target;
+    struct redisAsyncContext *context;
+    struct timer *retry, *patience;
+    struct evdns_getaddrinfo_request *lookup;
+    int64_t backoff_ms;
+    bool up, stopped;
+};
+void link_start(struct link *l, const struct redis_target *target);
+void link_drop(struct link *l, const char *why); /* closes it now and connects again; safe in any callback */
+void link_stop(struct link *l);                  /* for good */

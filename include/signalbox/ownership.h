@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/* ownership: the reverse index in Redis of what each socket registered, so that all of it can be undone when the
+   socket closes, or by another worker when its own has died.
+   An entry is text that begins with the word of its kind and a tab: "peer\tID", "hour\tTOKEN\tID". */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "signalbox/address.h"
+#include "signalbox/session.h"
+
+#define ENTRY_MAX (2 * 256 + 16) /* bytes of an entry */
+#define IDENTITIES_MAX 256       /* ids that one socket may hold */
+
+struct entry_kind {
+    const char *word;
+    /* Removes what the entry names if it still carries that address; rest is the text behind the first tab. */
+    void (*undo)(const char *rest, const struct address *holder);
+    void (*refresh)(const char *id, const struct address *holder); /* of an identity: keep it alive. May be NULL */
+    /* A message for the entry's socket could not be delivered; from: the session that sent it. May be NULL. */
+    void (*gone)(const char *rest, session_id from);
+};
+void ownership_add_kind(const struct entry_kind *kind); /* kept, not copied */
+
+/* Writes entries into the index before they are registered. They are undone even if that fails later. */
+void ownership_note(struct session *s, size_t count, const char *const *entries);
+void ownership_forget(struct session *s, size_t count, const char *const *entries); /* not registered after all */
+
+/* The ids a session holds, as it knows them: kind and id, to ask without Redis. */
+void identity_add(struct session *s, const char *kind, const char *id); /* at most IDENTITIES_MAX */
+bool identity_held(struct session *s, const char *kind, const char *id);
+size_t identity_count(struct session *s, const char *kind);
+void identity_refresh_all(struct session *s, const char *kind);
+const char *identity_at(struct session *s, const char *kind, size_t i);
+
+/* Undoes the entry at once: its holder has been found gone. */
+void ownership_undo_entry(const char *entry, const struct address *holder);
+void ownership_gone(const char *entry, const struct address *holder, session_id from); /* and tells the sender */
+
+/* Undoes all that the socket at that address owned; done(ok) when Redis has it, false if it was not reached. */
+void ownership_undo(const struct address *a, void (*done)(bool ok, void *arg), void *arg);
+size_t ownership_pending(void); /* closed sockets of this worker that are still to be undone */
+
+void ownership_init(void);
+void ownership_fini(void);

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/* redis: two connections to one Redis, for commands (pipelined, answered in order) and for subscriptions.
+   Both come back by themselves, 50 ms to 2 s apart. Nothing waits for a Redis that is away: it fails at once. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "signalbox/bytes.h"
+
+/* A reply, borrowed until the callback returns. */
+struct reply;
+
+/* Runs exactly once, from the loop, never before the call returned. r is NULL if Redis was not reached, did not
+   answer in time, or answered with an error: the command may or may not have run. */
+typedef void (*redis_callback)(const struct reply *r, void *arg);
+
+/* Reads url (redis://[user:pass@]host[:port][/db] or unix:///path[?db=n]); false: problem says what is wrong
+   without showing a password. Connecting begins at once. */
+bool redis_init(const char *url, const char *client_name, char problem[static 256]) __attribute__((warn_unused_result));
+void redis_fini(void); /* pending callbacks run with NULL */
+
+bool redis_up(void);                      /* commands are answered */
+bool redis_subscribed(void);              /* the subscriber is connected and every channel was confirmed */
+void redis_on_up(void (*callback)(void)); /* after each connect of the command connection; up to 8 */
+
+/* One command, its words given by count spans. callback may be NULL: errors are logged and counted. */
+void redis_send(redis_callback callback, void *arg, size_t count, const struct span *words);
+/* The same for words that end with a zero, up to NULL: redis_command(cb, arg, "GET", key, NULL). */
+void redis_command(redis_callback callback, void *arg, ...) __attribute__((sentinel));
+/* One command as it goes over the wire; seen gets Redis' error text too (NULL: not reached). */
+typedef void (*redis_raw_callback)(const struct reply *r, const char *error, void *arg);
+void redis_send_raw(redis_raw_callback callback, void *arg, struct span resp);
+
+/* Messages of a channel, from now until the end of the process, also after a reconnect. */
+typedef void (*redis_message)(struct span message);
+void redis_subscribe(const char *channel, redis_message on_message);
+
+/* Reads an array reply by a letter for each of its elements: s span, i long long, r nested reply, - skip.
+   A nil string reads as an empty span. false (logged as script_reply_malformed): other shape. */
+bool reply_read(const struct reply *r, const char *shape, ...) __attribute__((warn_unused_result));
+size_t reply_count(const struct reply *r); /* elements of an array; 0 for anything else */
+const struct reply *reply_at(const struct reply *r, size_t i);
+struct span reply_span(const struct reply *r); /* a string or status; else empty */
+long long reply_int(const struct reply *r);    /* an integer, or a string that is one; else 0 */

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* relay: the protocol of /relay (PROTOCOL.md section 5): relay registry, rendezvous. */
+#pragma once
+
+#include "signalbox/dialect.h"
+
+/* Handlers of the dialect's table, one file each for a group of messages. */
+enum err handle_register(struct session *s, const struct message *m);
+enum err handle_update_load(struct session *s, const struct message *m);
+enum err handle_get_relays(struct session *s, const struct message *m);
+enum err handle_register_rendezvous(struct session *s, const struct message *m);
+enum err handle_ping(struct session *s, const struct message *m);
+enum err handle_heartbeat(struct session *s, const struct message *m);
+
+/* Makes the peer id s's own: at once if it is already, else by a claim. Then next(s, arg) runs once, with the session
+   held; who finishes the message releases it. If the id stays another's or the session has left, the client is told
+   and discard(arg) runs instead. entry_count entries are noted as s's before they are registered. */
+enum err peer_claim(struct session *s, const char *peer, size_t entry_count, const char *const *entries,
+                    void (*next)(struct session *s, void *arg), void (*discard)(void *arg), void *arg);
+
+/* Says whether the peer id, which s does not hold, is another live socket's. callback gets NULL for s if it left. */
+enum peer_holder { PEER_FREE, PEER_HELD, PEER_UNKNOWN };
+void peer_holder_find(struct session *s, const char *peer,
+                      void (*callback)(struct session *s, enum peer_holder, void *arg), void *arg);
+
+void peers_init(void);
+void rendezvous_init(void);
+void stats_init(void);
+void relay_init(void); /* all of it: the kinds of entries, the paths, the routes */

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* session: one WebSocket client. Owned by net; once it is closing session_find() no longer sees it.
+   A session_id stays valid to ask for ever; it is the sid of the socket's address. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "signalbox/bytes.h"
+#include "signalbox/err.h"
+
+struct dialect;
+struct lws;
+struct session;
+typedef uint64_t session_id;
+
+/* RFC 6455 section 7.4 and PROTOCOL.md */
+enum close_code {
+    CLOSE_GOING_AWAY = 1001,
+    CLOSE_POLICY = 1008,
+    CLOSE_TOO_BIG = 1009,
+    CLOSE_TOO_SLOW = 1013,
+    CLOSE_REPLACED = 4000,
+};
+
+/* What a module keeps with a session; freed by that module when the session ends. */
+enum session_slot { SLOT_OWNERSHIP, SESSION_SLOTS };
+
+struct session *session_find(session_id id); /* borrowed until the callback returns; NULL: gone or closing */
+session_id session_id_of(const struct session *s);
+const struct dialect *session_dialect(const struct session *s);
+void **session_slot(struct session *s, enum session_slot slot);
+
+void session_send(struct session *s, struct bytes *b); /* takes one reference; over SEND_QUEUE_MAX closes 1013 */
+void session_fail(struct session *s, enum err e, const char *detail); /* detail for the %s of its text, or NULL */
+void session_close(struct session *s, enum close_code code, const char *reason); /* safe in any callback; freed later */
+
+/* While held, what the client sends waits its turn: the reply to its last message is still to come. */
+void session_hold(struct session *s);
+void session_release(struct session *s);
+
+void session_ping(struct session *s);
+
+void session_on_end(void (*callback)(struct session *s)); /* once for each session, before it is freed; up to 8 */
+size_t session_count(void);
+/* Visits one of several parts of about equal size; 0 of 1 is all. */
+void session_each_part(unsigned part, unsigned parts, void (*visit)(struct session *s, void *arg), void *arg);
+
+/* The next bytes of a watched session, of any kind, call the callback once (there is one callback for all). */
+void session_watch(struct session *s);
+void session_on_heard(void (*callback)(struct session *s));
+
+/* For net/server.c alone. */
+struct session *session_new(struct lws *wsi, const struct dialect *dialect);
+void session_heard(struct session *s);
+void session_received(struct session *s, struct span part, bool last, bool binary, size_t still_to_come);
+bool session_writable(struct session *s); /* false: the close frame is next, the connection ends */
+void session_ended(struct session *s);    /* the connection is gone: ends and frees it */
+void sessions_init(void);
+void sessions_fini(void);

@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: MIT */
+/* supervisor: runs several worker processes on one port and starts a crashed one again. */
+#pragma once
+
+/* count workers, each by run(). Returns the exit status of the program, once SIGTERM or SIGINT came and all ended. */
+int supervisor_run(int count, int (*run)(void));

@@ -1,0 +1,16 @@
+-- rendezvous/list: put entries on the fleet's list of them, which the statistics read.
+-- KEYS[1] the list (zset: "point TAB peer", ms of its end)   KEYS[2] entries at each point (hash)
+-- ARGV[1] ttl ms   ARGV[2...] entries, "point TAB peer"
+-- RETURN  {entries that are new}
+local list, counts = KEYS[1], KEYS[2]
+
+local time = redis.call('TIME')
+local ends = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1])
+local new = 0
+for i = 2, #ARGV do
+  if redis.call('ZADD', list, ends, ARGV[i]) == 1 then
+    redis.call('HINCRBY', counts, ARGV[i]:match('^[^\t]*'), 1)
+    new = new + 1
+  end
+end
+return {new}

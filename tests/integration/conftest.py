@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""Fixtures: a fleet of two workers shared by a module, fleets and clients of a test's own. All end with their test."""
+import contextlib
+import signal
+
+import pytest
+
+from clients import Client, Puppet
+from harness import SLOW, Fleet
+
+
+@pytest.fixture(autouse=True)
+def deadline():
+    """No test hangs: past its time it fails where it stands."""
+    def ring(*_):
+        raise TimeoutError("the test took too long")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(180 * SLOW)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(scope="module")
+def fleet():
+    with Fleet(IP_CONNECT_RATE=0) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def closing():
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def start(closing):
+    return lambda *args, **env: closing.enter_context(Fleet(*args, **env))
+
+
+@pytest.fixture
+def connect(closing):
+    def connect(*args, **kwargs):
+        client = Client(*args, **kwargs)
+        closing.callback(client.drop)
+        return client
+
+    return connect
+
+
+@pytest.fixture
+def puppet(closing):
+    def puppet(*args):
+        puppet = Puppet(*args)
+        closing.callback(puppet.close)
+        return puppet
+
+    return puppet

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: MIT
+"""What the integration tests stand on: a real Redis and real workers. Every wait has an end."""
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import redis as redis_client
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKER = Path(os.environ.get("SIGNALBOX_WORKER", ROOT / "build" / "signalbox-worker"))
+ASAN = WORKER.exists() and b"__asan_init" in WORKER.read_bytes()
+SLOW = 5 if ASAN else 1
+# Tests that run at the same time share the CPUs: what is measured in real time gets that much more of it.
+CROWD = max(1, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)) / os.cpu_count())
+REPORTS = ("AddressSanitizer", "LeakSanitizer", "runtime error:")
+IN_USE = "Peer id in use by another connection"
+UNAVAILABLE = "Service temporarily unavailable"
+UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+           "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+
+
+def wait_until(condition, timeout=5, what="the condition"):
+    """Polls until condition() is true and returns its value; fails after timeout seconds."""
+    end = time.monotonic() + timeout * SLOW
+    while not (value := condition()):
+        assert time.monotonic() < end, f"{what} did not come true within {timeout * SLOW} s"
+        time.sleep(0.01)
+    return value
+
+
+def uid(prefix="peer"):
+    return f"{prefix}-{uuid.uuid4().hex[:12]}"
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def http_request(worker, method, path, body=None, headers=None, connection=None):
+    """(status, headers, body) of one request; a JSON body comes parsed."""
+    c = connection or http.client.HTTPConnection("127.0.0.1", worker.port, timeout=10 * SLOW)
+    try:
+        c.request(method, path, body, headers or {})
+        response = c.getresponse()
+        data = response.read()
+        if "application/json" in response.headers.get("Content-Type", ""):
+            data = json.loads(data)
+        return response.status, response.headers, data
+    finally:
+        if connection is None:
+            c.close()
+
+
+def get(worker, path):
+    return http_request(worker, "GET", path)[2]
+
+
+def ready(worker):
+    try:
+        return http_request(worker, "GET", "/ready")[0] == 200
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+class Redis:
+    """A redis-server of our own, on a Unix socket and a TCP port."""
+
+    def __init__(self, *options):
+        self.dir = tempfile.mkdtemp(prefix="signalbox-redis-")
+        self.socket, self.port = f"{self.dir}/redis.sock", free_port()
+        self.command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", self.socket,
+                        "--save", "", "--appendonly", "no", "--dir", self.dir, *options]
+        password = options[options.index("--requirepass") + 1] if "--requirepass" in options else None
+        self.client = redis_client.Redis(unix_socket_path=self.socket, password=password, decode_responses=True)
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(self._answers, 10, "redis-server")
+
+    def _answers(self):
+        try:
+            return self.client.ping()
+        except redis_client.RedisError:
+            return False
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait(10)
+
+    def close(self):
+        self.stop()
+        self.client.close()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def urls(self):
+        """Both ways to reach it, so that a pair of workers tries both."""
+        return [f"unix://{self.socket}", f"redis://127.0.0.1:{self.port}/0"]
+
+    def keys(self):
+        return sorted(self.client.keys("*"))
+
+
+class Worker:
+    """One signalbox-worker process and its log."""
+
+    def __init__(self, redis_url, *args, prefix=(), patience=20, wait=True, **env):
+        assert WORKER.exists(), f"no worker at {WORKER}: build it, or name it in SIGNALBOX_WORKER"
+        base = {"PORT": 0, "HOST": "127.0.0.1", "LOG_FORMAT": "json", "LOG_LEVEL": "debug", "DRAIN_SECONDS": 0}
+        kept = {k: v for k, v in os.environ.items() if k in ("PATH", "TMPDIR") or k.endswith("SAN_OPTIONS")}
+        base.update({"REDIS_URL": redis_url} if redis_url else {}, **env)
+        self.patience, self.lines, self.killed = patience, [], False
+        self.process = subprocess.Popen([*prefix, str(WORKER), *args], stderr=subprocess.PIPE, text=True,
+                                        errors="replace", env={**kept, **{k: str(v) for k, v in base.items()}})
+        self.pid = self.process.pid
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+        if wait:
+            self.wait_ready()
+
+    def _read(self):
+        for line in self.process.stderr:
+            self.lines.append(line)
+
+    def wait_ready(self):
+        try:
+            wait_until(lambda: self.events("listening") or self.process.poll() is not None, self.patience, "listening")
+            assert self.process.poll() is None, "the worker ended at once"
+            self.port = self.events("listening")[0]["port"]
+            wait_until(lambda: ready(self), self.patience, "/ready")
+        except BaseException:
+            self.kill9()
+            print("".join(self.lines))
+            raise
+
+    def log(self):
+        """The lines of the log that are JSON objects."""
+        return [json.loads(line) for line in list(self.lines) if line.startswith("{") and line.endswith("}\n")]
+
+    def events(self, name):
+        return [line for line in self.log() if line.get("event") == name]
+
+    @property
+    def wids(self):
+        return list(dict.fromkeys(line["worker"] for line in self.log() if line.get("worker")))
+
+    @property
+    def wid(self):
+        return self.wids[-1]
+
+    def stop(self):
+        if not self.killed and self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.terminate()
+        try:
+            code = self.process.wait(self.patience * SLOW)
+        finally:
+            self.process.kill()
+        self.reader.join(5)
+        log = "".join(self.lines)
+        assert self.killed or code == 0, f"exit code {code}, the log ends:\n{log[-6000:]}"
+        assert not any(word in log for word in REPORTS), f"the log ends:\n{log[-6000:]}"
+
+    def kill9(self):
+        self.killed = True
+        self.process.kill()
+        self.process.wait(10)
+
+    def pause(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.process.send_signal(signal.SIGCONT)
+
+
+class Fleet:
+    """Workers on one Redis. A context manager: leaving it stops them all and looks at how they ended."""
+
+    def __init__(self, count=2, redis_options=(), **env):
+        self.redis, self.workers = Redis(*redis_options), []
+        urls = self.redis.urls()
+        try:
+            for i in range(count):
+                self.workers.append(Worker(urls[i % 2], **env))
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        failures = []
+        for worker in self.workers:
+            try:
+                worker.stop()
+            except Exception as e:
+                failures.append(e)
+        self.redis.close()
+        if failures:
+            raise failures[0]

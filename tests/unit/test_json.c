@@ -1,0 +1,537 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/json.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Scans a copy without a byte behind it, so that the sanitizer sees a read too far. */
+static bool scans(struct span text)
+{
+    struct json_members m = {0};
+    char *copy = malloc(text.len ? text.len : 1);
+
+    memcpy(copy, text.at, text.len);
+    bool valid = json_scan((struct span){copy, text.len}, &m);
+    json_members_free(&m);
+    free(copy);
+    return valid;
+}
+
+/* The value of the member v of an object. */
+static struct span value_of(const char *object, struct json_members *m)
+{
+    struct span value = {0};
+
+    if (!json_scan(span_of(object), m) || !json_find(m, "v", &value))
+        fail_msg("%s", object);
+    return value;
+}
+
+static void what_rfc_8259_allows_is_scanned(void **state)
+{
+    static const char *const rows[] = {
+        "{}",
+        " \t\r\n{ \t\r\n} \t\r\n",
+        "{\"a\":1}",
+        "{ \"a\" : 1 , \"b\" : [ 1 , { } , [ ] , { \"c\" : null } ] }",
+        "{\"\":\"\"}",
+        "{\"a\":true,\"b\":false,\"c\":null}",
+        "{\"a\":0,\"b\":-0,\"c\":-12,\"d\":1.50,\"e\":1e5,\"f\":1E+5,\"g\":1.5e-05}",
+        "{\"a\":[[],[[]],{\"b\":[{}]}]}",
+        "{\"a\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\uD83D\\uDE00\"}",
+        "{\"lone surrogates are grammatical\":\"\\ud800 \\udc00\\ud800\"}",
+        "{\"a\":\"\x7f caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80\"}",
+        "{\"a\":1,\"a\":2}",
+        "{\"12345678\":\"123456789012345678901234567890\\n1234567\"}",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        if (!scans(span_of(rows[i])))
+            fail_msg("refused: %s", rows[i]);
+    }
+}
+
+static void anything_else_is_refused(void **state)
+{
+    static const char *const rows[] = {
+        "",
+        " ",
+        "[]",
+        "1",
+        "\"a\"",
+        "null",
+        "{",
+        "}",
+        "{}}",
+        "{}{}",
+        "{} x",
+        "{,}",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1,}",
+        "{\"a\":1 \"b\":2}",
+        "{\"a\":1;\"b\":2}",
+        "{\"a\" 1}",
+        "{a:1}",
+        "{'a':1}",
+        "{1:1}",
+        "{\"a\":1",
+        "{\"a\":",
+        "{\"a",
+        "{\"a\":[1,]}",
+        "{\"a\":[,1]}",
+        "{\"a\":[1 2]}",
+        "{\"a\":[1}",
+        "{\"a\":{\"b\":1]}",
+        "{\"a\":[}",
+        "{\"a\":{]}",
+        "{\"a\":[1]]}",
+        "{\"a\":{\"b\":1,}}",
+        "{\"a\":{1}}",
+        "{\"a\":+1}",
+        "{\"a\":01}",
+        "{\"a\":-01}",
+        "{\"a\":-}",
+        "{\"a\":.5}",
+        "{\"a\":5.}",
+        "{\"a\":1e}",
+        "{\"a\":1e+}",
+        "{\"a\":1.e5}",
+        "{\"a\":0x10}",
+        "{\"a\":NaN}",
+        "{\"a\":Infinity}",
+        "{\"a\":tru}",
+        "{\"a\":truee}",
+        "{\"a\":True}",
+        "{\"a\":nul",
+        "{\"a\":undefined}",
+        "{\"a\":\"\\x\"}",
+        "{\"a\":\"\\u12\"}",
+        "{\"a\":\"\\u12g4\"}",
+        "{\"a\":\"\\u1",
+        "{\"a\":\"\\",
+        "{\"a\":\"\\\"}",
+        "{\"a\":\"\n\"}",
+        "{\"a\":\"1234567\x1f\"}",
+        "{\"a\":\"\t\"}",
+        "{\"a\n\":1}",
+        "{\"a\":1}\v",
+        "\xc2\xa0{}",
+        "\xef\xbb\xbf{}",
+        "{/**/}",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        if (scans(span_of(rows[i])))
+            fail_msg("accepted: %s", rows[i]);
+    }
+    assert_false(scans(SPAN("{\"a\":\"\0\"}")));
+    assert_false(scans(SPAN("{}\0")));
+}
+
+static void no_prefix_of_a_message_is_a_message(void **state)
+{
+    static const char text[] =
+        "{\"type\":\"offer\",\"n\":-1.5e+3,\"l\":[true,false,null,{\"x\":\"\\u20ac\xe2\x82\xac\\n\"},[]]}";
+
+    (void)state;
+    for (size_t len = 0; len < sizeof(text) - 1; len++)
+        assert_false(scans((struct span){text, len}));
+    assert_true(scans(SPAN(text)));
+}
+
+static void invalid_utf8_is_refused_in_names_and_values(void **state)
+{
+    static const char *const rows[] = {
+        "\x80",
+        "\xc0\x80",
+        "\xc3",
+        "\xc3(",
+        "\xe0\x80\x80",
+        "\xed\xa0\x80",
+        "\xe2\x82",
+        "\xf0\x80\x80\x80",
+        "\xf4\x90\x80\x80",
+        "\xf5\x80\x80\x80",
+        "\xff",
+    };
+    static const char *const shapes[] = {"{\"a\":\"%s\"}", "{\"%s\":1}", "{\"a\":[{\"%s\":1}]}", "{\"a\":\"1234567%s",
+                                         "{\"a\":%s}"};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        for (size_t shape = 0; shape < COUNT(shapes); shape++) {
+            char text[64];
+            int len = snprintf(text, sizeof(text), "%.*s%s%s", (int)strcspn(shapes[shape], "%"), shapes[shape], rows[i],
+                               strchr(shapes[shape], '%') + 2);
+            if (scans((struct span){text, (size_t)len}))
+                fail_msg("row %zu, shape %zu", i, shape);
+        }
+    }
+}
+
+static void nesting_is_allowed_up_to_level_64(void **state)
+{
+    static const struct {
+        const char *open, *close;
+    } shapes[] = {{"[", "]"}, {"{\"a\":", "}"}};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(shapes); i++) {
+        for (int levels = 62; levels <= 66; levels++) {
+            struct builder w = {0};
+            builder_text(&w, "{\"v\":");
+            for (int level = 1; level < levels; level++)
+                builder_text(&w, shapes[i].open);
+            builder_text(&w, i == 0 ? "" : "1");
+            for (int level = 1; level < levels; level++)
+                builder_text(&w, shapes[i].close);
+            builder_text(&w, "}");
+            struct bytes *text = builder_take(&w);
+            assert_int_equal(scans(bytes_span(text)), levels <= JSON_DEPTH_MAX);
+            bytes_unref(text);
+        }
+    }
+}
+
+static void closing_a_container_gives_its_level_back(void **state)
+{
+    struct builder w = {0};
+
+    (void)state;
+    builder_text(&w, "{\"v\":[0");
+    for (int i = 0; i < 500; i++)
+        builder_text(&w, ",[],{},[{\"a\":[]}]");
+    builder_text(&w, "]}");
+    struct bytes *text = builder_take(&w);
+    assert_true(scans(bytes_span(text)));
+    bytes_unref(text);
+}
+
+static void members_are_spans_of_the_text_in_its_order(void **state)
+{
+    static const char text[] = " { \"type\" : \"offer\" , \"pay\\u006coad\": {\"a\": [1, 2]} ,\"n\":-1.0e2 } ";
+    static const struct {
+        const char *key, *value;
+        enum json_kind kind;
+    } rows[] = {
+        {"type", "\"offer\"", JSON_KIND_STRING},
+        {"pay\\u006coad", "{\"a\": [1, 2]}", JSON_KIND_OBJECT},
+        {"n", "-1.0e2", JSON_KIND_NUMBER},
+    };
+    struct json_members m = {0};
+
+    (void)state;
+    assert_true(json_scan(SPAN(text), &m));
+    assert_int_equal(m.count, COUNT(rows));
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        assert_true(span_is(m.at[i].key, rows[i].key));
+        assert_true(span_is(m.at[i].value, rows[i].value));
+        assert_int_equal(json_kind(m.at[i].value), rows[i].kind);
+        assert_in_range(m.at[i].value.at, text, text + sizeof(text));
+    }
+    json_members_free(&m);
+}
+
+static void every_value_has_its_kind(void **state)
+{
+    static const struct {
+        const char *value;
+        enum json_kind kind;
+    } rows[] = {
+        {"{}", JSON_KIND_OBJECT}, {"[]", JSON_KIND_ARRAY},  {"\"\"", JSON_KIND_STRING}, {"0", JSON_KIND_NUMBER},
+        {"-1", JSON_KIND_NUMBER}, {"true", JSON_KIND_BOOL}, {"false", JSON_KIND_BOOL},  {"null", JSON_KIND_NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++)
+        assert_int_equal(json_kind(span_of(rows[i].value)), rows[i].kind);
+}
+
+static void a_scan_forgets_the_one_before_and_keeps_its_room(void **state)
+{
+    struct json_members m = {0};
+    struct span value;
+
+    (void)state;
+    assert_true(json_scan(SPAN("{\"a\":1,\"b\":2}"), &m));
+    struct json_member *room = m.at;
+    assert_true(json_scan(SPAN("{\"c\":3}"), &m));
+    assert_ptr_equal(m.at, room);
+    assert_false(json_find(&m, "a", &value));
+    assert_false(json_scan(SPAN("{\"d\":4,\"e\":}"), &m));
+    assert_int_equal(m.count, 0);
+    json_members_free(&m);
+    assert_null(m.at);
+}
+
+static void many_members_are_all_found(void **state)
+{
+    struct json_members m = {0};
+    struct builder w = {0};
+
+    (void)state;
+    for (int i = 0; i < 1000; i++)
+        builder_printf(&w, "%s\"k%d\":%d", i ? "," : "{", i, i);
+    builder_text(&w, "}");
+    struct bytes *text = builder_take(&w);
+    assert_true(json_scan(bytes_span(text), &m));
+    for (int i = 0; i < 1000; i++) {
+        char name[16];
+        struct span value;
+        long long number;
+        snprintf(name, sizeof(name), "k%d", i);
+        assert_true(json_find(&m, name, &value));
+        assert_true(json_read_integer(value, &number));
+        assert_int_equal(number, i);
+    }
+    json_members_free(&m);
+    bytes_unref(text);
+}
+
+static void a_name_is_found_however_it_is_spelled(void **state)
+{
+    static const struct {
+        const char *text, *name, *value; /* value: NULL is not found */
+    } rows[] = {
+        {"{\"type\":1}", "type", "1"},
+        {"{\"type\":1,\"type\":2}", "type", "2"},
+        {"{\"type\":1,\"t\\u0079pe\":2}", "type", "2"},
+        {"{\"\\u0074\\u0079\\u0070\\u0065\":1}", "type", "1"},
+        {"{\"a\\/b\":1}", "a/b", "1"},
+        {"{\"a\\\\b\":1}", "a\\b", "1"},
+        {"{\"a\\nb\":1}", "a\\nb", NULL},
+        {"{\"\\u20ac\":1}", "\xe2\x82\xac", "1"},
+        {"{\"\xe2\x82\xac\":1}", "\xe2\x82\xac", "1"},
+        {"{\"\\ud83d\\ude00\":1}", "\xf0\x9f\x98\x80", "1"},
+        {"{\"\\ud83d\":1}", "", NULL},
+        {"{\"type\\u0000\":1}", "type", NULL},
+        {"{\"\":1}", "", "1"},
+        {"{\"types\":1}", "type", NULL},
+        {"{\"typ\":1}", "type", NULL},
+        {"{\"Type\":1}", "type", NULL},
+        {"{\"\\u0074yp\":1}", "type", NULL},
+        {"{\"a\":{\"type\":1}}", "type", NULL},
+        {"{}", "type", NULL},
+    };
+    struct json_members m = {0};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct span value;
+        assert_true(json_scan(span_of(rows[i].text), &m));
+        bool found = json_find(&m, rows[i].name, &value);
+        if (found != (rows[i].value != NULL) || (found && !span_is(value, rows[i].value)))
+            fail_msg("%s in %s", rows[i].name, rows[i].text);
+    }
+    json_members_free(&m);
+}
+
+static void strings_are_decoded(void **state)
+{
+    static const struct {
+        const char *json;
+        struct span text;
+    } rows[] = {
+        {"{\"v\":\"\"}", {"", 0}},
+        {"{\"v\":\"plain\"}", {"plain", 5}},
+        {"{\"v\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"}", {"\"\\/\b\f\n\r\t", 8}},
+        {"{\"v\":\"a\\u0000b\"}", {"a\0b", 3}},
+        {"{\"v\":\"\\u007f\\u0080\\u07ff\"}", {"\x7f\xc2\x80\xdf\xbf", 5}},
+        {"{\"v\":\"\\u0800\\uFFFF\\uabCD\"}", {"\xe0\xa0\x80\xef\xbf\xbf\xea\xaf\x8d", 9}},
+        {"{\"v\":\"\\ud800\\udc00\\uDBFF\\uDFFF\"}", {"\xf0\x90\x80\x80\xf4\x8f\xbf\xbf", 8}},
+        {"{\"v\":\"caf\xc3\xa9\\tx\"}", {"caf\xc3\xa9\tx", 7}},
+    };
+    struct json_members m = {0};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct span value = value_of(rows[i].json, &m);
+        char *out = mem_alloc(value.len);
+        size_t len;
+        assert_true(json_read_string(value, out, value.len, &len));
+        assert_int_equal(len, rows[i].text.len);
+        assert_memory_equal(out, rows[i].text.at, len);
+        assert_int_equal(out[len], '\0');
+        free(out);
+    }
+    json_members_free(&m);
+}
+
+static void what_cannot_be_decoded_is_refused(void **state)
+{
+    static const char *const rows[] = {
+        "{\"v\":1}",
+        "{\"v\":null}",
+        "{\"v\":[\"a\"]}",
+        "{\"v\":\"\\ud800\"}",
+        "{\"v\":\"\\udc00\"}",
+        "{\"v\":\"\\ud800x\"}",
+        "{\"v\":\"\\ud800\\n\"}",
+        "{\"v\":\"\\ud800\\ud800\"}",
+        "{\"v\":\"\\ud800\\u0041\"}",
+        "{\"v\":\"\\udc00\\ud800\"}",
+    };
+    struct json_members m = {0};
+    char out[64];
+    size_t len;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        if (json_read_string(value_of(rows[i], &m), out, sizeof(out), &len))
+            fail_msg("%s", rows[i]);
+    }
+    json_members_free(&m);
+}
+
+static void a_string_needs_room_for_its_zero(void **state)
+{
+    static const struct {
+        struct span value;
+        size_t needed;
+    } rows[] = {
+        {SPAN("\"\""), 1},
+        {SPAN("\"abc\""), 4},
+        {SPAN("\"ab\\n\""), 4},
+        {SPAN("\"\\u20ac\""), 4},
+        {SPAN("\"\\ud83d\\ude00!\""), 6},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        for (size_t room = 0; room <= rows[i].needed; room++) {
+            char *out = malloc(room ? room : 1);
+            size_t len;
+            assert_int_equal(json_read_string(rows[i].value, out, room, &len), room >= rows[i].needed);
+            free(out);
+        }
+    }
+}
+
+static void integers_of_any_spelling_are_read(void **state)
+{
+    static const struct {
+        const char *text;
+        long long number;
+    } rows[] = {
+        {"0", 0},
+        {"-0", 0},
+        {"0.000", 0},
+        {"0e999999999999999999999", 0},
+        {"5", 5},
+        {"-5", -5},
+        {"5.0", 5},
+        {"5e0", 5},
+        {"5E+0", 5},
+        {"50e-1", 5},
+        {"0.5e1", 5},
+        {"0.00005e5", 5},
+        {"5000.00e-3", 5},
+        {"100", 100},
+        {"1e2", 100},
+        {"1050", 1050},
+        {"10.5e2", 1050},
+        {"9007199254740992", 9007199254740992},
+        {"-9007199254740992", -9007199254740992},
+        {"9007199254740991.0", 9007199254740991},
+        {"90071992547409920000e-4", 9007199254740992},
+        {"9007199254740.992e3", 9007199254740992},
+        {"9e15", 9000000000000000},
+        {"1000000000000000000000000000000000000000000e-42", 1},
+        {"0.000000000000000000000000000000000000000001e42", 1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        long long number = 77;
+        if (!json_read_integer(span_of(rows[i].text), &number) || number != rows[i].number)
+            fail_msg("%s gave %lld", rows[i].text, number);
+    }
+}
+
+static void what_is_no_integer_within_2_53_is_refused(void **state)
+{
+    static const char *const rows[] = {
+        "5.5",
+        "0.1",
+        "5e-1",
+        "1e-400",
+        "1e400",
+        "-1e400",
+        "1e99999999999999999999999999",
+        "1e-99999999999999999999999999",
+        "9007199254740993",
+        "-9007199254740993",
+        "9007199254740992.5",
+        "90071992547409921e-1",
+        "1e16",
+        "18446744073709551617",
+        "36893488147419103233",
+        "99999999999999999999999999999999999999999999999",
+        "100000000000000000000000000000000000000000000000",
+        "1.00000000000000000000000000000000000000000001",
+        "\"5\"",
+        "true",
+        "null",
+        "[5]",
+        "{}",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        long long number;
+        if (json_read_integer(span_of(rows[i]), &number))
+            fail_msg("%s gave %lld", rows[i], number);
+    }
+}
+
+static void the_compact_length_leaves_out_only_space_between_tokens(void **state)
+{
+    static const struct {
+        const char *value, *compact;
+    } rows[] = {
+        {"1", "1"},
+        {"\" a b \"", "\" a b \""},
+        {"[ 1 ,\t2\r\n]", "[1,2]"},
+        {"{ \"a b\" : \" \\\" \" , \"c\" : [ ] }", "{\"a b\":\" \\\" \",\"c\":[]}"},
+        {"[ \"\\\\\", \" \" ]", "[\"\\\\\",\" \"]"},
+        {"[ \"\xe2\x82\xac \" ]", "[\"\xe2\x82\xac \"]"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++)
+        assert_int_equal(json_compact_len(span_of(rows[i].value)), strlen(rows[i].compact));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_rfc_8259_allows_is_scanned),
+        cmocka_unit_test(anything_else_is_refused),
+        cmocka_unit_test(no_prefix_of_a_message_is_a_message),
+        cmocka_unit_test(invalid_utf8_is_refused_in_names_and_values),
+        cmocka_unit_test(nesting_is_allowed_up_to_level_64),
+        cmocka_unit_test(closing_a_container_gives_its_level_back),
+        cmocka_unit_test(members_are_spans_of_the_text_in_its_order),
+        cmocka_unit_test(every_value_has_its_kind),
+        cmocka_unit_test(a_scan_forgets_the_one_before_and_keeps_its_room),
+        cmocka_unit_test(many_members_are_all_found),
+        cmocka_unit_test(a_name_is_found_however_it_is_spelled),
+        cmocka_unit_test(strings_are_decoded),
+        cmocka_unit_test(what_cannot_be_decoded_is_refused),
+        cmocka_unit_test(a_string_needs_room_for_its_zero),
+        cmocka_unit_test(integers_of_any_spelling_are_read),
+        cmocka_unit_test(what_is_no_integer_within_2_53_is_refused),
+        cmocka_unit_test(the_compact_length_leaves_out_only_space_between_tokens),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

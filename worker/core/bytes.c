@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/bytes.h"
+#include "signalbox/log.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BUILDER_ROOM_LEAST 240
+
+struct bytes {
+    size_t len;
+    unsigned refs;
+    char headroom[BYTES_HEADROOM];
+    char data[];
+};
+
+struct span span_of(const char *text)
+{
+    return text ? (struct span){text, strlen(text)} : SPAN("");
+}
+
+bool span_equals(struct span a, struct span b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0);
+}
+
+bool span_is(struct span a, const char *text)
+{
+    return span_equals(a, span_of(text));
+}
+
+char *span_dup(struct span a)
+{
+    char *copy = mem_alloc(a.len + 1);
+
+    if (a.len)
+        memcpy(copy, a.at, a.len);
+    return copy;
+}
+
+/* The lead byte decides the length and how far the second byte may go: that alone shuts out
+   overlong forms, surrogates and everything above U+10FFFF. */
+static const struct utf8_form {
+    uint8_t lead_least, lead_most, second_least, second_most, len;
+} utf8_forms[] = {
+    {0x00, 0x7f, 0x00, 0x00, 1}, {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+    {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+    {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
+};
+
+static size_t utf8_len_as(const struct utf8_form *form, struct span text)
+{
+    const uint8_t *at = (const uint8_t *)text.at;
+
+    if (form->len > text.len)
+        return 0;
+    if (form->len > 1 && (at[1] < form->second_least || at[1] > form->second_most))
+        return 0;
+    for (size_t i = 2; i < form->len; i++)
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+    return form->len;
+}
+
+size_t utf8_len(struct span text)
+{
+    if (text.len == 0)
+        return 0;
+
+    uint8_t lead = (uint8_t)text.at[0];
+    for (size_t i = 0; i < sizeof(utf8_forms) / sizeof(utf8_forms[0]); i++)
+        if (lead <= utf8_forms[i].lead_most)
+            return lead >= utf8_forms[i].lead_least ? utf8_len_as(&utf8_forms[i], text) : 0;
+    return 0;
+}
+
+static _Noreturn void out_of_memory(size_t wanted)
+{
+    LOG_ERROR("out_of_memory", LOG_INT("wanted_bytes", wanted));
+    abort();
+}
+
+static size_t size_sum(size_t a, size_t b)
+{
+    size_t sum;
+
+    if (__builtin_add_overflow(a, b, &sum))
+        out_of_memory(SIZE_MAX);
+    return sum;
+}
+
+void *mem_alloc(size_t size)
+{
+    void *got = calloc(1, size ? size : 1);
+
+    if (!got)
+        out_of_memory(size);
+    return got;
+}
+
+void *mem_grow(void *old, size_t size)
+{
+    void *got = realloc(old, size ? size : 1);
+
+    if (!got)
+        out_of_memory(size);
+    return got;
+}
+
+char *mem_dup(const char *text)
+{
+    return span_dup(span_of(text));
+}
+
+struct bytes *bytes_new(size_t len)
+{
+    struct bytes *b = mem_grow(NULL, size_sum(sizeof(*b), len));
+
+    b->len = len;
+    b->refs = 1;
+    return b;
+}
+
+struct bytes *bytes_copy(struct span text)
+{
+    struct bytes *b = bytes_new(text.len);
+
+    if (text.len)
+        memcpy(b->data, text.at, text.len);
+    return b;
+}
+
+struct bytes *bytes_ref(struct bytes *b)
+{
+    b->refs++;
+    return b;
+}
+
+void bytes_unref(struct bytes *b)
+{
+    if (!b)
+        return;
+    assert(b->refs > 0);
+    if (--b->refs == 0)
+        free(b);
+}
+
+char *bytes_data(struct bytes *b)
+{
+    return b->data;
+}
+
+size_t bytes_len(const struct bytes *b)
+{
+    return b->len;
+}
+
+struct span bytes_span(const struct bytes *b)
+{
+    return (struct span){b->data, b->len};
+}
+
+/* Makes room for more bytes behind those written, and says where they go. */
+static char *builder_reserve(struct builder *w, size_t more)
+{
+    size_t len = builder_len(w);
+    size_t needed = size_sum(len, more);
+
+    if (!w->bytes || needed > w->room) {
+        w->room = needed > w->room * 2 ? needed : w->room * 2;
+        if (w->room < BUILDER_ROOM_LEAST)
+            w->room = BUILDER_ROOM_LEAST;
+        if (w->bytes)
+            w->bytes = mem_grow(w->bytes, size_sum(sizeof(*w->bytes), w->room));
+        else
+            w->bytes = bytes_new(w->room);
+        w->bytes->len = len;
+    }
+    return w->bytes->data + len;
+}
+
+void builder_add(struct builder *w, struct span text)
+{
+    if (!text.len)
+        return;
+    memcpy(builder_reserve(w, text.len), text.at, text.len);
+    w->bytes->len += text.len;
+}
+
+void builder_text(struct builder *w, const char *text)
+{
+    builder_add(w, span_of(text));
+}
+
+void builder_printf(struct builder *w, const char *format, ...)
+{
+    va_list args, again;
+
+    va_start(args, format);
+    va_copy(again, args);
+    char *at = builder_reserve(w, 1);
+    size_t room = w->room - w->bytes->len;
+    int len = vsnprintf(at, room, format, args);
+    assert(len >= 0);
+    if ((size_t)len >= room) {
+        at = builder_reserve(w, (size_t)len + 1);
+        vsnprintf(at, (size_t)len + 1, format, again);
+    }
+    w->bytes->len += (size_t)len;
+    va_end(again);
+    va_end(args);
+}
+
+static void builder_escape(struct builder *w, unsigned char c)
+{
+    static const char names[] = "\"\"\\\\\bb\ff\nn\rr\tt"; /* pairs: the byte, the letter of its escape */
+
+    for (size_t i = 0; i + 1 < sizeof(names); i += 2) {
+        if ((unsigned char)names[i] == c) {
+            builder_printf(w, "\\%c", names[i + 1]);
+            return;
+        }
+    }
+    builder_printf(w, "\\u%04x", c);
+}
+
+void builder_json(struct builder *w, struct span text)
+{
+    size_t from = 0;
+
+    if (!text.len)
+        text = SPAN("");
+    builder_add(w, SPAN("\""));
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.at[i];
+        if (c >= 0x20 && c != '"' && c != '\\')
+            continue;
+        builder_add(w, (struct span){text.at + from, i - from});
+        builder_escape(w, c);
+        from = i + 1;
+    }
+    builder_add(w, (struct span){text.at + from, text.len - from});
+    builder_add(w, SPAN("\""));
+}
+
+size_t builder_len(const struct builder *w)
+{
+    return w->bytes ? w->bytes->len : 0;
+}
+
+struct bytes *builder_take(struct builder *w)
+{
+    struct bytes *b = w->bytes ? w->bytes : bytes_new(0);
+
+    *w = (struct builder){0};
+    return b;
+}
+
+void builder_free(struct builder *w)
+{
+    bytes_unref(w->bytes);
+    *w = (struct builder){0};
+}

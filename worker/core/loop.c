@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/loop.h"
+
+#include <event2/event.h>
+#include <stdlib.h>
+#include <sys/queue.h>
+#include <time.h>
+#include <uv.h>
+
+#include "signalbox/bytes.h"
+#include "signalbox/log.h"
+#include "signalbox/metrics.h"
+
+#define SIGNALS_MAX 8
+#define LAG_INTERVAL_MS 500
+#define FAREWELL_TURNS 100 /* for lws to close its handles, one after the other */
+
+struct timer {
+    struct event *event;
+    void (*callback)(void *arg);
+    void *arg;
+    bool repeats;
+    LIST_ENTRY(timer) all;
+};
+
+static struct event_base *base;
+static uv_loop_t uv;
+static struct event *uv_readable, *uv_timeout, *uv_poke;
+static struct event *signals[SIGNALS_MAX];
+static void (*signal_callbacks[SIGNALS_MAX])(int);
+static LIST_HEAD(, timer) timers = LIST_HEAD_INITIALIZER(timers);
+static struct metric *lag;
+static int64_t lag_due;
+
+static int64_t now_us(clockid_t clock)
+{
+    struct timespec t;
+
+    clock_gettime(clock, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+int64_t loop_us(void)
+{
+    return now_us(CLOCK_MONOTONIC);
+}
+
+int64_t loop_ms(void)
+{
+    return now_us(CLOCK_MONOTONIC) / 1000;
+}
+
+int64_t clock_ms(void)
+{
+    return now_us(CLOCK_REALTIME) / 1000;
+}
+
+static struct timeval timeval_of_ms(int64_t ms)
+{
+    return (struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+}
+
+/* libuv changes its epoll set only inside uv_run(), so it runs whenever its descriptor is readable, its next
+   timer is due, or somebody outside has asked for something. */
+static void on_uv(evutil_socket_t fd, short what, void *arg)
+{
+    int timeout;
+
+    (void)fd, (void)what, (void)arg;
+    uv_run(&uv, UV_RUN_NOWAIT);
+    timeout = uv_backend_timeout(&uv);
+    if (timeout < 0) {
+        event_del(uv_timeout);
+    } else {
+        struct timeval t = timeval_of_ms(timeout);
+        event_add(uv_timeout, &t);
+    }
+}
+
+void loop_poke(void)
+{
+    event_active(uv_poke, EV_TIMEOUT, 0);
+}
+
+static void on_lag(void *arg)
+{
+    int64_t now = loop_us();
+
+    (void)arg;
+    metric_observe(lag, now > lag_due ? (double)(now - lag_due) / 1e6 : 0);
+    lag_due = now + LAG_INTERVAL_MS * 1000;
+}
+
+void loop_init(void)
+{
+    struct event_config *wanted = event_config_new();
+
+    event_config_set_flag(wanted, EVENT_BASE_FLAG_NOLOCK);
+    event_config_set_flag(wanted, EVENT_BASE_FLAG_PRECISE_TIMER);
+    base = event_base_new_with_config(wanted);
+    event_config_free(wanted);
+    if (!base || uv_loop_init(&uv) != 0)
+        abort();
+    uv_readable = event_new(base, uv_backend_fd(&uv), EV_READ | EV_PERSIST, on_uv, NULL);
+    uv_timeout = evtimer_new(base, on_uv, NULL);
+    uv_poke = evtimer_new(base, on_uv, NULL);
+    event_add(uv_readable, NULL);
+    loop_poke();
+    lag = metric_histogram("signalbox_event_loop_lag_seconds", "How late a timer of the event loop ran");
+    lag_due = loop_us() + LAG_INTERVAL_MS * 1000;
+    timer_every(LAG_INTERVAL_MS, on_lag, NULL);
+}
+
+void loop_run(void)
+{
+    event_base_dispatch(base);
+}
+
+void loop_stop(void)
+{
+    event_base_loopbreak(base);
+}
+
+void loop_fini(void)
+{
+    while (!LIST_EMPTY(&timers))
+        timer_free(LIST_FIRST(&timers));
+    for (size_t i = 0; i < SIGNALS_MAX && signals[i]; i++)
+        event_free(signals[i]);
+    event_free(uv_readable);
+    event_free(uv_timeout);
+    event_free(uv_poke);
+    for (int turns = 0; turns < FAREWELL_TURNS && uv_run(&uv, UV_RUN_NOWAIT) != 0; turns++)
+        ;
+    if (uv_loop_close(&uv) != 0)
+        LOG_DEBUG("uv_loop_busy");
+    event_base_free(base);
+    libevent_global_shutdown();
+}
+
+struct event_base *loop_base(void)
+{
+    return base;
+}
+
+struct uv_loop_s *loop_uv(void)
+{
+    return &uv;
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    struct timer *t = arg;
+    void (*callback)(void *) = t->callback;
+    void *callback_arg = t->arg;
+
+    (void)fd, (void)what;
+    if (!t->repeats)
+        timer_free(t);
+    callback(callback_arg);
+}
+
+static struct timer *timer_new(int64_t delay_ms, void (*callback)(void *arg), void *arg, bool repeats)
+{
+    struct timer *t = mem_alloc(sizeof(*t));
+    struct timeval delay = timeval_of_ms(delay_ms);
+
+    t->callback = callback;
+    t->arg = arg;
+    t->repeats = repeats;
+    t->event = event_new(base, -1, repeats ? EV_PERSIST : 0, on_timer, t);
+    event_add(t->event, &delay);
+    LIST_INSERT_HEAD(&timers, t, all);
+    return t;
+}
+
+struct timer *timer_once(int64_t delay_ms, void (*callback)(void *arg), void *arg)
+{
+    return timer_new(delay_ms, callback, arg, false);
+}
+
+struct timer *timer_every(int64_t delay_ms, void (*callback)(void *arg), void *arg)
+{
+    return timer_new(delay_ms, callback, arg, true);
+}
+
+void timer_free(struct timer *t)
+{
+    if (!t)
+        return;
+    LIST_REMOVE(t, all);
+    event_free(t->event);
+    free(t);
+}
+
+void loop_defer(void (*callback)(void *arg), void *arg)
+{
+    struct timer *t = timer_new(0, callback, arg, false);
+
+    event_active(t->event, EV_TIMEOUT, 0);
+}
+
+static void on_signal(evutil_socket_t number, short what, void *arg)
+{
+    void (**callback)(int) = arg;
+
+    (void)what;
+    (*callback)((int)number);
+}
+
+void loop_on_signal(int number, void (*callback)(int signal))
+{
+    size_t i = 0;
+
+    while (i < SIGNALS_MAX && signals[i])
+        i++;
+    if (i == SIGNALS_MAX)
+        abort();
+    signal_callbacks[i] = callback;
+    signals[i] = evsignal_new(base, number, on_signal, &signal_callbacks[i]);
+    event_add(signals[i], NULL);
+}

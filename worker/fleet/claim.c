@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/claim.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "scripts_data.h"
+#include "signalbox/config.h"
+#include "signalbox/heartbeat.h"
+#include "signalbox/inbox.h"
+#include "signalbox/log.h"
+#include "signalbox/loop.h"
+#include "signalbox/metrics.h"
+#include "signalbox/script.h"
+#include "signalbox/slots.h"
+
+#define TRIES_MAX 4         /* each against another holder: somebody else was faster */
+#define ANSWER_SLACK_MS 200 /* for the holder's worker to report a time-out before we assume one */
+
+struct claim {
+    uint64_t number;
+    session_id session;
+    char *key;
+    claim_done done;
+    void *arg;
+    struct address holder;
+    struct timer *patience;
+    int tries;
+};
+
+/* Somebody elsewhere, or here, wants to know whether a socket of ours still answers. */
+struct probe {
+    session_id session;
+    struct address asker; /* wid and number of the claim */
+    struct timer *patience;
+    LIST_ENTRY(probe) next;
+};
+
+static struct slots claims;
+static LIST_HEAD(, probe) probes = LIST_HEAD_INITIALIZER(probes);
+static struct metric_family *results;
+
+static void take(struct claim *c, const struct address *replaceable);
+
+static void claim_free(struct claim *c)
+{
+    timer_free(c->patience);
+    slots_drop(&claims, c->number);
+    free(c->key);
+    free(c);
+}
+
+static void finish(struct claim *c, enum claim_result result)
+{
+    static const char *const names[] = {"granted", "held", "unavailable"};
+
+    metric_add(metric_series(results, names[result]), 1);
+    c->done(session_find(c->session), result, c->arg);
+    claim_free(c);
+}
+
+static void send_to(const struct address *to, enum inbox_operation operation, uint64_t from, inbox_unreached unreached)
+{
+    struct builder w = {0};
+
+    inbox_frame_begin(&w, operation, from);
+    inbox_frame_target(&w, (struct inbox_target){.sid = to->sid});
+    inbox_publish(to->wid, &w, 1, (struct span){"", 0}, unreached);
+}
+
+static void close_replaced(session_id id)
+{
+    struct session *s = session_find(id);
+
+    if (!s)
+        return;
+    LOG_INFO("takeover", LOG_INT("sid", id));
+    session_close(s, CLOSE_REPLACED, "replaced");
+}
+
+static void on_answer(uint64_t claim, bool alive)
+{
+    struct claim *c = slots_find(&claims, claim);
+    struct address holder;
+
+    if (!c || !c->patience)
+        return;
+    timer_free(c->patience);
+    c->patience = NULL;
+    holder = c->holder;
+    if (alive)
+        finish(c, CLAIM_HELD);
+    else
+        take(c, &holder);
+}
+
+static void answer(const struct probe *p, bool alive)
+{
+    if (address_is_self(&p->asker))
+        on_answer(p->asker.sid, alive);
+    else
+        send_to(&p->asker, alive ? INBOX_ALIVE : INBOX_ABSENT, 0, NULL);
+}
+
+static void probe_free(struct probe *p)
+{
+    timer_free(p->patience);
+    LIST_REMOVE(p, next);
+    free(p);
+}
+
+static void on_unanswered(void *arg)
+{
+    struct probe *p = arg;
+
+    p->patience = NULL;
+    answer(p, false);
+    probe_free(p);
+}
+
+static void answer_probes_of(session_id id, bool alive)
+{
+    struct probe *p = LIST_FIRST(&probes), *next;
+
+    for (; p; p = next) {
+        next = LIST_NEXT(p, next);
+        if (p->session != id)
+            continue;
+        answer(p, alive);
+        probe_free(p);
+    }
+}
+
+static void on_heard(struct session *s)
+{
+    answer_probes_of(session_id_of(s), true);
+}
+
+static void on_session_end(struct session *s)
+{
+    answer_probes_of(session_id_of(s), false);
+}
+
+static void probe_start(session_id id, const struct address *asker)
+{
+    struct session *s = session_find(id);
+    struct probe *p = mem_alloc(sizeof(*p));
+
+    p->session = id;
+    p->asker = *asker;
+    LIST_INSERT_HEAD(&probes, p, next);
+    p->patience = timer_once(s ? config->takeover_probe_ms : 0, on_unanswered, p);
+    if (s) {
+        session_watch(s);
+        session_ping(s);
+    }
+}
+
+static void on_probe_unreached(struct inbox_frame *frame, const char *wid, bool lost)
+{
+    struct claim *c = slots_find(&claims, frame->from.sid);
+
+    (void)wid;
+    if (c && lost)
+        finish(c, CLAIM_UNAVAILABLE);
+    else
+        on_answer(frame->from.sid, false);
+}
+
+static void on_no_answer(void *arg)
+{
+    struct claim *c = arg;
+    struct address holder = c->holder;
+
+    c->patience = NULL;
+    take(c, &holder);
+}
+
+static void ask_holder(struct claim *c)
+{
+    struct address self = self_address(c->number);
+
+    c->patience = timer_once(config->takeover_probe_ms + ANSWER_SLACK_MS, on_no_answer, c);
+    if (address_is_self(&c->holder))
+        probe_start(c->holder.sid, &self);
+    else
+        send_to(&c->holder, INBOX_PROBE, c->number, on_probe_unreached);
+}
+
+static void granted(struct claim *c)
+{
+    if (c->tries > 1 && address_is_self(&c->holder))
+        close_replaced(c->holder.sid);
+    else if (c->tries > 1)
+        send_to(&c->holder, INBOX_REPLACED, 0, NULL);
+    finish(c, CLAIM_GRANTED);
+}
+
+static void on_taken(const struct reply *r, void *arg)
+{
+    struct claim *c = arg;
+    struct span holder;
+
+    if (!r || !reply_read(r, "s", &holder)) {
+        finish(c, CLAIM_UNAVAILABLE);
+    } else if (holder.len == 0) {
+        granted(c);
+    } else if (c->tries == TRIES_MAX || !address_parse(holder, &c->holder)) {
+        finish(c, CLAIM_HELD);
+    } else if (!worker_alive(c->holder.wid)) {
+        struct address dead = c->holder;
+        take(c, &dead);
+    } else {
+        ask_holder(c);
+    }
+}
+
+static void take(struct claim *c, const struct address *replaceable)
+{
+    char self[ADDRESS_MAX], other[ADDRESS_MAX] = "";
+    struct call call = call_new(&script_claim_take);
+
+    if (!session_find(c->session)) {
+        builder_free(&call.tail);
+        finish(c, CLAIM_UNAVAILABLE);
+        return;
+    }
+    c->tries++;
+    self_address_text(c->session, self);
+    if (replaceable)
+        address_format(replaceable, other);
+    call_key(&call, c->key);
+    call_text(&call, self);
+    call_text(&call, other);
+    call_int(&call, IDENTITY_TTL_MS);
+    call_send(&call, on_taken, c);
+}
+
+void claim_start(struct session *s, const char *key, claim_done done, void *arg)
+{
+    struct claim *c = mem_alloc(sizeof(*c));
+
+    c->session = session_id_of(s);
+    c->key = mem_dup(key);
+    c->done = done;
+    c->arg = arg;
+    c->number = slots_put(&claims, c);
+    take(c, NULL);
+}
+
+static void call_with_holder(const struct script *script, const char *key, const struct address *holder, bool with_ttl)
+{
+    struct call c = call_new(script);
+    char address[ADDRESS_MAX];
+
+    address_format(holder, address);
+    call_key(&c, key);
+    call_text(&c, address);
+    if (with_ttl)
+        call_int(&c, IDENTITY_TTL_MS);
+    call_send(&c, NULL, NULL);
+}
+
+void claim_release(const char *key, const struct address *holder)
+{
+    call_with_holder(&script_claim_release, key, holder, false);
+}
+
+void claim_refresh(const char *key, const struct address *holder)
+{
+    call_with_holder(&script_claim_refresh, key, holder, true);
+}
+
+static void on_probe(struct inbox_frame *frame)
+{
+    struct inbox_target t;
+
+    while (inbox_next_target(frame, &t))
+        probe_start(t.sid, &frame->from);
+}
+
+/* Answers name the claim where other frames name a socket. */
+static void on_alive(struct inbox_frame *frame)
+{
+    struct inbox_target t;
+
+    while (inbox_next_target(frame, &t))
+        on_answer(t.sid, true);
+}
+
+static void on_absent(struct inbox_frame *frame)
+{
+    struct inbox_target t;
+
+    while (inbox_next_target(frame, &t))
+        on_answer(t.sid, false);
+}
+
+static void on_replaced(struct inbox_frame *frame)
+{
+    struct inbox_target t;
+
+    while (inbox_next_target(frame, &t))
+        close_replaced(t.sid);
+}
+
+void claim_init(void)
+{
+    results =
+        metric_family(METRIC_COUNTER, "signalbox_claims_total", "Claims of an identity by their result", "result");
+    session_on_heard(on_heard);
+    session_on_end(on_session_end);
+    inbox_on(INBOX_PROBE, on_probe);
+    inbox_on(INBOX_ALIVE, on_alive);
+    inbox_on(INBOX_ABSENT, on_absent);
+    inbox_on(INBOX_REPLACED, on_replaced);
+}
+
+static void claim_drop(void *thing, void *arg)
+{
+    struct claim *c = thing;
+
+    (void)arg;
+    c->done(NULL, CLAIM_UNAVAILABLE, c->arg);
+    free(c->key);
+    free(c);
+}
+
+/* After redis_fini() and with the timers gone: nobody else can finish these. */
+void claim_fini(void)
+{
+    while (!LIST_EMPTY(&probes))
+        probe_free(LIST_FIRST(&probes));
+    slots_each(&claims, claim_drop, NULL);
+    slots_free(&claims);
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/delivery.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "signalbox/inbox.h"
+#include "signalbox/metrics.h"
+#include "signalbox/ownership.h"
+
+static struct metric *local, *remote, *not_found, *dropped;
+
+static void gone(const char *entry, const struct address *holder, session_id from)
+{
+    metric_add(not_found, 1);
+    if (entry && *entry)
+        ownership_gone(entry, holder, from);
+}
+
+/* Nobody listens at that worker, or Redis was not reached: what became of the frame is then unknown, and counted. */
+static void on_unreached(struct inbox_frame *frame, const char *wid, bool lost)
+{
+    struct inbox_target t;
+
+    while (inbox_next_target(frame, &t)) {
+        struct address holder = {.sid = t.sid};
+        char *entry;
+
+        if (lost) {
+            metric_add(dropped, 1);
+            continue;
+        }
+        memcpy(holder.wid, wid, WID_LEN);
+        entry = span_dup(t.entry);
+        gone(entry, &holder, frame->from.sid);
+        free(entry);
+    }
+}
+
+static int by_worker(const void *a, const void *b)
+{
+    const struct target *const *x = a, *const *y = b;
+
+    return memcmp((*x)->address.wid, (*y)->address.wid, WID_LEN);
+}
+
+/* The targets of one worker, which lie side by side. */
+static void send_remote(struct bytes *b, size_t count, const struct target *const *targets, session_id from)
+{
+    struct builder w = {0};
+
+    inbox_frame_begin(&w, INBOX_SEND, from);
+    for (size_t i = 0; i < count; i++)
+        inbox_frame_target(&w, (struct inbox_target){targets[i]->address.sid, span_of(targets[i]->entry)});
+    metric_add(remote, (double)count);
+    inbox_publish(targets[0]->address.wid, &w, (unsigned)count, bytes_span(b), on_unreached);
+}
+
+static void send_local(struct bytes *b, const struct target *t, session_id from)
+{
+    struct session *s = session_find(t->address.sid);
+
+    if (!s) {
+        gone(t->entry, &t->address, from);
+        return;
+    }
+    metric_add(local, 1);
+    session_send(s, bytes_ref(b));
+}
+
+void delivery_send(struct bytes *b, size_t count, const struct target *targets, session_id from)
+{
+    const struct target **elsewhere = mem_alloc(count * sizeof(struct target *));
+    size_t n = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (address_is_self(&targets[i].address))
+            send_local(b, &targets[i], from);
+        else
+            elsewhere[n++] = &targets[i];
+    }
+    if (n > 1)
+        qsort(elsewhere, n, sizeof(struct target *), by_worker);
+    for (size_t begin = 0, end; begin < n; begin = end) {
+        end = begin + 1;
+        while (end < n && end - begin < UINT16_MAX && by_worker(&elsewhere[begin], &elsewhere[end]) == 0)
+            end++;
+        send_remote(b, end - begin, elsewhere + begin, from);
+    }
+    free(elsewhere);
+}
+
+static void on_send(struct inbox_frame *frame)
+{
+    struct bytes *b = bytes_copy(frame->body);
+    struct builder answer = {0};
+    struct inbox_target t;
+    unsigned missing = 0;
+
+    while (inbox_next_target(frame, &t)) {
+        struct session *s = session_find(t.sid);
+        if (s) {
+            session_send(s, bytes_ref(b));
+            continue;
+        }
+        if (missing++ == 0)
+            inbox_frame_begin(&answer, INBOX_GONE, frame->from.sid);
+        inbox_frame_target(&answer, t);
+    }
+    bytes_unref(b);
+    if (missing)
+        inbox_publish(frame->from.wid, &answer, missing, (struct span){"", 0}, NULL);
+}
+
+/* The frame comes back with the sender's sid in it, so that a sender keeps nothing while a message is under way. */
+static void on_gone(struct inbox_frame *frame)
+{
+    struct inbox_target t;
+
+    while (inbox_next_target(frame, &t)) {
+        struct address holder = frame->from;
+        char *entry = span_dup(t.entry);
+
+        holder.sid = t.sid;
+        gone(entry, &holder, frame->from.sid);
+        free(entry);
+    }
+}
+
+void delivery_init(void)
+{
+    struct metric_family *results =
+        metric_family(METRIC_COUNTER, "signalbox_delivery_total", "Messages by what became of them", "result");
+
+    local = metric_series(results, "local");
+    remote = metric_series(results, "remote");
+    not_found = metric_series(results, "not_found");
+    dropped = metric_series(results, "dropped");
+    inbox_on(INBOX_SEND, on_send);
+    inbox_on(INBOX_GONE, on_gone);
+}

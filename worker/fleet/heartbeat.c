@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/heartbeat.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uthash.h>
+
+#include "scripts_data.h"
+#include "signalbox/address.h"
+#include "signalbox/config.h"
+#include "signalbox/keys.h"
+#include "signalbox/log.h"
+#include "signalbox/loop.h"
+#include "signalbox/metrics.h"
+#include "signalbox/script.h"
+#include "signalbox/session.h"
+#include "signalbox/version.h"
+
+#define FORGET_MS 3600000 /* a worker that left the roster so long ago is named by nothing any more */
+
+struct worker {
+    char wid[WID_LEN + 1];
+    int64_t lease_ends_ms; /* loop_ms(); 0: it is not in the roster, and so without one */
+    int64_t listed_ms;
+    UT_hash_handle hh;
+};
+
+static struct worker *known;
+static const char **roster;
+static size_t roster_count;
+static int64_t roster_ms;
+static struct timer *beat_timer;
+static int64_t started_ms;
+static char node[HOST_NAME_MAX + 1];
+static struct metric *workers_gauge, *lease_losses;
+static bool beaten;
+
+static struct worker *find_or_add(const char *wid)
+{
+    struct worker *w;
+
+    HASH_FIND_STR(known, wid, w);
+    if (!w) {
+        w = mem_alloc(sizeof(*w));
+        memcpy(w->wid, wid, WID_LEN);
+        w->lease_ends_ms = loop_ms() + LEASE_MS;
+        w->listed_ms = loop_ms();
+        HASH_ADD_STR(known, wid, w);
+    }
+    return w;
+}
+
+/* After a pause or while Redis is away the others' beats are only unknown here: nobody is called dead for that. */
+bool worker_alive(const char *wid)
+{
+    int64_t now = loop_ms();
+
+    return strcmp(wid, self_wid()) == 0 || now - roster_ms > 2 * BEAT_MS || find_or_add(wid)->lease_ends_ms > now;
+}
+
+size_t workers_count(void)
+{
+    return roster_count;
+}
+
+const char *workers_wid(size_t i)
+{
+    return roster[i];
+}
+
+bool workers_alive(size_t i)
+{
+    return worker_alive(roster[i]);
+}
+
+/* Whoever is known and not in the roster any more has been cleaned up: dead. */
+static void drop_unlisted(int64_t now)
+{
+    struct worker *w, *next;
+
+    HASH_ITER (hh, known, w, next) {
+        if (w->listed_ms == now)
+            continue;
+        w->lease_ends_ms = 0;
+        if (now - w->listed_ms > FORGET_MS) {
+            HASH_DEL(known, w);
+            free(w);
+        }
+    }
+}
+
+static void on_roster(const struct reply *r, void *arg)
+{
+    const struct reply *list;
+    long long redis_now;
+    int64_t now = loop_ms();
+    size_t alive = 0;
+
+    (void)arg;
+    if (!r || !reply_read(r, "ir", &redis_now, &list))
+        return;
+    roster = mem_grow(roster, reply_count(list) / 2 * sizeof(*roster));
+    roster_count = 0;
+    roster_ms = now;
+    for (size_t i = 0; i + 1 < reply_count(list); i += 2) {
+        struct span wid = reply_span(reply_at(list, i));
+        struct worker *w;
+        if (wid.len != WID_LEN)
+            continue;
+        w = find_or_add(wid.at);
+        w->listed_ms = now;
+        w->lease_ends_ms = now + LEASE_MS - (redis_now - reply_int(reply_at(list, i + 1)));
+        roster[roster_count++] = w->wid;
+        alive += w->lease_ends_ms > now;
+    }
+    drop_unlisted(now);
+    metric_set(workers_gauge, (double)alive);
+}
+
+static void on_beat(const struct reply *r, void *arg)
+{
+    long long held;
+
+    (void)arg;
+    if (!r || !reply_read(r, "i", &held))
+        return;
+    if (beaten && !held) {
+        metric_add(lease_losses, 1);
+        LOG_WARNING("lease_lost", LOG_INT("lease_ms", LEASE_MS));
+    }
+    beaten = true;
+}
+
+static void beat(void)
+{
+    char key[KEY_MAX];
+    struct call c = call_new(&script_fleet_beat);
+
+    key_worker(key, self_wid());
+    call_key(&c, key);
+    call_int(&c, LEASE_MS);
+    call_text(&c, node);
+    call_int(&c, getpid());
+    call_text(&c, SIGNALBOX_VERSION);
+    call_int(&c, started_ms);
+    call_int(&c, (long long)session_count());
+    call_send(&c, on_beat, NULL);
+    c = call_new(&script_fleet_roster);
+    call_key(&c, KEY_WORKERS);
+    call_text(&c, self_wid());
+    call_send(&c, on_roster, NULL);
+}
+
+static void on_timer(void *arg)
+{
+    (void)arg;
+    if (redis_up())
+        beat();
+}
+
+void heartbeat_init(void)
+{
+    started_ms = clock_ms();
+    if (*config->node_id)
+        strncpy(node, config->node_id, sizeof(node) - 1);
+    else
+        gethostname(node, sizeof(node) - 1);
+    workers_gauge = metric_gauge("signalbox_workers", "Workers of the fleet that hold their lease");
+    lease_losses = metric_counter("signalbox_lease_losses_total", "Times this worker found its lease lapsed");
+    redis_on_up(beat);
+    beat_timer = timer_every(BEAT_MS, on_timer, NULL);
+}
+
+struct stopping {
+    void (*done)(void);
+};
+
+static void on_stopped(const struct reply *r, void *arg)
+{
+    struct stopping *s = arg;
+
+    (void)r;
+    s->done();
+    free(s);
+}
+
+void heartbeat_stop(bool owns_nothing, void (*done)(void))
+{
+    struct stopping *s = mem_alloc(sizeof(*s));
+    char key[KEY_MAX];
+
+    s->done = done;
+    timer_free(beat_timer);
+    beat_timer = NULL;
+    key_worker(key, self_wid());
+    if (owns_nothing)
+        redis_command(NULL, NULL, "ZREM", KEY_WORKERS, self_wid(), NULL);
+    redis_command(on_stopped, s, "DEL", key, NULL);
+}
+
+void heartbeat_fini(void)
+{
+    struct worker *w, *next;
+
+    HASH_ITER (hh, known, w, next) {
+        HASH_DEL(known, w);
+        free(w);
+    }
+    free(roster);
+    roster = NULL;
+    roster_count = 0;
+}

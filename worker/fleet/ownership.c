@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/ownership.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "scripts_data.h"
+#include "signalbox/keys.h"
+#include "signalbox/log.h"
+#include "signalbox/loop.h"
+#include "signalbox/metrics.h"
+#include "signalbox/script.h"
+
+#define KINDS_MAX 16
+#define UNDO_BATCH "128"
+#define REFRESH_PARTS 200 /* of a second each: an identity is refreshed three times in its IDENTITY_TTL_MS */
+
+struct identity {
+    const char *kind;
+    char *id;
+};
+
+struct owned {
+    bool noted;
+    struct identity *identities;
+    size_t count, room;
+};
+
+/* A socket that has closed and still owns something in Redis. */
+struct closed {
+    struct address address;
+    bool under_way;
+    TAILQ_ENTRY(closed) next;
+};
+
+static const struct entry_kind *kinds[KINDS_MAX];
+static TAILQ_HEAD(, closed) closed = TAILQ_HEAD_INITIALIZER(closed);
+static size_t pending;
+static struct metric *undone;
+
+void ownership_add_kind(const struct entry_kind *kind)
+{
+    size_t i = 0;
+
+    while (i < KINDS_MAX && kinds[i])
+        i++;
+    if (i == KINDS_MAX)
+        abort();
+    kinds[i] = kind;
+}
+
+static struct owned *owned_of(struct session *s)
+{
+    void **slot = session_slot(s, SLOT_OWNERSHIP);
+
+    if (!*slot)
+        *slot = mem_alloc(sizeof(struct owned));
+    return *slot;
+}
+
+static struct call index_call(const struct script *script, const struct address *a)
+{
+    struct call c = call_new(script);
+    char key[KEY_MAX];
+
+    key_owners(key, a->wid);
+    call_key(&c, key);
+    key_owned(key, a->wid, a->sid);
+    call_key(&c, key);
+    snprintf(key, sizeof(key), "%" PRIu64, a->sid);
+    call_text(&c, key);
+    return c;
+}
+
+static void change_index(const struct script *script, struct session *s, size_t count, const char *const *entries)
+{
+    struct address self = self_address(session_id_of(s));
+    struct call c;
+
+    if (count == 0)
+        return;
+    c = index_call(script, &self);
+    for (size_t i = 0; i < count; i++)
+        call_text(&c, entries[i]);
+    call_send(&c, NULL, NULL);
+}
+
+void ownership_note(struct session *s, size_t count, const char *const *entries)
+{
+    owned_of(s)->noted |= count > 0;
+    change_index(&script_own_note, s, count, entries);
+}
+
+void ownership_forget(struct session *s, size_t count, const char *const *entries)
+{
+    change_index(&script_own_forget, s, count, entries);
+}
+
+void identity_add(struct session *s, const char *kind, const char *id)
+{
+    struct owned *o = owned_of(s);
+
+    if (identity_held(s, kind, id))
+        return;
+    if (o->count == o->room) {
+        o->room = o->room ? o->room * 2 : 2;
+        o->identities = mem_grow(o->identities, o->room * sizeof(*o->identities));
+    }
+    o->identities[o->count++] = (struct identity){kind, mem_dup(id)};
+}
+
+bool identity_held(struct session *s, const char *kind, const char *id)
+{
+    struct owned *o = owned_of(s);
+
+    for (size_t i = 0; i < o->count; i++)
+        if (strcmp(o->identities[i].id, id) == 0 && strcmp(o->identities[i].kind, kind) == 0)
+            return true;
+    return false;
+}
+
+const char *identity_at(struct session *s, const char *kind, size_t i)
+{
+    struct owned *o = owned_of(s);
+
+    for (size_t at = 0; at < o->count; at++)
+        if (strcmp(o->identities[at].kind, kind) == 0 && i-- == 0)
+            return o->identities[at].id;
+    return NULL;
+}
+
+size_t identity_count(struct session *s, const char *kind)
+{
+    struct owned *o = owned_of(s);
+    size_t n = 0;
+
+    for (size_t i = 0; i < o->count; i++)
+        n += strcmp(o->identities[i].kind, kind) == 0;
+    return n;
+}
+
+/* The kind of an entry, and what stands behind its first tab. */
+static const struct entry_kind *find_kind(const char *entry, const char **rest)
+{
+    size_t len = strcspn(entry, "\t");
+
+    for (size_t i = 0; i < KINDS_MAX && kinds[i] && entry[len]; i++) {
+        if (strlen(kinds[i]->word) == len && memcmp(kinds[i]->word, entry, len) == 0) {
+            *rest = entry + len + 1;
+            return kinds[i];
+        }
+    }
+    LOG_WARNING("entry_of_unknown_kind");
+    return NULL;
+}
+
+void ownership_undo_entry(const char *entry, const struct address *holder)
+{
+    const char *rest;
+    const struct entry_kind *kind = find_kind(entry, &rest);
+
+    if (kind)
+        kind->undo(rest, holder);
+}
+
+void ownership_gone(const char *entry, const struct address *holder, session_id from)
+{
+    const char *rest;
+    const struct entry_kind *kind = find_kind(entry, &rest);
+
+    if (!kind)
+        return;
+    kind->undo(rest, holder);
+    if (kind->gone)
+        kind->gone(rest, from);
+}
+
+static void identity_refresh(const struct identity *i, const struct address *self)
+{
+    for (size_t k = 0; k < KINDS_MAX && kinds[k]; k++)
+        if (kinds[k]->refresh && strcmp(kinds[k]->word, i->kind) == 0)
+            kinds[k]->refresh(i->id, self);
+}
+
+struct undoing {
+    struct address address;
+    void (*done)(bool ok, void *arg);
+    void *arg;
+};
+
+static void finish(struct undoing *u, bool ok)
+{
+    u->done(ok, u->arg);
+    free(u);
+}
+
+static void next_batch(struct undoing *u);
+
+static void on_batch_forgotten(const struct reply *r, void *arg)
+{
+    struct undoing *u = arg;
+    long long left;
+
+    if (!r || !reply_read(r, "i", &left))
+        finish(u, false);
+    else if (left > 0)
+        next_batch(u);
+    else
+        finish(u, true);
+}
+
+/* Redis runs what is sent in its order: an entry leaves the index only after it was undone. */
+static void on_batch(const struct reply *r, void *arg)
+{
+    struct undoing *u = arg;
+    struct call c;
+
+    if (!r) {
+        finish(u, false);
+        return;
+    }
+    c = index_call(&script_own_forget, &u->address);
+    for (size_t i = 0; i < reply_count(r); i++) {
+        struct span entry = reply_span(reply_at(r, i));
+        ownership_undo_entry(entry.at, &u->address);
+        call_span(&c, entry);
+    }
+    metric_add(undone, (double)reply_count(r));
+    call_send(&c, on_batch_forgotten, u);
+}
+
+static void next_batch(struct undoing *u)
+{
+    char key[KEY_MAX];
+
+    key_owned(key, u->address.wid, u->address.sid);
+    redis_command(on_batch, u, "SRANDMEMBER", key, UNDO_BATCH, NULL);
+}
+
+void ownership_undo(const struct address *a, void (*done)(bool ok, void *arg), void *arg)
+{
+    struct undoing *u = mem_alloc(sizeof(*u));
+
+    *u = (struct undoing){*a, done, arg};
+    next_batch(u);
+}
+
+size_t ownership_pending(void)
+{
+    return pending;
+}
+
+static void on_undone(bool ok, void *arg)
+{
+    struct closed *c = arg;
+
+    c->under_way = false;
+    if (!ok)
+        return;
+    TAILQ_REMOVE(&closed, c, next);
+    pending--;
+    free(c);
+}
+
+static void undo_closed(struct closed *c)
+{
+    c->under_way = true;
+    ownership_undo(&c->address, on_undone, c);
+}
+
+/* Redis was away when they closed. */
+static void retry(void)
+{
+    struct closed *c;
+
+    TAILQ_FOREACH (c, &closed, next)
+        if (!c->under_way)
+            undo_closed(c);
+}
+
+static void on_session_end(struct session *s)
+{
+    struct owned *o = *session_slot(s, SLOT_OWNERSHIP);
+    struct closed *c;
+
+    if (!o)
+        return;
+    if (o->noted) {
+        c = mem_alloc(sizeof(*c));
+        c->address = self_address(session_id_of(s));
+        TAILQ_INSERT_TAIL(&closed, c, next);
+        pending++;
+        undo_closed(c);
+    }
+    for (size_t i = 0; i < o->count; i++)
+        free(o->identities[i].id);
+    free(o->identities);
+    free(o);
+    *session_slot(s, SLOT_OWNERSHIP) = NULL;
+}
+
+static void refresh_session(struct session *s, void *arg)
+{
+    struct owned *o = *session_slot(s, SLOT_OWNERSHIP);
+    struct address self = self_address(session_id_of(s));
+
+    (void)arg;
+    for (size_t i = 0; o && i < o->count; i++)
+        identity_refresh(&o->identities[i], &self);
+}
+
+/* A socket that is open keeps its ids, however little it says. */
+static void on_refresh(void *arg)
+{
+    static unsigned part;
+
+    (void)arg;
+    if (redis_up())
+        session_each_part(part++ % REFRESH_PARTS, REFRESH_PARTS, refresh_session, NULL);
+}
+
+void identity_refresh_all(struct session *s, const char *kind)
+{
+    struct owned *o = owned_of(s);
+    struct address self = self_address(session_id_of(s));
+
+    for (size_t i = 0; i < o->count; i++)
+        if (strcmp(o->identities[i].kind, kind) == 0)
+            identity_refresh(&o->identities[i], &self);
+}
+
+void ownership_init(void)
+{
+    timer_every(1000, on_refresh, NULL);
+    redis_on_up(retry);
+    undone = metric_counter("signalbox_entries_undone_total", "Registered entries removed for sockets that left");
+    session_on_end(on_session_end);
+}
+
+void ownership_fini(void)
+{
+    while (!TAILQ_EMPTY(&closed)) {
+        struct closed *c = TAILQ_FIRST(&closed);
+        TAILQ_REMOVE(&closed, c, next);
+        free(c);
+    }
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/reaper.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "signalbox/address.h"
+#include "signalbox/heartbeat.h"
+#include "signalbox/keys.h"
+#include "signalbox/log.h"
+#include "signalbox/loop.h"
+#include "signalbox/metrics.h"
+#include "signalbox/ownership.h"
+#include "signalbox/redis.h"
+
+#define TICK_MS 500
+#define SWEEP_JOBS_MS 10000
+#define LOCK_MS "10000"
+#define SOCKET_BATCH "32"
+#define JOBS_MAX 8
+
+/* The sweep under way, if wid is set. */
+static struct {
+    char wid[WID_LEN + 1];
+    size_t undoing; /* sockets whose undo has not come back */
+    size_t sockets;
+    bool failed;
+} sweep;
+
+static void (*jobs[JOBS_MAX])(void);
+static int64_t jobs_due_ms;
+static struct metric *reaped;
+
+void reaper_add_job(void (*job)(void))
+{
+    size_t i = 0;
+
+    while (i < JOBS_MAX && jobs[i])
+        i++;
+    if (i == JOBS_MAX)
+        abort();
+    jobs[i] = job;
+}
+
+static void next_sockets(void);
+
+static void end_sweep(void)
+{
+    sweep.wid[0] = '\0';
+    redis_command(NULL, NULL, "DEL", KEY_SWEEP, NULL);
+}
+
+static void on_socket_undone(bool ok, void *arg)
+{
+    (void)arg;
+    sweep.failed |= !ok;
+    if (--sweep.undoing > 0)
+        return;
+    if (sweep.failed)
+        end_sweep();
+    else
+        next_sockets();
+}
+
+static void on_sockets(const struct reply *r, void *arg)
+{
+    (void)arg;
+    if (!r || reply_count(r) == 0) {
+        if (r) {
+            LOG_INFO("worker_reaped", LOG_TEXT("wid", sweep.wid), LOG_INT("sockets", sweep.sockets));
+            metric_add(reaped, 1);
+            redis_command(NULL, NULL, "ZREM", KEY_WORKERS, sweep.wid, NULL);
+        }
+        end_sweep();
+        return;
+    }
+    sweep.undoing = reply_count(r);
+    sweep.sockets += reply_count(r);
+    for (size_t i = 0; i < reply_count(r); i++) {
+        struct address a = {.sid = (uint64_t)reply_int(reply_at(r, i))};
+        memcpy(a.wid, sweep.wid, WID_LEN);
+        ownership_undo(&a, on_socket_undone, NULL);
+    }
+}
+
+static void next_sockets(void)
+{
+    char key[KEY_MAX];
+
+    redis_command(NULL, NULL, "PEXPIRE", KEY_SWEEP, LOCK_MS, NULL);
+    key_owners(key, sweep.wid);
+    redis_command(on_sockets, NULL, "SRANDMEMBER", key, SOCKET_BATCH, NULL);
+}
+
+static void on_lease_read(const struct reply *r, void *arg)
+{
+    (void)arg;
+    if (!r || reply_int(r) != 0)
+        end_sweep();
+    else
+        next_sockets();
+}
+
+static void on_lock(const struct reply *r, void *arg)
+{
+    char key[KEY_MAX];
+
+    (void)arg;
+    if (!span_is(reply_span(r), "OK")) {
+        sweep.wid[0] = '\0';
+        return;
+    }
+    key_worker(key, sweep.wid);
+    redis_command(on_lease_read, NULL, "EXISTS", key, NULL);
+}
+
+static void on_jobs_lock(const struct reply *r, void *arg)
+{
+    (void)arg;
+    if (!span_is(reply_span(r), "OK"))
+        return;
+    for (size_t i = 0; i < JOBS_MAX && jobs[i]; i++)
+        jobs[i]();
+    redis_command(NULL, NULL, "DEL", KEY_SWEEP, NULL);
+}
+
+static void lock(redis_callback callback)
+{
+    redis_command(callback, NULL, "SET", KEY_SWEEP, self_wid(), "NX", "PX", LOCK_MS, NULL);
+}
+
+static const char *dead_worker(void)
+{
+    for (size_t i = 0; i < workers_count(); i++)
+        if (!workers_alive(i))
+            return workers_wid(i);
+    return NULL;
+}
+
+static void on_tick(void *arg)
+{
+    const char *dead = dead_worker();
+
+    (void)arg;
+    if (!redis_up() || sweep.wid[0])
+        return;
+    if (dead) {
+        memset(&sweep, 0, sizeof(sweep));
+        memcpy(sweep.wid, dead, WID_LEN);
+        lock(on_lock);
+    } else if (loop_ms() >= jobs_due_ms) {
+        jobs_due_ms = loop_ms() + SWEEP_JOBS_MS;
+        lock(on_jobs_lock);
+    }
+}
+
+void reaper_init(void)
+{
+    reaped = metric_counter("signalbox_workers_reaped_total", "Dead workers this one has cleaned up after");
+    jobs_due_ms = loop_ms() + SWEEP_JOBS_MS;
+    timer_every(TICK_MS, on_tick, NULL);
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/status.h"
+
+#include <stddef.h>
+
+#include "signalbox/http.h"
+#include "signalbox/loop.h"
+#include "signalbox/metrics.h"
+#include "signalbox/redis.h"
+#include "signalbox/server.h"
+#include "signalbox/version.h"
+
+static void handle_health(struct exchange *x)
+{
+    exchange_reply_json(
+        x, 200, json_pack("{ss ss sI}", "status", "ok", "service", "signalbox", "timestamp", (json_int_t)clock_ms()));
+}
+
+static const char *not_ready(void)
+{
+    if (server_draining())
+        return "draining";
+    if (!redis_up())
+        return "redis is out of reach";
+    return redis_subscribed() ? NULL : "subscription is not live";
+}
+
+static void handle_ready(struct exchange *x)
+{
+    const char *reason = not_ready();
+    json_t *body = json_pack("{ss ss sI}", "status", reason ? "not ready" : "ready", "service", "signalbox",
+                             "timestamp", (json_int_t)clock_ms());
+
+    if (reason)
+        json_object_set_new(body, "error", json_string(reason));
+    exchange_reply_json(x, reason ? 503 : 200, body);
+}
+
+static void handle_info(struct exchange *x)
+{
+    exchange_reply_json(x, 200,
+                        json_pack("{ss ss ss so}", "name", "signalbox", "version", SIGNALBOX_VERSION, "description",
+                                  "Signaling and rendezvous server for peer-to-peer apps", "endpoints",
+                                  http_endpoints()));
+}
+
+static void handle_metrics(struct exchange *x)
+{
+    struct builder w = {0};
+
+    metrics_render(&w);
+    exchange_reply(x, 200, "text/plain; version=0.0.4; charset=utf-8", builder_take(&w));
+}
+
+void status_init(void)
+{
+    static const struct http_route routes[] = {
+        {HTTP_GET, "/health", "health", handle_health, true},
+        {HTTP_GET, "/ready", "ready", handle_ready, true},
+        {HTTP_GET, "/", "index", handle_info, false},
+        {HTTP_GET, "/api/info", "info", handle_info, false},
+        {HTTP_GET, "/metrics", "metrics", handle_metrics, false},
+    };
+
+    http_add_routes(routes, sizeof(routes) / sizeof(routes[0]));
+    metric_set(
+        metric_series(metric_family(METRIC_GAUGE, "signalbox_build_info", "Always 1", "version"), SIGNALBOX_VERSION),
+        1);
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/* start → run → drain → stop */
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "signalbox/address.h"
+#include "signalbox/claim.h"
+#include "signalbox/config.h"
+#include "signalbox/delivery.h"
+#include "signalbox/drain.h"
+#include "signalbox/embedded.h"
+#include "signalbox/heartbeat.h"
+#include "signalbox/http.h"
+#include "signalbox/inbox.h"
+#include "signalbox/log.h"
+#include "signalbox/loop.h"
+#include "signalbox/metrics.h"
+#include "signalbox/ownership.h"
+#include "signalbox/reaper.h"
+#include "signalbox/redis.h"
+#include "signalbox/relay.h"
+#include "signalbox/script.h"
+#include "signalbox/server.h"
+#include "signalbox/status.h"
+#include "signalbox/supervisor.h"
+#include "signalbox/version.h"
+
+#define EXIT_USAGE 2
+
+static int processes = 1;
+static bool own_redis; /* this very process may run the private Redis */
+
+static int complain(int status, const char *problem)
+{
+    fprintf(stderr, "signalbox-worker: %s\n", problem);
+    return status;
+}
+
+static void on_drained(void)
+{
+    loop_stop();
+}
+
+static void on_signal(int number)
+{
+    static bool draining;
+
+    if (draining) {
+        drain_hurry();
+        return;
+    }
+    draining = true;
+    LOG_INFO("stopping", LOG_INT("signal", number));
+    drain_start(on_drained);
+}
+
+static void init_fleet(void)
+{
+    scripts_init();
+    heartbeat_init();
+    ownership_init();
+    claim_init();
+    delivery_init();
+    reaper_init();
+}
+
+static void stop(void)
+{
+    server_fini();
+    redis_fini();
+    claim_fini();
+    ownership_fini();
+    heartbeat_fini();
+    loop_fini();
+    metrics_fini();
+}
+
+/* One worker, from its loop to its end; returns the exit status. */
+static int run(void)
+{
+    char problem[256], name[32];
+    int status = EXIT_SUCCESS;
+
+    loop_init();
+    log_worker(self_wid());
+    LOG_INFO("start", LOG_TEXT("version", SIGNALBOX_VERSION), LOG_INT("pid", getpid()));
+    loop_on_signal(SIGTERM, on_signal);
+    loop_on_signal(SIGINT, on_signal);
+    init_fleet();
+    status_init();
+    relay_init();
+    snprintf(name, sizeof(name), "signalbox-%s", self_wid());
+    inbox_init();
+    if (!redis_init(*config->redis_url ? config->redis_url : embedded_url(), name, problem))
+        status = complain(EXIT_USAGE, problem);
+    else if (!server_init(processes > 1))
+        status = EXIT_FAILURE;
+    if (status == EXIT_SUCCESS) {
+        if (own_redis)
+            embedded_watch();
+        loop_run();
+    }
+    stop();
+    return status;
+}
+
+static int start(void)
+{
+    char problem[256];
+    int status;
+
+    if (!*config->redis_url && !embedded_start(config->state_dir, problem))
+        return complain(EXIT_FAILURE, problem);
+    if (strcmp(config->processes, "auto") == 0)
+        processes = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    else
+        processes = atoi(config->processes);
+    own_redis = !*config->redis_url && processes == 1;
+    status = processes > 1 ? supervisor_run(processes, run) : run();
+    embedded_stop();
+    return status;
+}
+
+static enum log_level log_level(void)
+{
+    static const char *const names[] = {"debug", "info", "warning", "error"};
+
+    for (int i = 0; i < 4; i++)
+        if (strcmp(config->log_level, names[i]) == 0)
+            return (enum log_level)i;
+    return config->environment == ENVIRONMENT_PRODUCTION ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
+}
+
+int main(int argc, char **argv)
+{
+    char problem[256];
+    int status = EXIT_SUCCESS;
+
+    if (sodium_init() < 0)
+        return complain(EXIT_FAILURE, "libsodium cannot be initialised");
+    signal(SIGPIPE, SIG_IGN);
+    switch (config_load(argc, argv, problem)) {
+    case CONFIG_HELP:
+        config_help(stdout);
+        break;
+    case CONFIG_VERSION:
+        printf("signalbox-worker %s\n", SIGNALBOX_VERSION);
+        break;
+    case CONFIG_BAD:
+        status = complain(EXIT_USAGE, problem);
+        break;
+    case CONFIG_OK:
+        log_init(log_level(), config->log_format == LOG_FORMAT_TEXT, config->environment == ENVIRONMENT_PRODUCTION);
+        status = start();
+        break;
+    }
+    config_fini();
+    return status;
+}

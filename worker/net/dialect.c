@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/dialect.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+#include "signalbox/json.h"
+#include "signalbox/keys.h"
+#include "signalbox/metrics.h"
+
+/* Counters of one row, or of a dialect's unknown types (row NULL). */
+struct counted {
+    const void *row;
+    struct metric *messages;
+    UT_hash_handle hh;
+};
+
+static struct json_members members;
+static char *strings; /* the decoded strings of the message at hand */
+static size_t strings_room, strings_used;
+static struct counted *counted;
+static struct metric_family *messages_in, *messages_out, *failures;
+static struct metric *bytes_in, *bytes_out;
+
+void dialect_init(void)
+{
+    messages_in = metric_family(METRIC_COUNTER, "signalbox_messages_in_total", "Messages received", "dialect type");
+    messages_out = metric_family(METRIC_COUNTER, "signalbox_messages_out_total", "Messages sent to clients", "dialect");
+    failures = metric_family(METRIC_COUNTER, "signalbox_message_errors_total", "Messages answered with an error",
+                             "dialect error");
+    bytes_in = metric_counter("signalbox_bytes_in_total", "Bytes of messages received");
+    bytes_out = metric_counter("signalbox_bytes_out_total", "Bytes of messages sent to clients");
+}
+
+void dialect_fini(void)
+{
+    struct counted *c, *next;
+
+    HASH_ITER (hh, counted, c, next) {
+        HASH_DEL(counted, c);
+        free(c);
+    }
+    json_members_free(&members);
+    free(strings);
+    strings = NULL;
+    strings_room = 0;
+}
+
+static struct metric *series(struct metric_family *family, const void *row, const char *dialect, const char *type)
+{
+    struct counted *c;
+
+    HASH_FIND_PTR(counted, &row, c);
+    if (!c) {
+        c = mem_alloc(sizeof(*c));
+        c->row = row;
+        c->messages = type ? metric_series(family, dialect, type) : metric_series(family, dialect);
+        HASH_ADD_PTR(counted, row, c);
+    }
+    return c->messages;
+}
+
+void dialect_count_sent(const struct session *s, size_t bytes)
+{
+    const struct dialect *d = session_dialect(s);
+
+    metric_add(series(messages_out, &d->wire_error, d->name, NULL), 1);
+    metric_add(bytes_out, (double)bytes);
+}
+
+void session_fail(struct session *s, enum err e, const char *detail)
+{
+    const struct dialect *d = session_dialect(s);
+    struct builder text = {0};
+
+    metric_add(metric_series(failures, d->name, err_name(e)), 1);
+    if (strstr(err_text(e), "%s")) {
+        size_t before = (size_t)(strstr(err_text(e), "%s") - err_text(e));
+        builder_add(&text, (struct span){err_text(e), before});
+        builder_text(&text, detail ? detail : "");
+        builder_text(&text, err_text(e) + before + 2);
+    } else {
+        builder_text(&text, err_text(e));
+    }
+    builder_add(&text, (struct span){"", 1});
+    session_send(s, d->wire_error(e, bytes_span(text.bytes).at));
+    builder_free(&text);
+}
+
+/* Room for every string of one message at once, so that decoded ones never move. */
+static void reserve_strings(size_t len)
+{
+    strings_used = 0;
+    if (strings_room >= len)
+        return;
+    strings = mem_grow(strings, len);
+    strings_room = len;
+}
+
+/* NULL: not a string, or not decodable. A decoded string is shorter than its JSON, quotes against zero. */
+static const char *decode(struct span value, size_t *len)
+{
+    char *out = strings + strings_used;
+
+    if (!json_read_string(value, out, strings_room - strings_used, len))
+        return NULL;
+    strings_used += *len + 1;
+    return out;
+}
+
+static bool has_control(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+            return true;
+    return false;
+}
+
+static enum err read_value(const struct field *f, struct value *v)
+{
+    enum json_kind kind = json_kind(v->raw);
+
+    switch (f->kind) {
+    case FIELD_ID:
+    case FIELD_TEXT:
+        v->text = decode(v->raw, &v->len);
+        if (!v->text)
+            return ERR_INVALID_FIELD;
+        if (f->kind == FIELD_ID)
+            return v->len <= ID_MAX && !has_control(v->text, v->len) ? ERR_NONE : ERR_INVALID_FIELD;
+        return v->len <= (size_t)f->most && strlen(v->text) == v->len ? ERR_NONE : ERR_INVALID_FIELD;
+    case FIELD_INT:
+        return json_read_integer(v->raw, &v->number) && v->number >= f->least && v->number <= f->most
+                   ? ERR_NONE
+                   : ERR_INVALID_FIELD;
+    case FIELD_ARRAY:
+        return kind == JSON_KIND_ARRAY ? ERR_NONE : ERR_INVALID_FIELD;
+    case FIELD_OBJECT:
+        return kind == JSON_KIND_OBJECT ? ERR_NONE : ERR_INVALID_FIELD;
+    case FIELD_NONE:
+        break;
+    }
+    return ERR_INVALID_FIELD;
+}
+
+static bool is_empty(struct span raw)
+{
+    return json_kind(raw) == JSON_KIND_NULL || span_is(raw, "\"\"");
+}
+
+static enum err read_field(const struct field *f, struct value *v)
+{
+    bool found = json_find(&members, f->name, &v->raw) && !is_empty(v->raw);
+
+    if (!found && f->alias)
+        found = json_find(&members, f->alias, &v->raw) && !is_empty(v->raw);
+    if (!found) {
+        v->raw = (struct span){0};
+        return f->required ? ERR_MISSING_FIELD : ERR_NONE;
+    }
+    v->present = true;
+    return read_value(f, v);
+}
+
+static const struct message_type *find_type(const struct dialect *d, const char *type)
+{
+    for (size_t i = 0; i < d->count; i++)
+        if (strcmp(d->types[i].type, type) == 0)
+            return &d->types[i];
+    return NULL;
+}
+
+static enum err dispatch(struct session *s, struct span frame, const char **detail)
+{
+    static const struct field type_field = {FIELD_TEXT, "type", NULL, true, 0, INT64_MAX};
+    const struct dialect *d = session_dialect(s);
+    struct message m = {.frame = frame};
+    const struct message_type *row;
+    struct value type = {0};
+    enum err e;
+
+    *detail = "type";
+    e = read_field(&type_field, &type);
+    row = e == ERR_NONE ? find_type(d, type.text) : NULL;
+    metric_add(series(messages_in, row ? (const void *)row : d, d->name, row ? row->type : "unknown"), 1);
+    if (e != ERR_NONE)
+        return e;
+    *detail = type.text;
+    if (!row)
+        return ERR_UNKNOWN_TYPE;
+    for (size_t i = 0; i < FIELDS_MAX && row->fields[i].kind != FIELD_NONE; i++) {
+        *detail = row->fields[i].name;
+        e = read_field(&row->fields[i], &m.values[i]);
+        if (e != ERR_NONE)
+            return e;
+    }
+    *detail = NULL;
+    return row->handle(s, &m);
+}
+
+void dialect_receive(struct session *s, struct span frame, bool binary)
+{
+    const char *detail = NULL;
+    enum err e = ERR_PARSE;
+
+    metric_add(bytes_in, (double)frame.len);
+    if (!binary && json_scan(frame, &members)) {
+        reserve_strings(frame.len);
+        e = dispatch(s, frame, &detail);
+    }
+    if (e != ERR_NONE)
+        session_fail(s, e, detail);
+}

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/server.h"
+
+#include <errno.h>
+#include <libwebsockets.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "signalbox/bytes.h"
+#include "signalbox/config.h"
+#include "signalbox/dialect.h"
+#include "signalbox/http.h"
+#include "signalbox/limits.h"
+#include "signalbox/log.h"
+#include "signalbox/loop.h"
+#include "signalbox/metrics.h"
+#include "signalbox/session.h"
+
+#define PATH_TABLES_MAX 8
+#define PATH_MAX_LEN 1024
+#define HEADER_MAX 4096
+#define RX_CHUNK 1024 /* kept for each connection by lws; longer messages come in several pieces */
+#define HANDSHAKE_SECONDS 10
+
+/* One connection, from its first request on. */
+struct connection {
+    struct exchange *exchange;
+    struct session *session;
+    const struct socket_path *path;
+    struct metric *gauge;
+    char ip[IP_TEXT_MAX];
+    bool counted;
+};
+
+static struct {
+    const struct socket_path *paths;
+    size_t count;
+} tables[PATH_TABLES_MAX];
+static struct lws_context *context;
+static bool draining;
+static struct metric_family *connections, *refused;
+
+void server_add_paths(const struct socket_path *paths, size_t count)
+{
+    size_t i = 0;
+
+    while (i < PATH_TABLES_MAX && tables[i].paths)
+        i++;
+    if (i == PATH_TABLES_MAX)
+        abort();
+    tables[i].paths = paths;
+    tables[i].count = count;
+}
+
+const struct socket_path *server_path(size_t i)
+{
+    for (size_t t = 0; t < PATH_TABLES_MAX && tables[t].paths; t++) {
+        if (i < tables[t].count)
+            return &tables[t].paths[i];
+        i -= tables[t].count;
+    }
+    return NULL;
+}
+
+static const struct socket_path *find_path(const char *path)
+{
+    const struct socket_path *p;
+
+    for (size_t i = 0; (p = server_path(i)); i++) {
+        size_t len = strlen(p->path);
+        if (strncmp(path, p->path, len) == 0 && (path[len] == '\0' || path[len] == '/'))
+            return p;
+    }
+    return NULL;
+}
+
+void server_refuse_sockets(void)
+{
+    draining = true;
+}
+
+bool server_draining(void)
+{
+    return draining;
+}
+
+static struct connection *connection_of(struct lws *wsi)
+{
+    struct connection *c = lws_get_opaque_user_data(wsi);
+
+    if (!c) {
+        c = mem_alloc(sizeof(*c));
+        lws_set_opaque_user_data(wsi, c);
+    }
+    return c;
+}
+
+static const char *header(struct lws *wsi, enum lws_token_indexes token, char *out, size_t room)
+{
+    return lws_hdr_copy(wsi, out, (int)room, token) > 0 ? out : "";
+}
+
+/* true: this connection is new and its address is over the rate of new ones. */
+static bool meet_client(struct lws *wsi, struct connection *c)
+{
+    char socket_ip[IP_TEXT_MAX] = "", forwarded[HEADER_MAX];
+
+    if (c->ip[0])
+        return false;
+    lws_get_peer_simple(wsi, socket_ip, sizeof(socket_ip));
+    client_ip(socket_ip, header(wsi, WSI_TOKEN_X_FORWARDED_FOR, forwarded, sizeof(forwarded)), c->ip);
+    if (ip_connect(c->ip))
+        return false;
+    metric_add(metric_series(refused, "rate"), 1);
+    return true;
+}
+
+static int refuse(struct lws *wsi, const char *reason, unsigned status, const char *sentence, const char *origin)
+{
+    metric_add(metric_series(refused, reason), 1);
+    LOG_INFO("handshake_refused", LOG_TEXT("reason", reason), LOG_INT("status", status));
+    return http_refuse(wsi, status, sentence, origin);
+}
+
+/* 0: go on with the upgrade; else it was refused. */
+static int on_upgrade(struct lws *wsi)
+{
+    struct connection *c = connection_of(wsi);
+    char path[PATH_MAX_LEN], origin_text[HEADER_MAX];
+    const char *origin = header(wsi, WSI_TOKEN_ORIGIN, origin_text, sizeof(origin_text));
+    bool over_rate = meet_client(wsi, c);
+
+    c->path = find_path(header(wsi, WSI_TOKEN_GET_URI, path, sizeof(path)));
+    if (over_rate)
+        return refuse(wsi, "rate", 429, "Too Many Requests", origin);
+    if (!c->path)
+        return refuse(wsi, "path", 404, "Not Found", origin);
+    if (draining)
+        return refuse(wsi, "draining", 503, "Service temporarily unavailable", origin);
+    if (*origin && !origin_listed(config->allowed_origins, origin))
+        return refuse(wsi, "origin", 403, "Origin not allowed", origin);
+    if (!ip_open_socket(c->ip))
+        return refuse(wsi, "connections", 429, "Too Many Requests", origin);
+    c->counted = true;
+    return 0;
+}
+
+static int on_request(struct lws *wsi, const char *path)
+{
+    static const struct {
+        enum lws_token_indexes token;
+        const char *name;
+    } methods[] = {{WSI_TOKEN_GET_URI, "GET"},
+                   {WSI_TOKEN_POST_URI, "POST"},
+                   {WSI_TOKEN_DELETE_URI, "DELETE"},
+                   {WSI_TOKEN_OPTIONS_URI, "OPTIONS"},
+                   {WSI_TOKEN_HEAD_URI, "GET"}};
+    struct connection *c = connection_of(wsi);
+    char origin[HEADER_MAX], length[24];
+    const struct socket_path *socket_path = find_path(path);
+    struct http_request q = {.method = "OTHER", .path = path};
+
+    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
+        if (lws_hdr_total_length(wsi, methods[i].token) > 0)
+            q.method = methods[i].name;
+    q.head = lws_hdr_total_length(wsi, WSI_TOKEN_HEAD_URI) > 0;
+    q.origin = header(wsi, WSI_TOKEN_ORIGIN, origin, sizeof(origin));
+    q.socket_path_name = socket_path ? socket_path->name : NULL;
+    q.over_rate = meet_client(wsi, c);
+    q.content_length = strtoll(header(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH, length, sizeof(length)), NULL, 10);
+    if (c->exchange)
+        exchange_ended(c->exchange);
+    c->exchange = exchange_new(wsi, &q);
+    return 0;
+}
+
+static void on_open(struct lws *wsi, struct connection *c)
+{
+    c->session = session_new(wsi, c->path->dialect);
+    c->gauge = metric_series(connections, c->path->path);
+    metric_add(c->gauge, 1);
+    LOG_DEBUG("connection_open", LOG_TEXT("path", c->path->path), LOG_INT("sid", session_id_of(c->session)),
+              LOG_TEXT("ip", c->ip));
+}
+
+static void on_closed(struct connection *c)
+{
+    if (!c->session)
+        return;
+    LOG_DEBUG("connection_close", LOG_TEXT("path", c->path->path), LOG_INT("sid", session_id_of(c->session)));
+    session_ended(c->session);
+    c->session = NULL;
+    metric_add(c->gauge, -1);
+}
+
+static void on_destroyed(struct lws *wsi)
+{
+    struct connection *c = lws_get_opaque_user_data(wsi);
+
+    if (!c)
+        return;
+    on_closed(c);
+    if (c->exchange)
+        exchange_ended(c->exchange);
+    if (c->counted)
+        ip_close_socket(c->ip);
+    lws_set_opaque_user_data(wsi, NULL);
+    free(c);
+}
+
+static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
+{
+    struct connection *c = wsi ? lws_get_opaque_user_data(wsi) : NULL;
+
+    (void)user;
+    switch (reason) {
+    case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
+        return strcmp(in, "websocket") == 0 ? on_upgrade(wsi) : 0;
+    case LWS_CALLBACK_HTTP:
+        return on_request(wsi, in);
+    case LWS_CALLBACK_HTTP_BODY:
+        exchange_body_part(c->exchange, (struct span){in, len});
+        return 0;
+    case LWS_CALLBACK_HTTP_BODY_COMPLETION:
+        if (c->exchange && exchange_wants_body(c->exchange))
+            exchange_body_end(c->exchange);
+        return 0;
+    case LWS_CALLBACK_HTTP_WRITEABLE:
+        return c && c->exchange ? exchange_write(c->exchange) : 0;
+    case LWS_CALLBACK_ESTABLISHED:
+        on_open(wsi, c);
+        return 0;
+    case LWS_CALLBACK_RECEIVE:
+        session_received(c->session, (struct span){in, len}, lws_is_final_fragment(wsi), lws_frame_is_binary(wsi),
+                         lws_remaining_packet_payload(wsi));
+        return 0;
+    case LWS_CALLBACK_RECEIVE_PONG:
+        session_heard(c->session);
+        return 0;
+    case LWS_CALLBACK_SERVER_WRITEABLE:
+        return session_writable(c->session) ? 0 : -1;
+    case LWS_CALLBACK_CLOSED:
+        on_closed(c);
+        return 0;
+    case LWS_CALLBACK_WSI_DESTROY:
+        on_destroyed(wsi);
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+static void on_lws_log(int level, const char *line)
+{
+    char text[256];
+    size_t len = strcspn(line, "\n");
+
+    snprintf(text, sizeof(text), "%.*s", (int)(len < sizeof(text) ? len : sizeof(text) - 1), line);
+    if (level == LLL_ERR)
+        LOG_ERROR("libwebsockets", LOG_TEXT("message", text));
+    else
+        LOG_DEBUG("libwebsockets", LOG_TEXT("message", text));
+}
+
+/* As many descriptors as the system gives; lws makes a table of that size, so not a million. */
+static unsigned fd_limit(void)
+{
+    struct rlimit limit;
+    rlim_t most = 262144;
+
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max < most ? limit.rlim_max : most;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    return (unsigned)limit.rlim_cur;
+}
+
+static void fill_info(struct lws_context_creation_info *info, bool share_port)
+{
+    static const struct lws_protocols protocols[] = {
+        {.name = "signalbox", .callback = on_lws, .rx_buffer_size = RX_CHUNK}, {0}};
+    static void *loops[1];
+
+    loops[0] = loop_uv();
+    info->port = (int)config->port;
+    info->iface = strcmp(config->host, "0.0.0.0") == 0 || strcmp(config->host, "::") == 0 ? NULL : config->host;
+    info->protocols = protocols;
+    info->foreign_loops = loops;
+    info->gid = -1;
+    info->uid = -1;
+    info->fd_limit_per_thread = fd_limit();
+    info->max_http_header_pool = 4096;
+    info->max_http_header_data = HEADER_MAX;
+    info->pt_serv_buf_size = 32768;
+    info->timeout_secs = HANDSHAKE_SECONDS;
+    info->keepalive_timeout = 60;
+    info->options =
+        LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_FAIL_UPON_UNABLE_TO_BIND | LWS_SERVER_OPTION_NO_LWS_SYSTEM_STATES;
+    if (!strchr(config->host, ':'))
+        info->options |= LWS_SERVER_OPTION_DISABLE_IPV6;
+    if (share_port)
+        info->options |= LWS_SERVER_OPTION_ALLOW_LISTEN_SHARE;
+}
+
+bool server_init(bool share_port)
+{
+    struct lws_context_creation_info info = {0};
+    struct lws_vhost *vhost;
+
+    connections = metric_family(METRIC_GAUGE, "signalbox_connections", "Open WebSockets", "path");
+    refused = metric_family(METRIC_COUNTER, "signalbox_handshakes_refused_total", "Refused connections and upgrades",
+                            "reason");
+    sessions_init();
+    dialect_init();
+    limits_init();
+    lws_set_log_level(LLL_ERR | LLL_WARN, on_lws_log);
+    fill_info(&info, share_port);
+    context = lws_create_context(&info);
+    if (!context) {
+        LOG_ERROR("listen_failed", LOG_TEXT("host", config->host), LOG_INT("port", config->port),
+                  LOG_TEXT("reason", strerror(errno)));
+        return false;
+    }
+    vhost = lws_get_vhost_by_name(context, "default");
+    LOG_INFO("listening", LOG_TEXT("host", config->host), LOG_INT("port", lws_get_vhost_listen_port(vhost)));
+    loop_poke();
+    return true;
+}
+
+void server_fini(void)
+{
+    if (context)
+        lws_context_destroy(context);
+    sessions_fini();
+    http_fini();
+    limits_fini();
+    dialect_fini();
+}

@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/session.h"
+
+#include <libwebsockets.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "signalbox/config.h"
+#include "signalbox/dialect.h"
+#include "signalbox/limits.h"
+#include "signalbox/log.h"
+#include "signalbox/loop.h"
+#include "signalbox/metrics.h"
+#include "signalbox/slots.h"
+
+#define END_CALLBACKS_MAX 8
+#define FRAMES_A_TURN 64
+#define WAITING_MESSAGES_MAX 256
+#define WAITING_BYTES_MAX (512 * 1024)
+#define EXCESS_MS 5000       /* PROTOCOL.md section 1: so long over the rate closes */
+#define EXCESS_PAUSE_MS 1000 /* a pause that ends an excess */
+#define KILL_SECONDS 5       /* for a close frame that cannot be written */
+_Static_assert(BYTES_HEADROOM >= LWS_PRE, "lws writes its frame header before the bytes");
+
+struct frame {
+    struct bytes *bytes;
+    bool binary;
+    STAILQ_ENTRY(frame) next;
+};
+STAILQ_HEAD(frames, frame);
+
+enum session_state { SESSION_OPEN, SESSION_CLOSING, SESSION_ENDED };
+
+struct session {
+    session_id id;
+    struct lws *wsi;
+    const struct dialect *dialect;
+    enum session_state state;
+    enum close_code close_code;
+    const char *close_reason;
+
+    struct frames out, waiting; /* to the client; from it, while held */
+    size_t out_bytes, waiting_bytes, waiting_count;
+    struct builder part; /* of a message whose end has not come */
+    unsigned holds;
+    bool reading_stopped, ping_wanted, watched;
+
+    struct bucket rate;
+    int64_t excess_since_ms, excess_last_ms;
+    int64_t heard_ms, ping_due_ms;
+    TAILQ_ENTRY(session) by_ping;
+    void *slots[SESSION_SLOTS];
+};
+
+static struct slots sessions;
+static size_t open_count;
+static TAILQ_HEAD(, session) by_ping = TAILQ_HEAD_INITIALIZER(by_ping);
+static void (*end_callbacks[END_CALLBACKS_MAX])(struct session *);
+static void (*heard_callback)(struct session *);
+static struct metric *queue_bytes, *rate_hits, *too_slow, *ping_timeouts;
+
+struct session *session_find(session_id id)
+{
+    return slots_find(&sessions, id);
+}
+
+session_id session_id_of(const struct session *s)
+{
+    return s->id;
+}
+
+const struct dialect *session_dialect(const struct session *s)
+{
+    return s->dialect;
+}
+
+void **session_slot(struct session *s, enum session_slot slot)
+{
+    return &s->slots[slot];
+}
+
+size_t session_count(void)
+{
+    return open_count;
+}
+
+void session_on_end(void (*callback)(struct session *s))
+{
+    size_t i = 0;
+
+    while (i < END_CALLBACKS_MAX && end_callbacks[i])
+        i++;
+    if (i == END_CALLBACKS_MAX)
+        abort();
+    end_callbacks[i] = callback;
+}
+
+struct visit {
+    void (*visit)(struct session *s, void *arg);
+    void *arg;
+};
+
+static void visit_one(void *thing, void *arg)
+{
+    struct visit *v = arg;
+
+    v->visit(thing, v->arg);
+}
+
+void session_each_part(unsigned part, unsigned parts, void (*visit)(struct session *s, void *arg), void *arg)
+{
+    slots_each_part(&sessions, part, parts, visit_one, &(struct visit){visit, arg});
+}
+
+struct session *session_new(struct lws *wsi, const struct dialect *dialect)
+{
+    struct session *s = mem_alloc(sizeof(*s));
+
+    s->wsi = wsi;
+    s->dialect = dialect;
+    s->heard_ms = loop_ms();
+    s->ping_due_ms = s->heard_ms + config->ping_interval_ms;
+    s->rate = bucket_full(config->message_burst, s->heard_ms);
+    STAILQ_INIT(&s->out);
+    STAILQ_INIT(&s->waiting);
+    TAILQ_INSERT_TAIL(&by_ping, s, by_ping);
+    s->id = slots_put(&sessions, s);
+    open_count++;
+    return s;
+}
+
+static size_t frames_push(struct frames *f, struct bytes *b, bool binary)
+{
+    struct frame *frame = mem_alloc(sizeof(*frame));
+
+    frame->bytes = b;
+    frame->binary = binary;
+    STAILQ_INSERT_TAIL(f, frame, next);
+    return bytes_len(b);
+}
+
+static void frame_free(struct frame *f)
+{
+    bytes_unref(f->bytes);
+    free(f);
+}
+
+static struct frame *frames_pop(struct frames *f)
+{
+    struct frame *first = STAILQ_FIRST(f);
+
+    STAILQ_REMOVE_HEAD(f, next);
+    return first;
+}
+
+static void frames_clear(struct frames *f)
+{
+    while (!STAILQ_EMPTY(f))
+        frame_free(frames_pop(f));
+}
+
+static void want_write(struct session *s)
+{
+    lws_callback_on_writable(s->wsi);
+    loop_poke();
+}
+
+static void drop_output(struct session *s)
+{
+    metric_add(queue_bytes, -(double)s->out_bytes);
+    s->out_bytes = 0;
+    frames_clear(&s->out);
+}
+
+void session_send(struct session *s, struct bytes *b)
+{
+    if (s->state != SESSION_OPEN) {
+        bytes_unref(b);
+        return;
+    }
+    dialect_count_sent(s, bytes_len(b));
+    if (s->out_bytes + bytes_len(b) > (size_t)config->send_queue_max) {
+        bytes_unref(b);
+        metric_add(too_slow, 1);
+        LOG_INFO("limit_hit", LOG_TEXT("limit", "SEND_QUEUE_MAX"), LOG_INT("sid", s->id));
+        drop_output(s);
+        session_close(s, CLOSE_TOO_SLOW, "too slow");
+        return;
+    }
+    s->out_bytes += frames_push(&s->out, b, false);
+    metric_add(queue_bytes, (double)bytes_len(b));
+    want_write(s);
+}
+
+void session_close(struct session *s, enum close_code code, const char *reason)
+{
+    if (s->state != SESSION_OPEN)
+        return;
+    s->state = SESSION_CLOSING;
+    s->close_code = code;
+    s->close_reason = reason;
+    slots_drop(&sessions, s->id);
+    frames_clear(&s->waiting);
+    lws_set_timeout(s->wsi, PENDING_TIMEOUT_CLOSE_SEND, KILL_SECONDS);
+    want_write(s);
+}
+
+void session_ping(struct session *s)
+{
+    s->ping_wanted = true;
+    want_write(s);
+}
+
+void session_watch(struct session *s)
+{
+    s->watched = true;
+}
+
+void session_on_heard(void (*callback)(struct session *s))
+{
+    heard_callback = callback;
+}
+
+void session_heard(struct session *s)
+{
+    s->heard_ms = loop_ms();
+    if (s->watched) {
+        s->watched = false;
+        heard_callback(s);
+    }
+}
+
+static void end(struct session *s)
+{
+    if (s->state == SESSION_ENDED)
+        return;
+    s->state = SESSION_ENDED;
+    slots_drop(&sessions, s->id);
+    open_count--;
+    TAILQ_REMOVE(&by_ping, s, by_ping);
+    for (size_t i = 0; i < END_CALLBACKS_MAX && end_callbacks[i]; i++)
+        end_callbacks[i](s);
+}
+
+bool session_writable(struct session *s)
+{
+    char ping[LWS_PRE + 1];
+
+    if (s->state == SESSION_ENDED)
+        return true;
+    if (s->ping_wanted && s->state == SESSION_OPEN && !lws_partial_buffered(s->wsi)) {
+        s->ping_wanted = false;
+        lws_write(s->wsi, (unsigned char *)ping + LWS_PRE, 0, LWS_WRITE_PING);
+    }
+    for (int i = 0; i < FRAMES_A_TURN && !STAILQ_EMPTY(&s->out) && !lws_partial_buffered(s->wsi); i++) {
+        struct frame *f = frames_pop(&s->out);
+        size_t len = bytes_len(f->bytes);
+        int sent = lws_write(s->wsi, (unsigned char *)bytes_data(f->bytes), len, LWS_WRITE_TEXT);
+
+        s->out_bytes -= len;
+        metric_add(queue_bytes, -(double)len);
+        frame_free(f);
+        if (sent < 0)
+            return false;
+    }
+    if (!STAILQ_EMPTY(&s->out)) {
+        want_write(s);
+        return true;
+    }
+    if (s->state == SESSION_OPEN)
+        return true;
+    if (lws_partial_buffered(s->wsi)) {
+        want_write(s);
+        return true;
+    }
+    lws_close_reason(s->wsi, (enum lws_close_status)s->close_code, (unsigned char *)s->close_reason,
+                     strlen(s->close_reason));
+    end(s);
+    return false;
+}
+
+void session_ended(struct session *s)
+{
+    end(s);
+    drop_output(s);
+    frames_clear(&s->waiting);
+    builder_free(&s->part);
+    free(s);
+}
+
+/* false: the message is dropped. */
+static bool within_rate(struct session *s)
+{
+    int64_t now = s->heard_ms;
+
+    if (bucket_take(&s->rate, config->message_rate, config->message_burst, now))
+        return true;
+    metric_add(rate_hits, 1);
+    if (s->excess_last_ms == 0 || now - s->excess_last_ms > EXCESS_PAUSE_MS) {
+        s->excess_since_ms = now;
+        LOG_INFO("limit_hit", LOG_TEXT("limit", "MESSAGE_RATE"), LOG_INT("sid", s->id));
+    }
+    s->excess_last_ms = now;
+    session_fail(s, ERR_RATE_LIMIT, NULL);
+    if (now - s->excess_since_ms >= EXCESS_MS)
+        session_close(s, CLOSE_POLICY, "rate limit exceeded");
+    return false;
+}
+
+static void wait_turn(struct session *s, struct span text, bool binary)
+{
+    s->waiting_bytes += frames_push(&s->waiting, bytes_copy(text), binary);
+    s->waiting_count++;
+    if (!s->reading_stopped && (s->waiting_count >= WAITING_MESSAGES_MAX || s->waiting_bytes >= WAITING_BYTES_MAX)) {
+        s->reading_stopped = true;
+        lws_rx_flow_control(s->wsi, 0);
+    }
+}
+
+static void received(struct session *s, struct span text, bool binary)
+{
+    if (!within_rate(s))
+        return;
+    if (s->holds > 0 || !STAILQ_EMPTY(&s->waiting))
+        wait_turn(s, text, binary);
+    else
+        dialect_receive(s, text, binary);
+}
+
+void session_received(struct session *s, struct span part, bool last, bool binary, size_t still_to_come)
+{
+    size_t len = builder_len(&s->part) + part.len;
+
+    session_heard(s);
+    if (s->state != SESSION_OPEN)
+        return;
+    if (len + still_to_come > (size_t)config->max_message_bytes) {
+        builder_free(&s->part);
+        LOG_INFO("limit_hit", LOG_TEXT("limit", "MAX_MESSAGE_BYTES"), LOG_INT("sid", s->id));
+        session_close(s, CLOSE_TOO_BIG, "message too big");
+        return;
+    }
+    if (last && builder_len(&s->part) == 0) {
+        received(s, part, binary);
+        return;
+    }
+    builder_add(&s->part, part);
+    if (last) {
+        struct bytes *whole = builder_take(&s->part);
+        received(s, bytes_span(whole), binary);
+        bytes_unref(whole);
+    }
+}
+
+void session_hold(struct session *s)
+{
+    s->holds++;
+}
+
+void session_release(struct session *s)
+{
+    s->holds--;
+    while (s->holds == 0 && s->state == SESSION_OPEN && !STAILQ_EMPTY(&s->waiting)) {
+        struct frame *f = frames_pop(&s->waiting);
+
+        s->waiting_bytes -= bytes_len(f->bytes);
+        s->waiting_count--;
+        dialect_receive(s, bytes_span(f->bytes), f->binary);
+        frame_free(f);
+    }
+    if (s->reading_stopped && s->state == SESSION_OPEN && s->waiting_count < WAITING_MESSAGES_MAX / 2 &&
+        s->waiting_bytes < WAITING_BYTES_MAX / 2) {
+        s->reading_stopped = false;
+        lws_rx_flow_control(s->wsi, 1);
+        loop_poke();
+    }
+}
+
+static void on_ping_tick(void *arg)
+{
+    int64_t now = loop_ms();
+    struct session *s;
+
+    (void)arg;
+    while ((s = TAILQ_FIRST(&by_ping)) && s->ping_due_ms <= now) {
+        TAILQ_REMOVE(&by_ping, s, by_ping);
+        TAILQ_INSERT_TAIL(&by_ping, s, by_ping);
+        s->ping_due_ms = now + config->ping_interval_ms;
+        if (now - s->heard_ms < config->pong_timeout_ms) {
+            session_ping(s);
+        } else if (s->state == SESSION_OPEN) {
+            metric_add(ping_timeouts, 1);
+            drop_output(s);
+            session_close(s, CLOSE_GOING_AWAY, "ping timeout");
+        }
+    }
+}
+
+void sessions_init(void)
+{
+    int64_t tick = config->ping_interval_ms / 8;
+
+    queue_bytes = metric_gauge("signalbox_send_queue_bytes", "Bytes that wait to be written to clients");
+    rate_hits = metric_counter("signalbox_rate_limited_messages_total", "Messages dropped by MESSAGE_RATE");
+    too_slow = metric_counter("signalbox_slow_clients_total", "Clients closed because they did not read");
+    ping_timeouts = metric_counter("signalbox_ping_timeouts_total", "Clients closed because they did not answer pings");
+    timer_every(tick < 5 ? 5 : tick > 1000 ? 1000 : tick, on_ping_tick, NULL);
+}
+
+void sessions_fini(void)
+{
+    slots_free(&sessions);
+}

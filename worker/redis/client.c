@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/redis.h"
+
+#include <hiredis/async.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "signalbox/link.h"
+#include "signalbox/log.h"
+#include "signalbox/loop.h"
+#include "signalbox/metrics.h"
+
+#define IN_FLIGHT_MAX 65536
+#define REPLY_PATIENCE_MS 2000
+#define UP_CALLBACKS_MAX 8
+#define WORDS_MAX 64
+
+struct pending {
+    redis_raw_callback callback;
+    void *arg;
+    int64_t sent_us;
+};
+
+struct channel {
+    char *name;
+    redis_message on_message;
+    bool confirmed;
+    struct channel *next;
+};
+
+static struct redis_target target;
+static struct link commands, subscriber;
+static struct channel *channels;
+static void (*up_callbacks[UP_CALLBACKS_MAX])(void);
+static size_t in_flight;
+static int64_t last_reply_ms;
+static struct timer *watchdog;
+static struct metric *round_trip, *reconnects, *refused, *errors;
+
+/* hiredis has no time-outs: replies come in order, so a connection whose oldest one is late is dead. */
+static void on_watchdog(void *arg)
+{
+    (void)arg;
+    if (in_flight > 0 && loop_ms() - last_reply_ms > REPLY_PATIENCE_MS)
+        link_drop(&commands, "no reply in time");
+}
+
+static void on_commands_up(struct link *l)
+{
+    (void)l;
+    metric_add(reconnects, 1);
+    for (size_t i = 0; i < UP_CALLBACKS_MAX && up_callbacks[i]; i++)
+        up_callbacks[i]();
+}
+
+static void on_commands_down(struct link *l)
+{
+    (void)l;
+}
+
+static void on_channel(redisAsyncContext *context, void *reply, void *arg)
+{
+    const redisReply *r = reply;
+    struct channel *c = arg;
+
+    if (!r || !context->data || r->type != REDIS_REPLY_ARRAY || r->elements != 3)
+        return;
+    if (strcmp(r->element[0]->str, "message") == 0) {
+        c->on_message((struct span){r->element[2]->str, r->element[2]->len});
+    } else if (strcmp(r->element[0]->str, "subscribe") == 0) {
+        c->confirmed = true;
+        LOG_DEBUG("subscribed", LOG_TEXT("channel", c->name));
+    }
+}
+
+static void subscribe_now(struct channel *c)
+{
+    redisAsyncCommand(subscriber.context, on_channel, c, "SUBSCRIBE %s", c->name);
+}
+
+static void on_subscriber_up(struct link *l)
+{
+    (void)l;
+    for (struct channel *c = channels; c; c = c->next)
+        subscribe_now(c);
+}
+
+static void on_subscriber_down(struct link *l)
+{
+    (void)l;
+    for (struct channel *c = channels; c; c = c->next)
+        c->confirmed = false;
+}
+
+bool redis_init(const char *url, const char *client_name, char problem[static 256])
+{
+    if (!redis_target_parse(&target, url, problem))
+        return false;
+    round_trip = metric_histogram("signalbox_redis_round_trip_seconds", "Time from a Redis command to its reply");
+    reconnects = metric_counter("signalbox_redis_connects_total", "Connects of the command connection");
+    refused =
+        metric_counter("signalbox_redis_refused_total", "Commands refused because Redis was away or too far behind");
+    errors = metric_counter("signalbox_redis_errors_total", "Commands that Redis answered with an error");
+    commands = (struct link){
+        .name = "commands", .client_name = client_name, .on_up = on_commands_up, .on_down = on_commands_down};
+    subscriber = (struct link){
+        .name = "subscriber", .client_name = client_name, .on_up = on_subscriber_up, .on_down = on_subscriber_down};
+    link_start(&commands, &target);
+    link_start(&subscriber, &target);
+    watchdog = timer_every(REPLY_PATIENCE_MS / 4, on_watchdog, NULL);
+    return true;
+}
+
+void redis_fini(void)
+{
+    timer_free(watchdog);
+    link_stop(&commands);
+    link_stop(&subscriber);
+    while (channels) {
+        struct channel *c = channels;
+        channels = c->next;
+        free(c->name);
+        free(c);
+    }
+    redis_target_free(&target);
+}
+
+bool redis_up(void)
+{
+    return commands.up;
+}
+
+bool redis_subscribed(void)
+{
+    if (!subscriber.up)
+        return false;
+    for (const struct channel *c = channels; c; c = c->next)
+        if (!c->confirmed)
+            return false;
+    return true;
+}
+
+void redis_on_up(void (*callback)(void))
+{
+    size_t i = 0;
+
+    while (i < UP_CALLBACKS_MAX && up_callbacks[i])
+        i++;
+    if (i == UP_CALLBACKS_MAX)
+        abort();
+    up_callbacks[i] = callback;
+}
+
+void redis_subscribe(const char *name, redis_message on_message)
+{
+    struct channel *c = mem_alloc(sizeof(*c));
+
+    c->name = mem_dup(name);
+    c->on_message = on_message;
+    c->next = channels;
+    channels = c;
+    if (subscriber.up)
+        subscribe_now(c);
+}
+
+static void finish(struct pending *p, const redisReply *r)
+{
+    if (!r)
+        p->callback(NULL, NULL, p->arg);
+    else if (r->type == REDIS_REPLY_ERROR)
+        p->callback(NULL, r->str, p->arg);
+    else
+        p->callback((const struct reply *)r, NULL, p->arg);
+    free(p);
+}
+
+static void on_reply(redisAsyncContext *context, void *reply, void *arg)
+{
+    struct pending *p = arg;
+
+    (void)context;
+    in_flight--;
+    last_reply_ms = loop_ms();
+    if (reply)
+        metric_observe(round_trip, (double)(loop_us() - p->sent_us) / 1e6);
+    finish(p, reply);
+}
+
+static void on_refused(void *arg)
+{
+    finish(arg, NULL);
+}
+
+void redis_send_raw(redis_raw_callback callback, void *arg, struct span resp)
+{
+    struct pending *p = mem_alloc(sizeof(*p));
+
+    *p = (struct pending){callback, arg, loop_us()};
+    if (!commands.up || in_flight >= IN_FLIGHT_MAX ||
+        redisAsyncFormattedCommand(commands.context, on_reply, p, resp.at, resp.len) != REDIS_OK) {
+        metric_add(refused, 1);
+        loop_defer(on_refused, p);
+        return;
+    }
+    if (in_flight++ == 0)
+        last_reply_ms = loop_ms();
+}
+
+struct command {
+    redis_callback callback;
+    void *arg;
+};
+
+static void on_command(const struct reply *r, const char *error, void *arg)
+{
+    struct command *c = arg;
+
+    if (error) {
+        metric_add(errors, 1);
+        LOG_ERROR("redis_error", LOG_TEXT("error", error));
+    }
+    if (c->callback)
+        c->callback(r, c->arg);
+    free(c);
+}
+
+void redis_send(redis_callback callback, void *arg, size_t count, const struct span *words)
+{
+    struct command *c = mem_alloc(sizeof(*c));
+    struct builder w = {0};
+
+    *c = (struct command){callback, arg};
+    builder_printf(&w, "*%zu\r\n", count);
+    for (size_t i = 0; i < count; i++) {
+        builder_printf(&w, "$%zu\r\n", words[i].len);
+        builder_add(&w, words[i]);
+        builder_add(&w, SPAN("\r\n"));
+    }
+    redis_send_raw(on_command, c, bytes_span(w.bytes));
+    builder_free(&w);
+}
+
+void redis_command(redis_callback callback, void *arg, ...)
+{
+    struct span words[WORDS_MAX];
+    size_t count = 0;
+    va_list list;
+
+    va_start(list, arg);
+    for (const char *word; count < WORDS_MAX && (word = va_arg(list, const char *)); count++)
+        words[count] = span_of(word);
+    va_end(list);
+    redis_send(callback, arg, count, words);
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/inbox.h"
+
+#include <endian.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "signalbox/keys.h"
+#include "signalbox/log.h"
+#include "signalbox/metrics.h"
+#include "signalbox/redis.h"
+
+#define FRAME_VERSION 1
+#define HEADER_LEN (1 + 1 + WID_LEN + 8 + 2)
+#define COUNT_AT (HEADER_LEN - 2)
+#define TARGET_LEN (8 + 2)
+
+static void (*callbacks[INBOX_OPERATIONS])(struct inbox_frame *frame);
+static struct metric *received, *malformed;
+
+static uint64_t read_u64(const char *at)
+{
+    uint64_t n;
+
+    memcpy(&n, at, sizeof(n));
+    return le64toh(n);
+}
+
+static uint16_t read_u16(const char *at)
+{
+    uint16_t n;
+
+    memcpy(&n, at, sizeof(n));
+    return le16toh(n);
+}
+
+static void add_u64(struct builder *w, uint64_t n)
+{
+    n = htole64(n);
+    builder_add(w, (struct span){(const char *)&n, sizeof(n)});
+}
+
+static void add_u16(struct builder *w, uint16_t n)
+{
+    n = htole16(n);
+    builder_add(w, (struct span){(const char *)&n, sizeof(n)});
+}
+
+/* Walks all targets once, so that a frame that was read is known to be whole. */
+bool inbox_frame_read(struct span m, struct inbox_frame *frame)
+{
+    struct span rest;
+
+    if (m.len < HEADER_LEN || m.at[0] != FRAME_VERSION || m.at[1] < INBOX_SEND || m.at[1] >= INBOX_OPERATIONS)
+        return false;
+    *frame = (struct inbox_frame){.operation = (enum inbox_operation)m.at[1]};
+    memcpy(frame->from.wid, m.at + 2, WID_LEN);
+    frame->from.sid = read_u64(m.at + 2 + WID_LEN);
+    frame->targets = read_u16(m.at + COUNT_AT);
+    rest = (struct span){m.at + HEADER_LEN, m.len - HEADER_LEN};
+    frame->rest = rest;
+    for (unsigned i = 0; i < frame->targets; i++) {
+        size_t len = rest.len < TARGET_LEN ? SIZE_MAX : (size_t)TARGET_LEN + read_u16(rest.at + 8);
+        if (len > rest.len)
+            return false;
+        rest = (struct span){rest.at + len, rest.len - len};
+    }
+    frame->body = rest;
+    return true;
+}
+
+bool inbox_next_target(struct inbox_frame *frame, struct inbox_target *target)
+{
+    size_t len;
+
+    if (frame->targets == 0)
+        return false;
+    len = read_u16(frame->rest.at + 8);
+    *target = (struct inbox_target){read_u64(frame->rest.at), {frame->rest.at + TARGET_LEN, len}};
+    frame->rest = (struct span){frame->rest.at + TARGET_LEN + len, frame->rest.len - TARGET_LEN - len};
+    frame->targets--;
+    return true;
+}
+
+void inbox_frame_begin(struct builder *w, enum inbox_operation operation, uint64_t from_sid)
+{
+    const char head[] = {FRAME_VERSION, (char)operation};
+
+    builder_add(w, (struct span){head, sizeof(head)});
+    builder_add(w, (struct span){self_wid(), WID_LEN});
+    add_u64(w, from_sid);
+    add_u16(w, 0);
+}
+
+void inbox_frame_target(struct builder *w, struct inbox_target target)
+{
+    add_u64(w, target.sid);
+    add_u16(w, (uint16_t)target.entry.len);
+    builder_add(w, target.entry);
+}
+
+struct publication {
+    char wid[WID_LEN + 1];
+    inbox_unreached unreached;
+    struct bytes *frame;
+};
+
+static void on_published(const struct reply *r, void *arg)
+{
+    struct publication *p = arg;
+    struct inbox_frame frame;
+
+    if (reply_int(r) == 0 && p->unreached && inbox_frame_read(bytes_span(p->frame), &frame))
+        p->unreached(&frame, p->wid, r == NULL);
+    bytes_unref(p->frame);
+    free(p);
+}
+
+void inbox_publish(const char *wid, struct builder *w, unsigned targets, struct span body, inbox_unreached unreached)
+{
+    struct publication *p = mem_alloc(sizeof(*p));
+    uint16_t count = htole16((uint16_t)targets);
+    char channel[KEY_MAX];
+
+    builder_add(w, body);
+    memcpy(p->wid, wid, WID_LEN);
+    p->unreached = unreached;
+    p->frame = builder_take(w);
+    memcpy(bytes_data(p->frame) + COUNT_AT, &count, sizeof(count));
+    key_inbox(channel, wid);
+    redis_send(on_published, p, 3, (struct span[]){SPAN("PUBLISH"), span_of(channel), bytes_span(p->frame)});
+}
+
+static void on_message(struct span message)
+{
+    struct inbox_frame frame;
+
+    metric_add(received, 1);
+    if (inbox_frame_read(message, &frame) && callbacks[frame.operation]) {
+        callbacks[frame.operation](&frame);
+        return;
+    }
+    metric_add(malformed, 1);
+    LOG_WARNING("inbox_frame_malformed", LOG_INT("bytes", message.len));
+}
+
+void inbox_on(enum inbox_operation operation, void (*callback)(struct inbox_frame *frame))
+{
+    callbacks[operation] = callback;
+}
+
+void inbox_init(void)
+{
+    char channel[KEY_MAX];
+
+    received = metric_counter("signalbox_inbox_frames_total", "Frames received from other workers");
+    malformed = metric_counter("signalbox_inbox_malformed_total", "Frames from other workers that could not be read");
+    key_inbox(channel, self_wid());
+    redis_subscribe(channel, on_message);
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/link.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <event2/dns.h>
+#include <event2/event.h>
+#include <event2/util.h>
+#include <hiredis/adapters/libevent.h>
+#include <hiredis/async.h>
+#include <sodium.h>
+#include <string.h>
+
+#include "signalbox/log.h"
+#include "signalbox/loop.h"
+
+#define BACKOFF_LEAST_MS 50
+#define BACKOFF_MOST_MS 2000
+#define CONNECT_PATIENCE_MS 3000
+
+static struct evdns_base *dns;
+
+static void connect_now(void *arg);
+
+static void forget_context(struct link *l)
+{
+    bool was_up = l->up;
+
+    l->context = NULL;
+    l->up = false;
+    timer_free(l->patience);
+    l->patience = NULL;
+    if (was_up)
+        l->on_down(l);
+}
+
+/* Full jitter, so that a fleet that lost Redis together does not come back together. */
+static void retry_later(struct link *l)
+{
+    int64_t wait;
+
+    if (l->stopped || l->retry)
+        return;
+    wait = BACKOFF_LEAST_MS + (int64_t)randombytes_uniform((uint32_t)l->backoff_ms);
+    l->backoff_ms = l->backoff_ms * 2 < BACKOFF_MOST_MS ? l->backoff_ms * 2 : BACKOFF_MOST_MS;
+    l->retry = timer_once(wait, connect_now, l);
+}
+
+static void lost(struct link *l, const char *why)
+{
+    if (!l->stopped)
+        LOG_WARNING("redis_lost", LOG_TEXT("connection", l->name), LOG_TEXT("reason", why));
+    forget_context(l);
+    retry_later(l);
+}
+
+void link_drop(struct link *l, const char *why)
+{
+    struct redisAsyncContext *context = l->context;
+
+    if (!context)
+        return;
+    context->data = NULL; /* its callbacks no longer speak for this link */
+    lost(l, why);
+    redisAsyncFree(context);
+}
+
+static void on_impatient(void *arg)
+{
+    struct link *l = arg;
+
+    l->patience = NULL;
+    link_drop(l, "no answer while connecting");
+}
+
+static void on_disconnect(const redisAsyncContext *context, int status)
+{
+    struct link *l = context->data;
+
+    if (l)
+        lost(l, status == REDIS_OK ? "closed" : context->errstr);
+}
+
+/* The last answer of the greeting: AUTH, SELECT and CLIENT were sent before it, and fail as it does. */
+static void on_greeted(redisAsyncContext *context, void *reply, void *arg)
+{
+    const redisReply *r = reply;
+    struct link *l = context->data;
+
+    (void)arg;
+    if (!l || !r)
+        return;
+    if (r->type == REDIS_REPLY_ERROR) {
+        link_drop(l, r->str);
+        return;
+    }
+    timer_free(l->patience);
+    l->patience = NULL;
+    l->up = true;
+    l->backoff_ms = BACKOFF_LEAST_MS;
+    LOG_INFO("redis_connected", LOG_TEXT("connection", l->name));
+    l->on_up(l);
+}
+
+static void on_greeting_step(redisAsyncContext *context, void *reply, void *arg)
+{
+    const redisReply *r = reply;
+    struct link *l = context->data;
+
+    (void)arg;
+    if (l && r && r->type == REDIS_REPLY_ERROR)
+        link_drop(l, r->str);
+}
+
+static void on_connect(const redisAsyncContext *context, int status)
+{
+    struct link *l = context->data;
+    redisAsyncContext *c = l ? l->context : NULL;
+    const struct redis_target *t;
+
+    if (!l)
+        return;
+    if (status != REDIS_OK) {
+        lost(l, context->errstr);
+        return;
+    }
+    t = l->target;
+    if (t->password && t->user)
+        redisAsyncCommand(c, on_greeting_step, NULL, "AUTH %s %s", t->user, t->password);
+    else if (t->password)
+        redisAsyncCommand(c, on_greeting_step, NULL, "AUTH %s", t->password);
+    if (t->db)
+        redisAsyncCommand(c, on_greeting_step, NULL, "SELECT %d", t->db);
+    redisAsyncCommand(c, NULL, NULL, "CLIENT SETNAME %s", l->client_name);
+    redisAsyncCommand(c, on_greeted, NULL, "PING");
+}
+
+static void attach(struct link *l, redisAsyncContext *context)
+{
+    if (!context || context->err) {
+        LOG_WARNING("redis_unreachable", LOG_TEXT("connection", l->name),
+                    LOG_TEXT("reason", context ? context->errstr : "out of memory"));
+        if (context)
+            redisAsyncFree(context);
+        retry_later(l);
+        return;
+    }
+    l->context = context;
+    context->data = l;
+    redisLibeventAttach(context, loop_base());
+    redisAsyncSetConnectCallback(context, on_connect);
+    redisAsyncSetDisconnectCallback(context, on_disconnect);
+    l->patience = timer_once(CONNECT_PATIENCE_MS, on_impatient, l);
+}
+
+static void on_resolved(int error, struct evutil_addrinfo *found, void *arg)
+{
+    struct link *l = arg;
+    char ip[INET6_ADDRSTRLEN] = "";
+
+    l->lookup = NULL;
+    if (error == EVUTIL_EAI_CANCEL)
+        return;
+    if (!error && found->ai_family == AF_INET)
+        evutil_inet_ntop(AF_INET, &((struct sockaddr_in *)(void *)found->ai_addr)->sin_addr, ip, sizeof(ip));
+    else if (!error && found->ai_family == AF_INET6)
+        evutil_inet_ntop(AF_INET6, &((struct sockaddr_in6 *)(void *)found->ai_addr)->sin6_addr, ip, sizeof(ip));
+    if (found)
+        evutil_freeaddrinfo(found);
+    if (*ip) {
+        attach(l, redisAsyncConnect(ip, l->target->port));
+        return;
+    }
+    LOG_WARNING("redis_unreachable", LOG_TEXT("connection", l->name),
+                LOG_TEXT("reason", error ? evutil_gai_strerror(error) : "no address"));
+    retry_later(l);
+}
+
+/* hiredis resolves names with a blocking call, so it only ever sees addresses. */
+static void connect_now(void *arg)
+{
+    struct link *l = arg;
+    struct evutil_addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+
+    l->retry = NULL;
+    if (l->target->path) {
+        attach(l, redisAsyncConnectUnix(l->target->path));
+        return;
+    }
+    if (!dns)
+        dns = evdns_base_new(loop_base(), EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+    l->lookup = evdns_getaddrinfo(dns, l->target->host, NULL, &hints, on_resolved, l);
+}
+
+void link_start(struct link *l, const struct redis_target *target)
+{
+    l->target = target;
+    l->backoff_ms = BACKOFF_LEAST_MS;
+    l->stopped = false;
+    connect_now(l);
+}
+
+void link_stop(struct link *l)
+{
+    l->stopped = true;
+    timer_free(l->retry);
+    l->retry = NULL;
+    if (l->lookup)
+        evdns_getaddrinfo_cancel(l->lookup);
+    link_drop(l, "stopped");
+    if (dns) {
+        evdns_base_free(dns, 0);
+        dns = NULL;
+    }
+}

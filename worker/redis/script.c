@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/script.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scripts_data.h"
+#include "signalbox/log.h"
+#include "signalbox/metrics.h"
+
+struct running {
+    const struct script *script;
+    redis_callback callback;
+    void *arg;
+    int words;
+    size_t tail_at; /* where the keys and arguments begin in command */
+    struct bytes *command;
+};
+
+static struct metric_family *calls, *failures;
+
+struct call call_new(const struct script *script)
+{
+    return (struct call){.script = script};
+}
+
+static void add_word(struct call *c, struct span word)
+{
+    builder_printf(&c->tail, "$%zu\r\n", word.len);
+    builder_add(&c->tail, word);
+    builder_add(&c->tail, SPAN("\r\n"));
+}
+
+void call_key(struct call *c, const char *key)
+{
+    if (c->args > 0)
+        abort();
+    c->keys++;
+    add_word(c, span_of(key));
+}
+
+void call_span(struct call *c, struct span arg)
+{
+    c->args++;
+    add_word(c, arg);
+}
+
+void call_text(struct call *c, const char *arg)
+{
+    call_span(c, span_of(arg));
+}
+
+void call_int(struct call *c, long long arg)
+{
+    char digits[24];
+
+    snprintf(digits, sizeof(digits), "%lld", arg);
+    call_text(c, digits);
+}
+
+static void finish(struct running *run, const struct reply *r, const char *error)
+{
+    if (error) {
+        metric_add(metric_series(failures, run->script->name), 1);
+        LOG_ERROR("script_failed", LOG_TEXT("script", run->script->name), LOG_TEXT("error", error));
+    }
+    if (run->callback)
+        run->callback(r, run->arg);
+    bytes_unref(run->command);
+    free(run);
+}
+
+static void on_eval(const struct reply *r, const char *error, void *arg)
+{
+    finish(arg, r, error);
+}
+
+/* Redis has forgotten its scripts (SCRIPT FLUSH, fail-over): EVAL runs this one and teaches it again. */
+static void eval(struct running *run)
+{
+    struct span all = bytes_span(run->command);
+    struct builder w = {0};
+
+    builder_printf(&w, "*%d\r\n$4\r\nEVAL\r\n$%zu\r\n", run->words, run->script->source_len);
+    builder_add(&w, (struct span){run->script->source, run->script->source_len});
+    builder_add(&w, SPAN("\r\n"));
+    builder_add(&w, (struct span){all.at + run->tail_at, all.len - run->tail_at});
+    redis_send_raw(on_eval, run, bytes_span(w.bytes));
+    builder_free(&w);
+}
+
+static void on_evalsha(const struct reply *r, const char *error, void *arg)
+{
+    if (error && strncmp(error, "NOSCRIPT", 8) == 0)
+        eval(arg);
+    else
+        finish(arg, r, error);
+}
+
+void call_send(struct call *c, redis_callback callback, void *arg)
+{
+    const struct script *s = c->script;
+    struct running *run = mem_alloc(sizeof(*run));
+    struct builder w = {0};
+    char keys[12];
+
+    if (c->keys != s->keys || c->args < s->args || (c->args > s->args && !s->more_args))
+        abort();
+    *run = (struct running){.script = s, .callback = callback, .arg = arg, .words = 3 + c->keys + c->args};
+    builder_printf(&w, "*%d\r\n$7\r\nEVALSHA\r\n$40\r\n%s\r\n", run->words, s->sha1);
+    run->tail_at = builder_len(&w);
+    snprintf(keys, sizeof(keys), "%d", c->keys);
+    builder_printf(&w, "$%zu\r\n%s\r\n", strlen(keys), keys);
+    if (c->tail.bytes)
+        builder_add(&w, bytes_span(c->tail.bytes));
+    builder_free(&c->tail);
+    c->keys = c->args = 0;
+    run->command = builder_take(&w);
+    metric_add(metric_series(calls, s->name), 1);
+    redis_send_raw(on_evalsha, run, bytes_span(run->command));
+}
+
+static void load_all(void)
+{
+    for (size_t i = 0; i < scripts_count; i++)
+        redis_send(NULL, NULL, 3,
+                   (struct span[]){SPAN("SCRIPT"), SPAN("LOAD"), {scripts_all[i]->source, scripts_all[i]->source_len}});
+}
+
+void scripts_init(void)
+{
+    calls = metric_family(METRIC_COUNTER, "signalbox_script_calls_total", "Calls of a Redis script", "script");
+    failures = metric_family(METRIC_COUNTER, "signalbox_script_failures_total",
+                             "Script calls that Redis answered with an error", "script");
+    redis_on_up(load_all);
+}

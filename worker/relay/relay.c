@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/relay.h"
+
+#include "signalbox/loop.h"
+#include "signalbox/server.h"
+
+#define PUBLIC_KEY_MAX 1024
+#define DEAD_DROP_MAX 16384
+#define COUNT_MOST (1LL << 53)
+
+static const struct message_type types[] = {
+    {"register",
+     handle_register,
+     {{FIELD_ID, "peerId", .required = true},
+      {FIELD_INT, "maxConnections", .least = 1, .most = 1000000},
+      {FIELD_TEXT, "publicKey", .most = PUBLIC_KEY_MAX}}},
+    {"update_load",
+     handle_update_load,
+     {{FIELD_ID, "peerId", .required = true}, {FIELD_INT, "connectedCount", .required = true, .most = COUNT_MOST}}},
+    {"get_relays",
+     handle_get_relays,
+     {{FIELD_ID, "peerId"}, {FIELD_INT, "count", .least = -COUNT_MOST, .most = COUNT_MOST}}},
+    {"register_rendezvous",
+     handle_register_rendezvous,
+     {{FIELD_ID, "peerId", .required = true},
+      {FIELD_ARRAY, "dailyPoints", "daily_points"},
+      {FIELD_ARRAY, "hourlyTokens", "hourly_tokens"},
+      {FIELD_TEXT, "deadDrop", .most = DEAD_DROP_MAX},
+      {FIELD_ID, "relayId"},
+      {FIELD_OBJECT, "deadDrops", "dead_drops"}}},
+    {"ping", handle_ping, {{FIELD_NONE}}},
+    {"heartbeat", handle_heartbeat, {{FIELD_ID, "peerId"}}},
+};
+
+static struct bytes *wire_error(enum err e, const char *text)
+{
+    struct builder w = {0};
+
+    (void)e;
+    builder_text(&w, "{\"type\":\"error\",\"message\":");
+    builder_json(&w, span_of(text));
+    builder_text(&w, "}");
+    return builder_take(&w);
+}
+
+static const struct dialect dialect = {"relay", types, sizeof(types) / sizeof(types[0]), wire_error};
+
+enum err handle_ping(struct session *s, const struct message *m)
+{
+    (void)m;
+    session_send(s, bytes_copy(SPAN("{\"type\":\"pong\"}")));
+    return ERR_NONE;
+}
+
+void relay_init(void)
+{
+    static const struct socket_path paths[] = {{"/relay", "relay", &dialect}};
+
+    server_add_paths(paths, sizeof(paths) / sizeof(paths[0]));
+    peers_init();
+    rendezvous_init();
+    stats_init();
+}

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scripts_data.h"
+#include "signalbox/address.h"
+#include "signalbox/heartbeat.h"
+#include "signalbox/keys.h"
+#include "signalbox/ownership.h"
+#include "signalbox/relay.h"
+#include "signalbox/script.h"
+
+#define RELAYS_DEFAULT 10
+#define RELAYS_MOST 100
+#define MAX_CONNECTIONS_DEFAULT 20
+#define TRIES_MAX 3 /* when stale relays left too few */
+
+/* A request that ends with a list of relays. */
+struct picking {
+    session_id session;
+    char *registered; /* the peer that has registered; NULL: it only asks */
+    char *excluded;
+    long long count, max_connections;
+    char *public_key;
+    bool put_failed;
+    int tries;
+};
+
+static void picking_free(void *arg)
+{
+    struct picking *p = arg;
+
+    free(p->registered);
+    free(p->excluded);
+    free(p->public_key);
+    free(p);
+}
+
+/* As the shortest text that reads as the same number. */
+static void add_ratio(struct builder *w, double connected, double max)
+{
+    char text[32];
+
+    snprintf(text, sizeof(text), "%.15g", connected / max);
+    if (strtod(text, NULL) != connected / max)
+        snprintf(text, sizeof(text), "%.17g", connected / max);
+    builder_text(w, text);
+}
+
+struct relay {
+    struct span peer, public_key;
+    struct address holder;
+    double connected, max;
+};
+
+/* Reads "address connected max public-key"; the text of a reply ends with a zero. */
+static bool read_relay(struct span peer, struct span record, struct relay *out)
+{
+    char address[ADDRESS_MAX];
+    int key_at = 0;
+
+    out->peer = peer;
+    if (sscanf(record.at, "%31s %lf %lf%n", address, &out->connected, &out->max, &key_at) != 3 ||
+        (size_t)key_at >= record.len)
+        return false;
+    out->public_key = (struct span){record.at + key_at + 1, record.len - (size_t)key_at - 1};
+    return address_parse(span_of(address), &out->holder);
+}
+
+static void wire_relay(struct builder *w, const struct relay *relay)
+{
+    builder_text(w, "{\"peerId\":");
+    builder_json(w, relay->peer);
+    builder_text(w, ",\"publicKey\":");
+    if (relay->public_key.len)
+        builder_json(w, relay->public_key);
+    else
+        builder_text(w, "null");
+    builder_text(w, ",\"capacity\":");
+    add_ratio(w, relay->connected, relay->max);
+    builder_text(w, "}");
+}
+
+/* Its worker has no lease: it is gone, and leaves the registry now that it was met. */
+static void drop_stale(const struct relay *relay)
+{
+    char *entry = mem_alloc(relay->peer.len + sizeof("peer\t"));
+
+    memcpy(entry, "peer\t", 5);
+    memcpy(entry + 5, relay->peer.at, relay->peer.len);
+    ownership_undo_entry(entry, &relay->holder);
+    free(entry);
+}
+
+static bool is_excluded(struct session *s, const struct picking *p, const char *peer)
+{
+    return (p->excluded && strcmp(peer, p->excluded) == 0) || identity_held(s, "peer", peer);
+}
+
+static void pick(struct session *s, struct picking *p);
+
+static void wire_relays(struct builder *w, const struct picking *p, struct builder *list)
+{
+    if (p->registered) {
+        builder_text(w, "{\"type\":\"registered\",\"peerId\":");
+        builder_json(w, span_of(p->registered));
+        builder_text(w, ",\"relays\":[");
+    } else {
+        builder_text(w, "{\"type\":\"relays\",\"relays\":[");
+    }
+    if (builder_len(list))
+        builder_add(w, bytes_span(list->bytes));
+    builder_text(w, "]}");
+}
+
+/* Fills list with relays of the reply; says how many were stale. */
+static size_t choose(struct session *s, const struct picking *p, const struct reply *found, struct builder *list,
+                     long long *chosen)
+{
+    size_t stale = 0;
+
+    *chosen = 0;
+    for (size_t i = 0; i + 1 < reply_count(found) && *chosen < p->count; i += 2) {
+        struct relay relay;
+
+        if (!read_relay(reply_span(reply_at(found, i)), reply_span(reply_at(found, i + 1)), &relay))
+            continue;
+        if (is_excluded(s, p, relay.peer.at))
+            continue;
+        if (!worker_alive(relay.holder.wid)) {
+            drop_stale(&relay);
+            stale++;
+            continue;
+        }
+        if ((*chosen)++ > 0)
+            builder_text(list, ",");
+        wire_relay(list, &relay);
+    }
+    return stale;
+}
+
+static void on_picked(const struct reply *r, void *arg)
+{
+    struct picking *p = arg;
+    struct session *s = session_find(p->session);
+    const struct reply *found;
+    struct builder list = {0}, w = {0};
+    long long chosen;
+
+    if (s && (!r || p->put_failed || !reply_read(r, "r", &found))) {
+        session_fail(s, ERR_UNAVAILABLE, NULL);
+        session_release(s);
+    } else if (s) {
+        size_t stale = choose(s, p, found, &list, &chosen);
+        if (stale > 0 && chosen < p->count && p->tries < TRIES_MAX) {
+            builder_free(&list);
+            pick(s, p);
+            return;
+        }
+        wire_relays(&w, p, &list);
+        session_send(s, builder_take(&w));
+        session_release(s);
+    }
+    builder_free(&list);
+    picking_free(p);
+}
+
+/* Asks for as many more as may have to be left out. */
+static void pick(struct session *s, struct picking *p)
+{
+    struct call c = call_new(&script_relay_pick);
+
+    p->tries++;
+    call_key(&c, KEY_RELAYS_FREE);
+    call_key(&c, KEY_RELAYS);
+    call_int(&c, p->count + (long long)identity_count(s, "peer") + (p->excluded ? 1 : 0));
+    call_int(&c, randombytes_random() >> 1);
+    call_send(&c, on_picked, p);
+}
+
+static void on_put(const struct reply *r, void *arg)
+{
+    struct picking *p = arg;
+
+    p->put_failed = r == NULL;
+}
+
+/* Both calls go out together and are answered in order: one round trip. */
+static void put(struct session *s, void *arg)
+{
+    struct picking *p = arg;
+    struct call c = call_new(&script_relay_put);
+    char address[ADDRESS_MAX];
+
+    self_address_text(p->session, address);
+    call_key(&c, KEY_RELAYS);
+    call_key(&c, KEY_RELAYS_FREE);
+    call_key(&c, KEY_RELAYS_TOTALS);
+    call_text(&c, p->registered);
+    call_text(&c, address);
+    call_int(&c, p->max_connections);
+    call_text(&c, p->public_key ? p->public_key : "");
+    call_send(&c, on_put, p);
+    pick(s, p);
+}
+
+enum err handle_register(struct session *s, const struct message *m)
+{
+    const struct value *peer = &m->values[0], *max = &m->values[1], *public_key = &m->values[2];
+    struct picking *p = mem_alloc(sizeof(*p));
+
+    p->session = session_id_of(s);
+    p->registered = mem_dup(peer->text);
+    p->count = RELAYS_DEFAULT;
+    p->max_connections = max->present ? max->number : MAX_CONNECTIONS_DEFAULT;
+    p->public_key = public_key->present ? mem_dup(public_key->text) : NULL;
+    return peer_claim(s, peer->text, 0, NULL, put, picking_free, p);
+}
+
+enum err handle_get_relays(struct session *s, const struct message *m)
+{
+    const struct value *peer = &m->values[0], *count = &m->values[1];
+    struct picking *p = mem_alloc(sizeof(*p));
+
+    p->session = session_id_of(s);
+    p->excluded = peer->present ? mem_dup(peer->text) : NULL;
+    p->count = !count->present ? RELAYS_DEFAULT : count->number < 1 ? 1 : count->number;
+    if (p->count > RELAYS_MOST)
+        p->count = RELAYS_MOST;
+    session_hold(s);
+    pick(s, p);
+    return ERR_NONE;
+}
+
+struct loading {
+    session_id session;
+    char *peer;
+    long long connected;
+};
+
+static void acknowledge(struct session *s, const struct loading *l)
+{
+    struct builder w = {0};
+
+    builder_text(&w, "{\"type\":\"load_updated\",\"peerId\":");
+    builder_json(&w, span_of(l->peer));
+    builder_printf(&w, ",\"connectedCount\":%lld}", l->connected);
+    session_send(s, builder_take(&w));
+}
+
+static void finish_loading(struct session *s, struct loading *l, enum err e)
+{
+    if (s && e == ERR_NONE)
+        acknowledge(s, l);
+    else if (s)
+        session_fail(s, e, NULL);
+    if (s)
+        session_release(s);
+    free(l->peer);
+    free(l);
+}
+
+static void on_loaded(const struct reply *r, void *arg)
+{
+    struct loading *l = arg;
+
+    finish_loading(session_find(l->session), l, r ? ERR_NONE : ERR_UNAVAILABLE);
+}
+
+static void on_load_holder(struct session *s, enum peer_holder holder, void *arg)
+{
+    static const enum err results[] = {
+        [PEER_FREE] = ERR_NONE, [PEER_HELD] = ERR_PEER_IN_USE, [PEER_UNKNOWN] = ERR_UNAVAILABLE};
+
+    finish_loading(s, arg, results[holder]);
+}
+
+enum err handle_update_load(struct session *s, const struct message *m)
+{
+    struct loading *l = mem_alloc(sizeof(*l));
+    char address[ADDRESS_MAX];
+    struct call c;
+
+    *l = (struct loading){session_id_of(s), mem_dup(m->values[0].text), m->values[1].number};
+    session_hold(s);
+    if (!identity_held(s, "peer", l->peer)) {
+        peer_holder_find(s, l->peer, on_load_holder, l);
+        return ERR_NONE;
+    }
+    self_address_text(l->session, address);
+    c = call_new(&script_relay_load);
+    call_key(&c, KEY_RELAYS);
+    call_key(&c, KEY_RELAYS_FREE);
+    call_key(&c, KEY_RELAYS_TOTALS);
+    call_text(&c, l->peer);
+    call_text(&c, address);
+    call_int(&c, l->connected);
+    call_send(&c, on_loaded, l);
+    return ERR_NONE;
+}
