@@ -239,6 +239,8 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
     case LWS_CALLBACK_RECEIVE_PONG:
         session_heard(c->session);
         return 0;
+    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+        return session_is_closing(c->session) ? -1 : 0;
     case LWS_CALLBACK_SERVER_WRITEABLE:
         return session_writable(c->session) ? 0 : -1;
     case LWS_CALLBACK_CLOSED:

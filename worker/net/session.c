@@ -20,7 +20,7 @@
 #define WAITING_BYTES_MAX (512 * 1024)
 #define EXCESS_MS 5000       /* PROTOCOL.md section 1: so long over the rate closes */
 #define EXCESS_PAUSE_MS 1000 /* a pause that ends an excess */
-#define KILL_SECONDS 5       /* for a close frame that cannot be written */
+#define KILL_SECONDS 5       /* for a close frame that cannot be written, or is not answered */
 _Static_assert(BYTES_HEADROOM >= LWS_PRE, "lws writes its frame header before the bytes");
 
 struct frame {
@@ -245,13 +245,13 @@ static void end(struct session *s)
 
 bool session_writable(struct session *s)
 {
-    char ping[LWS_PRE + 1];
+    unsigned char ping[LWS_PRE + 1] = {0}; /* one byte: lws reports no pong without a payload */
 
     if (s->state == SESSION_ENDED)
         return true;
     if (s->ping_wanted && s->state == SESSION_OPEN && !lws_partial_buffered(s->wsi)) {
         s->ping_wanted = false;
-        lws_write(s->wsi, (unsigned char *)ping + LWS_PRE, 0, LWS_WRITE_PING);
+        lws_write(s->wsi, ping + LWS_PRE, 1, LWS_WRITE_PING);
     }
     for (int i = 0; i < FRAMES_A_TURN && !STAILQ_EMPTY(&s->out) && !lws_partial_buffered(s->wsi); i++) {
         struct frame *f = frames_pop(&s->out);
@@ -274,10 +274,18 @@ bool session_writable(struct session *s)
         want_write(s);
         return true;
     }
+    /* Returning false would be the way, but Debian's lws was built with _DEBUG, and on libuv then closes twice in a
+       row, which hangs up before the close frame is sent. The synchronous kill closes once, and politely. */
     lws_close_reason(s->wsi, (enum lws_close_status)s->close_code, (unsigned char *)s->close_reason,
                      strlen(s->close_reason));
+    lws_set_timeout(s->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
     end(s);
-    return false;
+    return true;
+}
+
+bool session_is_closing(const struct session *s)
+{
+    return s->state != SESSION_OPEN;
 }
 
 void session_ended(struct session *s)

@@ -22,7 +22,6 @@
 
 static char dir[PATH_MAX], url[PATH_MAX + sizeof("unix:///redis.sock")];
 static pid_t server;
-static struct timer *watcher;
 
 static bool fail(char problem[static 256], const char *what)
 {
@@ -123,13 +122,11 @@ static void on_watch(void *arg)
 
 void embedded_watch(void)
 {
-    watcher = timer_every(WATCH_MS, on_watch, NULL);
+    timer_every(WATCH_MS, on_watch, NULL);
 }
 
 void embedded_stop(void)
 {
-    timer_free(watcher);
-    watcher = NULL;
     if (server <= 0)
         return;
     kill(server, SIGTERM);
