@@ -113,6 +113,8 @@ static int start(void)
     char problem[256];
     int status;
 
+    if (*config->redis_url && !redis_check_url(config->redis_url, problem))
+        return complain(EXIT_USAGE, problem);
     if (!*config->redis_url && !embedded_start(config->state_dir, problem))
         return complain(EXIT_FAILURE, problem);
     if (strcmp(config->processes, "auto") == 0)

@@ -8,8 +8,8 @@
 #define LEASE_MS 7000 /* so that a dead worker's entries are gone within 10 s, sweep included */
 #define BEAT_MS 2000
 
-/* false: that worker has no lease, and what names it counts as gone. A wid never heard of is alive until the
-   next beat has shown otherwise. */
+/* false: that worker has no lease, and what names it counts as gone. A wid heard of for the first time has LEASE_MS
+   to be seen in the roster. */
 bool worker_alive(const char *wid);
 
 /* The workers of the last beat, dead ones too; for the reaper and the statistics. */

@@ -14,6 +14,8 @@ struct reply;
    answer in time, or answered with an error: the command may or may not have run. */
 typedef void (*redis_callback)(const struct reply *r, void *arg);
 
+bool redis_check_url(const char *url, char problem[static 256]) __attribute__((warn_unused_result));
+
 /* Reads url (redis://[user:pass@]host[:port][/db] or unix:///path[?db=n]); false: problem says what is wrong
    without showing a password. Connecting begins at once. */
 bool redis_init(const char *url, const char *client_name, char problem[static 256]) __attribute__((warn_unused_result));

@@ -12,8 +12,22 @@ if #ended > 0 then
   redis.call('HDEL', meeting, unpack(ended))
   redis.call('ZREM', ends, unpack(ended))
 end
+local others = {}
+local everybody = redis.call('HGETALL', meeting)
+for i = 1, #everybody, 2 do
+  if everybody[i] ~= peer then
+    others[#others + 1] = everybody[i]
+    others[#others + 1] = everybody[i + 1]
+  end
+end
+-- Entries of one millisecond keep their order too: the new one is never the oldest.
+local newest = redis.call('ZREVRANGE', ends, 0, 0, 'WITHSCORES')[2]
+local score = now + ttl
+if newest and tonumber(newest) >= score and tonumber(newest) < score + 1 then
+  score = tonumber(newest) + 0.001
+end
 redis.call('HSET', meeting, peer, entry)
-redis.call('ZADD', ends, now + ttl, peer)
+redis.call('ZADD', ends, string.format('%.3f', score), peer)
 local dropped = {}
 local too_many = redis.call('ZCARD', ends) - most
 if too_many > 0 then
@@ -23,12 +37,4 @@ if too_many > 0 then
 end
 redis.call('PEXPIRE', meeting, ttl)
 redis.call('PEXPIRE', ends, ttl)
-local others = {}
-local everybody = redis.call('HGETALL', meeting)
-for i = 1, #everybody, 2 do
-  if everybody[i] ~= peer then
-    others[#others + 1] = everybody[i]
-    others[#others + 1] = everybody[i + 1]
-  end
-end
 return {others, dropped}

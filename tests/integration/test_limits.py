@@ -8,7 +8,7 @@ from harness import SLOW, get, uid, wait_until
 
 
 def test_a_client_that_does_not_read_is_let_go_and_others_are_served(start, connect):
-    fleet = start(1, SEND_QUEUE_MAX=65536, MESSAGE_RATE=0)
+    fleet = start(1, SEND_QUEUE_MAX=65536, MESSAGE_RATE=0, IP_CONNECT_RATE=0)
     worker = fleet.workers[0]
     other = connect(worker)
     for i in range(100):

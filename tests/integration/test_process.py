@@ -54,7 +54,7 @@ def register(client, peer):
 
 
 @pytest.mark.parametrize("flag, words", [
-    ("--help", ("--port", "--redis-url", "--takeover-probe-ms", "REDIS_URL", "DEAD_DROPS_ON_DISCONNECT", "8080")),
+    ("--help", ("--port", "--takeover-probe-ms", "REDIS_URL", "DEAD_DROPS_ON_DISCONNECT", "8080")),
     ("--version", ("signalbox",))])
 def test_help_and_version_are_printed(flag, words):
     done = run(flag)

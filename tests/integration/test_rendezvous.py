@@ -111,6 +111,7 @@ def test_registering_again_replaces_the_entry(pair):
         meet(a, first, dailyPoints=[point], hourlyTokens=[token], deadDrop=text, relayId=relay)
     assert meet(b, uid(), dailyPoints=[point], hourlyTokens=[token]) == result(
         [live(first, "r2")], [drop(first, "new", "r2")])
+    a.expect("rendezvous_match")
     meet(a, first, dailyPoints=[point])
     assert meet(b, uid(), dailyPoints=[point]) == EMPTY
 

@@ -22,8 +22,7 @@
 
 struct worker {
     char wid[WID_LEN + 1];
-    int64_t lease_ends_ms; /* loop_ms(); 0: it is not in the roster, and so without one */
-    int64_t listed_ms;
+    int64_t lease_ends_ms, listed_ms; /* loop_ms() */
     UT_hash_handle hh;
 };
 
@@ -75,15 +74,12 @@ bool workers_alive(size_t i)
     return worker_alive(roster[i]);
 }
 
-/* Whoever is known and not in the roster any more has been cleaned up: dead. */
-static void drop_unlisted(int64_t now)
+/* Not in the roster any more: cleaned up long ago, or Redis came back empty and it has yet to beat. Its lease says. */
+static void forget_unlisted(int64_t now)
 {
     struct worker *w, *next;
 
     HASH_ITER (hh, known, w, next) {
-        if (w->listed_ms == now)
-            continue;
-        w->lease_ends_ms = 0;
         if (now - w->listed_ms > FORGET_MS) {
             HASH_DEL(known, w);
             free(w);
@@ -115,7 +111,7 @@ static void on_roster(const struct reply *r, void *arg)
         roster[roster_count++] = w->wid;
         alive += w->lease_ends_ms > now;
     }
-    drop_unlisted(now);
+    forget_unlisted(now);
     metric_set(workers_gauge, (double)alive);
 }
 

@@ -13,6 +13,7 @@
 #include "signalbox/dialect.h"
 #include "signalbox/http.h"
 #include "signalbox/limits.h"
+#include "signalbox/listener.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
@@ -22,7 +23,10 @@
 #define PATH_MAX_LEN 1024
 #define HEADER_MAX 4096
 #define RX_CHUNK 1024 /* kept for each connection by lws; longer messages come in several pieces */
+#define READ_MAX 32768
+#define HANDSHAKES_MAX 4096 /* requests whose headers are being read; more wait for one of these */
 #define HANDSHAKE_SECONDS 10
+#define KEEPALIVE_SECONDS 60
 
 /* One connection, from its first request on. */
 struct connection {
@@ -39,6 +43,7 @@ static struct {
     size_t count;
 } tables[PATH_TABLES_MAX];
 static struct lws_context *context;
+static struct lws_vhost *vhost;
 static bool draining;
 static struct metric_family *connections, *refused;
 
@@ -278,37 +283,41 @@ static unsigned fd_limit(void)
     return (unsigned)limit.rlim_cur;
 }
 
-static void fill_info(struct lws_context_creation_info *info, bool share_port)
+static void on_accepted(int fd)
+{
+    lws_adopt_socket_vhost(vhost, fd);
+    loop_poke();
+}
+
+static bool make_context(void)
 {
     static const struct lws_protocols protocols[] = {
         {.name = "signalbox", .callback = on_lws, .rx_buffer_size = RX_CHUNK}, {0}};
     static void *loops[1];
+    struct lws_context_creation_info info = {
+        .port = CONTEXT_PORT_NO_LISTEN_SERVER,
+        .protocols = protocols,
+        .foreign_loops = loops,
+        .gid = -1,
+        .uid = -1,
+        .fd_limit_per_thread = fd_limit(),
+        .max_http_header_pool = HANDSHAKES_MAX,
+        .max_http_header_data = HEADER_MAX,
+        .pt_serv_buf_size = READ_MAX,
+        .timeout_secs = HANDSHAKE_SECONDS,
+        .keepalive_timeout = KEEPALIVE_SECONDS,
+        .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_NO_LWS_SYSTEM_STATES,
+    };
 
     loops[0] = loop_uv();
-    info->port = (int)config->port;
-    info->iface = strcmp(config->host, "0.0.0.0") == 0 || strcmp(config->host, "::") == 0 ? NULL : config->host;
-    info->protocols = protocols;
-    info->foreign_loops = loops;
-    info->gid = -1;
-    info->uid = -1;
-    info->fd_limit_per_thread = fd_limit();
-    info->max_http_header_pool = 4096;
-    info->max_http_header_data = HEADER_MAX;
-    info->pt_serv_buf_size = 32768;
-    info->timeout_secs = HANDSHAKE_SECONDS;
-    info->keepalive_timeout = 60;
-    info->options =
-        LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_FAIL_UPON_UNABLE_TO_BIND | LWS_SERVER_OPTION_NO_LWS_SYSTEM_STATES;
-    if (!strchr(config->host, ':'))
-        info->options |= LWS_SERVER_OPTION_DISABLE_IPV6;
-    if (share_port)
-        info->options |= LWS_SERVER_OPTION_ALLOW_LISTEN_SHARE;
+    context = lws_create_context(&info);
+    vhost = context ? lws_get_vhost_by_name(context, "default") : NULL;
+    return vhost != NULL;
 }
 
 bool server_init(bool share_port)
 {
-    struct lws_context_creation_info info = {0};
-    struct lws_vhost *vhost;
+    int port = -1;
 
     connections = metric_family(METRIC_GAUGE, "signalbox_connections", "Open WebSockets", "path");
     refused = metric_family(METRIC_COUNTER, "signalbox_handshakes_refused_total", "Refused connections and upgrades",
@@ -317,21 +326,21 @@ bool server_init(bool share_port)
     dialect_init();
     limits_init();
     lws_set_log_level(LLL_ERR | LLL_WARN, on_lws_log);
-    fill_info(&info, share_port);
-    context = lws_create_context(&info);
-    if (!context) {
+    if (make_context())
+        port = listener_open(config->host, (int)config->port, share_port, on_accepted);
+    if (port < 0) {
         LOG_ERROR("listen_failed", LOG_TEXT("host", config->host), LOG_INT("port", config->port),
                   LOG_TEXT("reason", strerror(errno)));
         return false;
     }
-    vhost = lws_get_vhost_by_name(context, "default");
-    LOG_INFO("listening", LOG_TEXT("host", config->host), LOG_INT("port", lws_get_vhost_listen_port(vhost)));
+    LOG_INFO("listening", LOG_TEXT("host", config->host), LOG_INT("port", port));
     loop_poke();
     return true;
 }
 
 void server_fini(void)
 {
+    listener_close();
     if (context)
         lws_context_destroy(context);
     sessions_fini();

@@ -94,6 +94,15 @@ static void on_subscriber_down(struct link *l)
         c->confirmed = false;
 }
 
+bool redis_check_url(const char *url, char problem[static 256])
+{
+    struct redis_target t;
+    bool ok = redis_target_parse(&t, url, problem);
+
+    redis_target_free(&t);
+    return ok;
+}
+
 bool redis_init(const char *url, const char *client_name, char problem[static 256])
 {
     if (!redis_target_parse(&target, url, problem))

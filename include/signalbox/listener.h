@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* listener: the listening socket. libwebsockets as Debian builds it cannot share a port between processes, so it is
+   given connections that were accepted here. */
+#pragma once
+
+#include <stdbool.h>
+
+/* share: several processes may listen on the port (SO_REUSEPORT). on_accept gets a non-blocking socket and owns it.
+   Returns the port, or -1 with errno. */
+int listener_open(const char *host, int port, bool share, void (*on_accept)(int fd));
+void listener_close(void);

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/listener.h"
+
+#include <errno.h>
+#include <event2/listener.h>
+#include <event2/util.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "signalbox/log.h"
+#include "signalbox/loop.h"
+
+#define BACKLOG 4096
+#define PAUSE_MS 100 /* after a failed accept(): out of descriptors, most likely */
+
+static struct evconnlistener *listener;
+static void (*accepted)(int fd);
+
+static void on_connection(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *from, int len, void *arg)
+{
+    int on = 1;
+
+    (void)l, (void)from, (void)len, (void)arg;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    accepted(fd);
+}
+
+static void resume(void *arg)
+{
+    (void)arg;
+    if (listener)
+        evconnlistener_enable(listener);
+}
+
+static void on_error(struct evconnlistener *l, void *arg)
+{
+    (void)arg;
+    LOG_ERROR("accept_failed", LOG_TEXT("reason", strerror(errno)));
+    evconnlistener_disable(l);
+    timer_once(PAUSE_MS, resume, NULL);
+}
+
+static int bound_port(void)
+{
+    struct sockaddr_storage bound;
+    socklen_t len = sizeof(bound);
+
+    if (getsockname(evconnlistener_get_fd(listener), (struct sockaddr *)&bound, &len) != 0)
+        return -1;
+    if (bound.ss_family == AF_INET6)
+        return ntohs(((struct sockaddr_in6 *)&bound)->sin6_port);
+    return ntohs(((struct sockaddr_in *)&bound)->sin_port);
+}
+
+int listener_open(const char *host, int port, bool share, void (*on_accept)(int fd))
+{
+    struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *found;
+    unsigned flags = LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE;
+    char service[8];
+
+    accepted = on_accept;
+    snprintf(service, sizeof(service), "%d", port);
+    if (getaddrinfo(host, service, &hints, &found) != 0) {
+        errno = EADDRNOTAVAIL;
+        return -1;
+    }
+    if (share)
+        flags |= LEV_OPT_REUSEABLE_PORT;
+    listener = evconnlistener_new_bind(loop_base(), on_connection, NULL, flags, BACKLOG, found->ai_addr,
+                                       (int)found->ai_addrlen);
+    freeaddrinfo(found);
+    if (!listener)
+        return -1;
+    evconnlistener_set_error_cb(listener, on_error);
+    return bound_port();
+}
+
+void listener_close(void)
+{
+    if (listener)
+        evconnlistener_free(listener);
+    listener = NULL;
+}
