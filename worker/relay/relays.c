@@ -58,15 +58,18 @@ struct relay {
 /* Reads "address connected max public-key"; the text of a reply ends with a zero. */
 static bool read_relay(struct span peer, struct span record, struct relay *out)
 {
-    char address[ADDRESS_MAX];
-    int key_at = 0;
+    const char *end = record.at + record.len, *at = memchr(record.at, ' ', record.len);
+    char *rest;
 
     out->peer = peer;
-    if (sscanf(record.at, "%31s %lf %lf%n", address, &out->connected, &out->max, &key_at) != 3 ||
-        (size_t)key_at >= record.len)
+    if (!at || !address_parse((struct span){record.at, (size_t)(at - record.at)}, &out->holder))
         return false;
-    out->public_key = (struct span){record.at + key_at + 1, record.len - (size_t)key_at - 1};
-    return address_parse(span_of(address), &out->holder);
+    out->connected = strtod(at, &rest);
+    out->max = strtod(rest, &rest);
+    if (rest >= end || *rest != ' ')
+        return false;
+    out->public_key = (struct span){rest + 1, (size_t)(end - rest - 1)};
+    return true;
 }
 
 static void wire_relay(struct builder *w, const struct relay *relay)
