@@ -42,6 +42,12 @@
     INT(drain_seconds, DRAIN_SECONDS, 20, 0, 3600, "over how long the sockets are closed at SIGTERM")                  \
     INT(daily_ttl_ms, DAILY_TTL_MS, 172800000, 1, MS_PER_WEEK, "how long a daily point lives")                         \
     INT(hourly_ttl_ms, HOURLY_TTL_MS, 10800000, 1, MS_PER_WEEK, "how long an hourly token lives")                      \
+    INT(chunk_cache_ttl_ms, CHUNK_CACHE_TTL_MS, 1800000, 1, MS_PER_WEEK, "how long a chunk stays cached")              \
+    INT(chunk_source_ttl_ms, CHUNK_SOURCE_TTL_MS, 3600000, 1, MS_PER_WEEK, "how long an announced source counts")      \
+    INT(chunk_wait_ttl_ms, CHUNK_WAIT_TTL_MS, 300000, 1, MS_PER_WEEK, "how long a request waits for a chunk")          \
+    INT(chunk_pull_timeout_ms, CHUNK_PULL_TIMEOUT_MS, 5000, 1, 3600000, "how long a source has to push a chunk")       \
+    INT(chunk_cache_max, CHUNK_CACHE_MAX, 1000, 1, 10000000, "chunks kept in the cache; the least recently used goes") \
+    INT(chunk_max_bytes, CHUNK_MAX_BYTES, 65536, 1, 16777216, "longest data of a chunk, as compact JSON")              \
     CHOICE(dead_drops_on_disconnect, DEAD_DROPS_ON_DISCONNECT, "remove|keep", "daily points of a peer that left")
 
 struct config {

@@ -16,6 +16,7 @@ enum field_kind {
     FIELD_ID,    /* string of 1 to ID_MAX bytes without control characters */
     FIELD_TEXT,  /* string of at most `most` bytes */
     FIELD_INT,   /* integer from `least` to `most` */
+    FIELD_ANY,   /* any value but null, an empty string too: the handler reads it from .raw */
     FIELD_ARRAY, /* any array: the handler reads it from .raw */
     FIELD_OBJECT /* any object, likewise */
 };
@@ -46,6 +47,7 @@ struct message_type {
     const char *type;
     enum err (*handle)(struct session *s, const struct message *m); /* ERR_NONE: answered, or it will be */
     struct field fields[FIELDS_MAX];
+    enum err missing; /* said where a required field is absent; ERR_NONE: ERR_MISSING_FIELD */
 };
 
 struct dialect {
@@ -54,6 +56,8 @@ struct dialect {
     size_t count;
     struct bytes *(*wire_error)(enum err e, const char *text); /* the dialect's error message */
 };
+
+bool has_control(struct span text); /* a byte that no id may have */
 
 void dialect_init(void);
 void dialect_fini(void);

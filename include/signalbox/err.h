@@ -12,6 +12,10 @@
     X(ERR_RATE_LIMIT, "Rate limit exceeded")                                                                           \
     X(ERR_UNAVAILABLE, "Service temporarily unavailable")                                                              \
     X(ERR_PEER_IN_USE, "Peer id in use by another connection")                                                         \
+    X(ERR_CHUNKS_MISSING, "Missing or empty chunks array")                                                             \
+    X(ERR_REQUEST_FIELDS, "Missing required fields: peerId, chunkId")                                                  \
+    X(ERR_PUSH_FIELDS, "Missing required fields: chunkId, data")                                                       \
+    X(ERR_CHUNK_TOO_LARGE, "Chunk payload too large: %s byte limit")                                                   \
     X(ERR_TOO_MANY_IDS, "Invalid field: peerId")
 
 #define ERR_ENUM(name, text) name,

@@ -19,11 +19,21 @@
 #define KEY_HOURS "sb:{rendezvous}:hours"            /* the same for hourly tokens */
 #define KEY_HOUR_COUNTS "sb:{rendezvous}:hours:counts"
 
+#define KEY_CHUNK_USES "sb:{chunks}:uses"              /* zset: cached chunk → last use, µs */
+#define KEY_CHUNK_ENDS "sb:{chunks}:ends"              /* zset: cached chunk → when it expires, ms */
+#define KEY_CHUNK_PULLS "sb:{chunks}:pulls"            /* zset: chunk → when its source is to have pushed it, ms */
+#define KEY_SOURCES "sb:{chunks}:sources"              /* zset: chunk TAB peer → when it ends, ms */
+#define KEY_SOURCE_COUNTS "sb:{chunks}:sources:counts" /* hash: chunk → sources */
+#define KEY_WAITS "sb:{chunks}:waits"                  /* the same for those who wait */
+#define KEY_WAIT_COUNTS "sb:{chunks}:waits:counts"
+
 void key_inbox(char out[static KEY_MAX], const char *wid);  /* channel: sb:inbox:WID */
 void key_worker(char out[static KEY_MAX], const char *wid); /* hash: sb:worker:WID, the lease */
 void key_owners(char out[static KEY_MAX], const char *wid); /* set: sb:{own:WID}, the sids that own something */
-void key_owned(char out[static KEY_MAX], const char *wid, uint64_t sid); /* set: sb:{own:WID}:SID, its entries */
+void key_owned(char out[static KEY_MAX], const char *wid, uint64_t sid); /* zset: sb:{own:WID}:SID, entry → its end */
 void key_peer(char out[static KEY_MAX], const char *peer);               /* hash: sb:{peer:ID} */
 void key_point(char out[static KEY_MAX], const char *kind,
                const char *point); /* hash: sb:{day:POINT} or sb:{hour:TOKEN} */
+/* part: "data" (hash), "src" and "wait" (zsets: "address peer" → ms), "pull" (hash), "tried" (set) */
+void key_chunk(char out[static KEY_MAX], const char *chunk, const char *part);      /* sb:{chunk:ID}:PART */
 void key_point_ends(char out[static KEY_MAX], const char *kind, const char *point); /* zset: …:ends, peer → ms */

@@ -23,9 +23,15 @@ struct entry_kind {
 };
 void ownership_add_kind(const struct entry_kind *kind); /* kept, not copied */
 
+/* An entry, and after how long what it names ends by itself; 0: never. */
+struct note {
+    const char *entry;
+    long long ttl_ms;
+};
+
 /* Writes entries into the index before they are registered. They are undone even if that fails later. */
-void ownership_note(struct session *s, size_t count, const char *const *entries);
-void ownership_forget(struct session *s, size_t count, const char *const *entries); /* not registered after all */
+void ownership_note(struct session *s, size_t count, const struct note *notes);
+void ownership_forget(struct session *s, size_t count, const struct note *notes); /* not registered after all */
 
 /* The ids a session holds, as it knows them: kind and id, to ask without Redis. */
 void identity_add(struct session *s, const char *kind, const char *id); /* at most IDENTITIES_MAX */

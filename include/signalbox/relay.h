@@ -2,26 +2,36 @@
 /* relay: the protocol of /relay (PROTOCOL.md section 5): relay registry, rendezvous. */
 #pragma once
 
+#include <jansson.h>
+
 #include "signalbox/dialect.h"
+#include "signalbox/ownership.h"
 
 /* Handlers of the dialect's table, one file each for a group of messages. */
 enum err handle_register(struct session *s, const struct message *m);
 enum err handle_update_load(struct session *s, const struct message *m);
 enum err handle_get_relays(struct session *s, const struct message *m);
 enum err handle_register_rendezvous(struct session *s, const struct message *m);
+enum err handle_chunk_announce(struct session *s, const struct message *m);
+enum err handle_chunk_request(struct session *s, const struct message *m);
+enum err handle_chunk_push(struct session *s, const struct message *m);
 enum err handle_ping(struct session *s, const struct message *m);
 enum err handle_heartbeat(struct session *s, const struct message *m);
 
 /* Makes the peer id s's own: at once if it is already, else by a claim. Then next(s, arg) runs once, with the session
    held; who finishes the message releases it. If the id stays another's or the session has left, the client is told
-   and discard(arg) runs instead. entry_count entries are noted as s's before they are registered. */
-enum err peer_claim(struct session *s, const char *peer, size_t entry_count, const char *const *entries,
+   and discard(arg) runs instead. The notes are made in the index of what s owns before anything is registered. */
+enum err peer_claim(struct session *s, const char *peer, size_t note_count, const struct note *notes,
                     void (*next)(struct session *s, void *arg), void (*discard)(void *arg), void *arg);
 
 /* Says whether the peer id, which s does not hold, is another live socket's. callback gets NULL for s if it left. */
 enum peer_holder { PEER_FREE, PEER_HELD, PEER_UNKNOWN };
 void peer_holder_find(struct session *s, const char *peer,
                       void (*callback)(struct session *s, enum peer_holder, void *arg), void *arg);
+
+bool id_of_json(const json_t *value); /* whether it is a string that may be an id */
+
+#define DEAD_DROP_MAX 16384 /* bytes */
 
 void peers_init(void);
 void rendezvous_init(void);

@@ -56,6 +56,6 @@ void session_heard(struct session *s);
 void session_received(struct session *s, struct span part, bool last, bool binary, size_t still_to_come);
 bool session_writable(struct session *s); /* false: the connection is broken */
 bool session_is_closing(const struct session *s);
-void session_ended(struct session *s);    /* the connection is gone: ends and frees it */
+void session_ended(struct session *s); /* the connection is gone: ends and frees it */
 void sessions_init(void);
 void sessions_fini(void);

@@ -15,8 +15,8 @@
 #include "signalbox/script.h"
 
 #define KINDS_MAX 16
-#define UNDO_BATCH "128"
-#define REFRESH_PARTS 200 /* of a second each: an identity is refreshed three times in its IDENTITY_TTL_MS */
+#define UNDO_BATCH_LAST "127" /* rank of the last entry that is undone in one go */
+#define REFRESH_PARTS 200     /* of a second each: an identity is refreshed three times in its IDENTITY_TTL_MS */
 
 struct identity {
     const char *kind;
@@ -75,28 +75,30 @@ static struct call index_call(const struct script *script, const struct address 
     return c;
 }
 
-static void change_index(const struct script *script, struct session *s, size_t count, const char *const *entries)
+void ownership_note(struct session *s, size_t count, const struct note *notes)
 {
     struct address self = self_address(session_id_of(s));
     struct call c;
 
     if (count == 0)
         return;
-    c = index_call(script, &self);
-    for (size_t i = 0; i < count; i++)
-        call_text(&c, entries[i]);
+    owned_of(s)->noted = true;
+    c = index_call(&script_own_note, &self);
+    for (size_t i = 0; i < count; i++) {
+        call_int(&c, notes[i].ttl_ms);
+        call_text(&c, notes[i].entry);
+    }
     call_send(&c, NULL, NULL);
 }
 
-void ownership_note(struct session *s, size_t count, const char *const *entries)
+void ownership_forget(struct session *s, size_t count, const struct note *notes)
 {
-    owned_of(s)->noted |= count > 0;
-    change_index(&script_own_note, s, count, entries);
-}
+    struct address self = self_address(session_id_of(s));
+    struct call c = index_call(&script_own_forget, &self);
 
-void ownership_forget(struct session *s, size_t count, const char *const *entries)
-{
-    change_index(&script_own_forget, s, count, entries);
+    for (size_t i = 0; i < count; i++)
+        call_text(&c, notes[i].entry);
+    call_send(&c, NULL, NULL);
 }
 
 void identity_add(struct session *s, const char *kind, const char *id)
@@ -237,7 +239,7 @@ static void next_batch(struct undoing *u)
     char key[KEY_MAX];
 
     key_owned(key, u->address.wid, u->address.sid);
-    redis_command(on_batch, u, "SRANDMEMBER", key, UNDO_BATCH, NULL);
+    redis_command(on_batch, u, "ZRANGE", key, "0", UNDO_BATCH_LAST, NULL);
 }
 
 void ownership_undo(const struct address *a, void (*done)(bool ok, void *arg), void *arg)

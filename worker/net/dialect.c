@@ -110,10 +110,10 @@ static const char *decode(struct span value, size_t *len)
     return out;
 }
 
-static bool has_control(const char *text, size_t len)
+bool has_control(struct span text)
 {
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+    for (size_t i = 0; i < text.len; i++)
+        if ((unsigned char)text.at[i] < 0x20 || text.at[i] == 0x7f)
             return true;
     return false;
 }
@@ -129,7 +129,7 @@ static enum err read_value(const struct field *f, struct value *v)
         if (!v->text)
             return ERR_INVALID_FIELD;
         if (f->kind == FIELD_ID)
-            return v->len <= ID_MAX && !has_control(v->text, v->len) ? ERR_NONE : ERR_INVALID_FIELD;
+            return v->len <= ID_MAX && !has_control((struct span){v->text, v->len}) ? ERR_NONE : ERR_INVALID_FIELD;
         return v->len <= (size_t)f->most && strlen(v->text) == v->len ? ERR_NONE : ERR_INVALID_FIELD;
     case FIELD_INT:
         return json_read_integer(v->raw, &v->number) && v->number >= f->least && v->number <= f->most
@@ -139,24 +139,23 @@ static enum err read_value(const struct field *f, struct value *v)
         return kind == JSON_KIND_ARRAY ? ERR_NONE : ERR_INVALID_FIELD;
     case FIELD_OBJECT:
         return kind == JSON_KIND_OBJECT ? ERR_NONE : ERR_INVALID_FIELD;
+    case FIELD_ANY:
+        return ERR_NONE;
     case FIELD_NONE:
         break;
     }
     return ERR_INVALID_FIELD;
 }
 
-static bool is_empty(struct span raw)
+static bool find_value(const struct field *f, const char *name, struct span *raw)
 {
-    return json_kind(raw) == JSON_KIND_NULL || span_is(raw, "\"\"");
+    return name && json_find(&members, name, raw) && json_kind(*raw) != JSON_KIND_NULL &&
+           (f->kind == FIELD_ANY || !span_is(*raw, "\"\""));
 }
 
 static enum err read_field(const struct field *f, struct value *v)
 {
-    bool found = json_find(&members, f->name, &v->raw) && !is_empty(v->raw);
-
-    if (!found && f->alias)
-        found = json_find(&members, f->alias, &v->raw) && !is_empty(v->raw);
-    if (!found) {
+    if (!find_value(f, f->name, &v->raw) && !find_value(f, f->alias, &v->raw)) {
         v->raw = (struct span){0};
         return f->required ? ERR_MISSING_FIELD : ERR_NONE;
     }
@@ -193,6 +192,8 @@ static enum err dispatch(struct session *s, struct span frame, const char **deta
     for (size_t i = 0; i < FIELDS_MAX && row->fields[i].kind != FIELD_NONE; i++) {
         *detail = row->fields[i].name;
         e = read_field(&row->fields[i], &m.values[i]);
+        if (e == ERR_MISSING_FIELD && row->missing != ERR_NONE)
+            return row->missing;
         if (e != ERR_NONE)
             return e;
     }

@@ -46,7 +46,7 @@ static void on_error(struct evconnlistener *l, void *arg)
 
 static int bound_port(void)
 {
-    struct sockaddr_storage bound;
+    struct sockaddr_storage bound = {0};
     socklen_t len = sizeof(bound);
 
     if (getsockname(evconnlistener_get_fd(listener), (struct sockaddr *)&bound, &len) != 0)

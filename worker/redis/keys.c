@@ -52,3 +52,8 @@ void key_point_ends(char out[static KEY_MAX], const char *kind, const char *poin
 {
     write_key(out, "sb:{%s:%s}:ends", kind, point);
 }
+
+void key_chunk(char out[static KEY_MAX], const char *chunk, const char *part)
+{
+    write_key(out, "sb:{chunk:%s}:%s", chunk, part);
+}

@@ -16,8 +16,8 @@
 
 struct claiming {
     char *peer;
-    size_t entry_count;
-    char **entries;
+    size_t note_count;
+    struct note *notes; /* with entries of their own */
     void (*next)(struct session *s, void *arg);
     void (*discard)(void *arg);
     void *arg;
@@ -25,9 +25,9 @@ struct claiming {
 
 static void claiming_free(struct claiming *c)
 {
-    for (size_t i = 0; i < c->entry_count; i++)
-        free(c->entries[i]);
-    free(c->entries);
+    for (size_t i = 0; i < c->note_count; i++)
+        free((char *)c->notes[i].entry);
+    free(c->notes);
     free(c->peer);
     free(c);
 }
@@ -35,7 +35,7 @@ static void claiming_free(struct claiming *c)
 static void fail(struct session *s, struct claiming *c, enum err e)
 {
     if (s && e == ERR_PEER_IN_USE)
-        ownership_forget(s, c->entry_count, (const char *const *)c->entries);
+        ownership_forget(s, c->note_count, c->notes);
     c->discard(c->arg);
     if (s) {
         session_fail(s, e, NULL);
@@ -58,22 +58,22 @@ static void on_claimed(struct session *s, enum claim_result result, void *arg)
     claiming_free(c);
 }
 
-static struct claiming *claiming_new(const char *peer, size_t entry_count, const char *const *entries)
+static struct claiming *claiming_new(const char *peer, size_t note_count, const struct note *notes)
 {
     struct claiming *c = mem_alloc(sizeof(*c));
     char entry[ENTRY_MAX];
 
     snprintf(entry, sizeof(entry), KIND "\t%s", peer);
     c->peer = mem_dup(peer);
-    c->entries = mem_alloc((entry_count + 1) * sizeof(*c->entries));
-    for (size_t i = 0; i < entry_count; i++)
-        c->entries[i] = mem_dup(entries[i]);
-    c->entries[entry_count] = mem_dup(entry);
-    c->entry_count = entry_count + 1;
+    c->notes = mem_alloc((note_count + 1) * sizeof(*c->notes));
+    for (size_t i = 0; i < note_count; i++)
+        c->notes[i] = (struct note){mem_dup(notes[i].entry), notes[i].ttl_ms};
+    c->notes[note_count] = (struct note){mem_dup(entry), 0};
+    c->note_count = note_count + 1;
     return c;
 }
 
-enum err peer_claim(struct session *s, const char *peer, size_t entry_count, const char *const *entries,
+enum err peer_claim(struct session *s, const char *peer, size_t note_count, const struct note *notes,
                     void (*next)(struct session *s, void *arg), void (*discard)(void *arg), void *arg)
 {
     char key[KEY_MAX];
@@ -81,7 +81,7 @@ enum err peer_claim(struct session *s, const char *peer, size_t entry_count, con
 
     if (identity_held(s, KIND, peer)) {
         session_hold(s);
-        ownership_note(s, entry_count, entries);
+        ownership_note(s, note_count, notes);
         next(s, arg);
         return ERR_NONE;
     }
@@ -90,11 +90,11 @@ enum err peer_claim(struct session *s, const char *peer, size_t entry_count, con
         return ERR_TOO_MANY_IDS;
     }
     session_hold(s);
-    c = claiming_new(peer, entry_count, entries);
+    c = claiming_new(peer, note_count, notes);
     c->next = next;
     c->discard = discard;
     c->arg = arg;
-    ownership_note(s, c->entry_count, (const char *const *)c->entries);
+    ownership_note(s, c->note_count, c->notes);
     key_peer(key, peer);
     claim_start(s, key, on_claimed, c);
     return ERR_NONE;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "signalbox/relay.h"
 
-#include "signalbox/loop.h"
+#include "signalbox/chunk.h"
+#include "signalbox/keys.h"
 #include "signalbox/server.h"
 
 #define PUBLIC_KEY_MAX 1024
-#define DEAD_DROP_MAX 16384
 #define COUNT_MOST (1LL << 53)
 
 static const struct message_type types[] = {
@@ -28,6 +28,15 @@ static const struct message_type types[] = {
       {FIELD_TEXT, "deadDrop", .most = DEAD_DROP_MAX},
       {FIELD_ID, "relayId"},
       {FIELD_OBJECT, "deadDrops", "dead_drops"}}},
+    {"chunk_announce", handle_chunk_announce, {{FIELD_ID, "peerId", .required = true}, {FIELD_ANY, "chunks"}}},
+    {"chunk_request",
+     handle_chunk_request,
+     {{FIELD_ID, "peerId", .required = true}, {FIELD_ID, "chunkId", .required = true}},
+     .missing = ERR_REQUEST_FIELDS},
+    {"chunk_push",
+     handle_chunk_push,
+     {{FIELD_ID, "peerId"}, {FIELD_ID, "chunkId", .required = true}, {FIELD_ANY, "data", .required = true}},
+     .missing = ERR_PUSH_FIELDS},
     {"ping", handle_ping, {{FIELD_NONE}}},
     {"heartbeat", handle_heartbeat, {{FIELD_ID, "peerId"}}},
 };
@@ -45,6 +54,14 @@ static struct bytes *wire_error(enum err e, const char *text)
 
 static const struct dialect dialect = {"relay", types, sizeof(types) / sizeof(types[0]), wire_error};
 
+bool id_of_json(const json_t *value)
+{
+    const char *text = json_string_value(value);
+    size_t len = json_string_length(value);
+
+    return text && len > 0 && len <= ID_MAX && !has_control((struct span){text, len});
+}
+
 enum err handle_ping(struct session *s, const struct message *m)
 {
     (void)m;
@@ -59,5 +76,6 @@ void relay_init(void)
     server_add_paths(paths, sizeof(paths) / sizeof(paths[0]));
     peers_init();
     rendezvous_init();
+    chunks_init();
     stats_init();
 }

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,58 +6,28 @@
 
 #include "scripts_data.h"
 #include "signalbox/config.h"
-#include "signalbox/delivery.h"
 #include "signalbox/heartbeat.h"
 #include "signalbox/keys.h"
 #include "signalbox/metrics.h"
 #include "signalbox/ownership.h"
 #include "signalbox/reaper.h"
 #include "signalbox/relay.h"
+#include "signalbox/rendezvous.h"
 #include "signalbox/script.h"
 
-#define POINTS_MAX 256
-#define DEAD_DROP_MAX 16384
 #define ENTRIES_KEPT 64
-#define CENSUS_LIMIT 1000
 
-/* The two kinds of meetings. */
-struct kind {
-    const char *word;
-    const char *list_key, *counts_key;
-};
-static const struct kind days = {"day", KEY_DAYS, KEY_DAY_COUNTS};
-static const struct kind hours = {"hour", KEY_HOURS, KEY_HOUR_COUNTS};
-
-/* One point or token of a message: where it is in the index of its socket, and what is left there for others. */
-struct meeting {
-    const struct kind *kind;
-    char *entry; /* kind TAB point TAB peer; the list of all has it without the kind */
-    char *point;
-    struct bytes *text; /* what another peer gets of it in its result; NULL: nothing */
-    struct registering *owner;
-};
+const struct meeting_kind meeting_day = {"day", {KEY_DAYS, KEY_DAY_COUNTS}};
+const struct meeting_kind meeting_hour = {"hour", {KEY_HOURS, KEY_HOUR_COUNTS}};
 
 struct matched {
     char *peer;
     UT_hash_handle hh;
 };
 
-struct registering {
-    session_id session;
-    char *peer;
-    struct bytes *match; /* what the others get */
-    size_t count, answers;
-    struct meeting *meetings;
-    bool failed;
-    struct builder live, drops;
-    struct matched *matched;
-    struct target *targets;
-    size_t target_count;
-};
-
 static struct metric *matches;
 
-static void registering_free(void *arg)
+void registering_free(void *arg)
 {
     struct registering *r = arg;
     struct matched *m, *next;
@@ -82,37 +51,6 @@ static void registering_free(void *arg)
     free(r);
 }
 
-static void wire_match(struct builder *w, const char *peer, struct span relay_id)
-{
-    builder_text(w, "{\"peerId\":");
-    builder_json(w, span_of(peer));
-    builder_text(w, ",\"relayId\":");
-    builder_add(w, relay_id);
-    builder_text(w, "}");
-}
-
-static void wire_drop(struct builder *w, const char *peer, struct span drop, struct span relay_id)
-{
-    builder_text(w, "{\"peerId\":");
-    builder_json(w, span_of(peer));
-    builder_text(w, ",\"deadDrop\":");
-    builder_add(w, drop);
-    builder_text(w, ",\"relayId\":");
-    builder_add(w, relay_id);
-    builder_text(w, "}");
-}
-
-static void count_off(const struct kind *kind, size_t count, const char *const *entries)
-{
-    struct call c = call_new(&script_rendezvous_unlist);
-
-    call_key(&c, kind->list_key);
-    call_key(&c, kind->counts_key);
-    for (size_t i = 0; i < count; i++)
-        call_text(&c, entries[i]);
-    call_send(&c, NULL, NULL);
-}
-
 /* Those whose entry had to go for a newer one. */
 static void on_dropped(const struct meeting *m, const struct reply *dropped)
 {
@@ -121,7 +59,7 @@ static void on_dropped(const struct meeting *m, const struct reply *dropped)
         const char *entries[] = {entry};
 
         snprintf(entry, sizeof(entry), "%s\t%s", m->point, reply_span(reply_at(dropped, i)).at);
-        count_off(m->kind, 1, entries);
+        tally_remove(&m->kind->tally, 1, entries);
     }
 }
 
@@ -164,7 +102,7 @@ static void on_other(struct registering *r, const struct meeting *m, const char 
     const char *line_end = memchr(value.at, '\n', value.len);
     struct span text, address_text;
     struct address holder;
-    bool kept = m->kind == &days && config->dead_drops_on_disconnect == DEAD_DROPS_KEEP;
+    bool kept = m->kind == &meeting_day && config->dead_drops_on_disconnect == DEAD_DROPS_KEEP;
 
     if (!line_end)
         return;
@@ -172,7 +110,7 @@ static void on_other(struct registering *r, const struct meeting *m, const char 
     text = (struct span){line_end + 1, value.len - address_text.len - 1};
     if (!address_parse(address_text, &holder) || (!kept && !worker_alive(holder.wid)))
         return;
-    if (m->kind == &hours)
+    if (m->kind == &meeting_hour)
         add_match(r, m, peer, &holder, text);
     else if (text.len)
         add_element(&r->drops, text);
@@ -228,6 +166,11 @@ static void on_met(const struct reply *reply, void *arg)
         finish(r);
 }
 
+static long long ttl_of(const struct meeting_kind *kind)
+{
+    return kind == &meeting_day ? config->daily_ttl_ms : config->hourly_ttl_ms;
+}
+
 static void meet(struct meeting *m)
 {
     struct call c = call_new(&script_rendezvous_meet);
@@ -244,30 +187,22 @@ static void meet(struct meeting *m)
     call_key(&c, key);
     call_text(&c, m->owner->peer);
     call_span(&c, bytes_span(value.bytes));
-    call_int(&c, m->kind == &days ? config->daily_ttl_ms : config->hourly_ttl_ms);
+    call_int(&c, ttl_of(m->kind));
     call_int(&c, ENTRIES_KEPT);
     call_send(&c, on_met, m);
     builder_free(&value);
 }
 
-static void count_on(const struct registering *r, const struct kind *kind, long long ttl_ms)
+static void tally_meetings(const struct registering *r, const struct meeting_kind *kind)
 {
-    struct call c = call_new(&script_rendezvous_list);
-    size_t entries = 0;
+    const char **entries = mem_alloc((r->count + 1) * sizeof(*entries));
+    size_t n = 0;
 
-    call_key(&c, kind->list_key);
-    call_key(&c, kind->counts_key);
-    call_int(&c, ttl_ms);
-    for (size_t i = 0; i < r->count; i++) {
-        if (r->meetings[i].kind != kind)
-            continue;
-        call_text(&c, r->meetings[i].entry + strlen(kind->word) + 1);
-        entries++;
-    }
-    if (entries)
-        call_send(&c, NULL, NULL);
-    else
-        builder_free(&c.tail);
+    for (size_t i = 0; i < r->count; i++)
+        if (r->meetings[i].kind == kind)
+            entries[n++] = r->meetings[i].entry + strlen(kind->word) + 1;
+    tally_add(&kind->tally, ttl_of(kind), n, entries);
+    free(entries);
 }
 
 /* Everything goes out at once: one round trip for the whole message. */
@@ -280,150 +215,39 @@ static void meet_all(struct session *s, void *arg)
         finish(r);
         return;
     }
-    count_on(r, &days, config->daily_ttl_ms);
-    count_on(r, &hours, config->hourly_ttl_ms);
+    tally_meetings(r, &meeting_day);
+    tally_meetings(r, &meeting_hour);
     for (size_t i = 0; i < r->count; i++)
         meet(&r->meetings[i]);
-}
-
-static bool is_id(const json_t *value)
-{
-    const char *text = json_string_value(value);
-    size_t len = json_string_length(value);
-
-    if (!text || len == 0 || len > ID_MAX)
-        return false;
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-            return false;
-    return true;
-}
-
-static bool is_listed(const struct registering *r, const struct kind *kind, const char *point)
-{
-    for (size_t i = 0; i < r->count; i++)
-        if (r->meetings[i].kind == kind && strcmp(r->meetings[i].point, point) == 0)
-            return true;
-    return false;
-}
-
-/* The drop of one point as JSON: its own of deadDrops, else the message's deadDrop; empty: none. */
-static struct bytes *text_of_day(const struct registering *r, const struct message *m, const json_t *own_drops,
-                                 const char *point, struct span relay_id)
-{
-    const json_t *own = json_object_get(own_drops, point);
-    struct builder drop = {0}, w = {0};
-
-    if (json_string_length(own))
-        builder_json(&drop, (struct span){json_string_value(own), json_string_length(own)});
-    else if (!own && m->values[3].present)
-        builder_add(&drop, m->values[3].raw);
-    if (builder_len(&drop))
-        wire_drop(&w, r->peer, bytes_span(drop.bytes), relay_id);
-    builder_free(&drop);
-    return w.bytes ? builder_take(&w) : NULL;
-}
-
-static void add_meeting(struct registering *r, const struct kind *kind, const char *point, struct bytes *text)
-{
-    char entry[ENTRY_MAX];
-
-    snprintf(entry, sizeof(entry), "%s\t%s\t%s", kind->word, point, r->peer);
-    r->meetings[r->count++] = (struct meeting){kind, mem_dup(entry), mem_dup(point), text, r};
-}
-
-static bool read_points(struct registering *r, const struct message *m, const json_t *points, const json_t *own_drops,
-                        const struct kind *kind, struct span relay_id)
-{
-    size_t i;
-    json_t *value;
-
-    if (json_array_size(points) > POINTS_MAX)
-        return false;
-    json_array_foreach (points, i, value) {
-        const char *point = json_string_value(value);
-        struct builder w = {0};
-
-        if (!is_id(value))
-            return false;
-        if (is_listed(r, kind, point))
-            continue;
-        if (kind == &hours)
-            wire_match(&w, r->peer, relay_id);
-        add_meeting(r, kind, point, kind == &hours ? builder_take(&w) : text_of_day(r, m, own_drops, point, relay_id));
-    }
-    return true;
-}
-
-static bool are_drops(json_t *drops)
-{
-    const char *point;
-    json_t *drop;
-
-    json_object_foreach (drops, point, drop)
-        if (!json_is_null(drop) && (!json_is_string(drop) || json_string_length(drop) > DEAD_DROP_MAX))
-            return false;
-    return true;
-}
-
-static json_t *load(const struct value *v)
-{
-    return v->present ? json_loadb(v->raw.at, v->raw.len, JSON_ALLOW_NUL, NULL) : NULL;
-}
-
-/* The name of the first field that is wrong, or NULL. */
-static const char *read_meetings(struct registering *r, const struct message *m, struct span relay_id)
-{
-    const struct value *v = m->values;
-    json_t *points = load(&v[1]), *tokens = load(&v[2]), *drops = load(&v[5]);
-    const char *wrong = NULL;
-
-    if (v[5].present && (!drops || !are_drops(drops)))
-        wrong = "deadDrops";
-    if (v[2].present && (!tokens || !read_points(r, m, tokens, NULL, &hours, relay_id)))
-        wrong = "hourlyTokens";
-    if (v[1].present && (!points || !read_points(r, m, points, wrong ? NULL : drops, &days, relay_id)))
-        wrong = "dailyPoints";
-    json_decref(points);
-    json_decref(tokens);
-    json_decref(drops);
-    return wrong;
 }
 
 enum err handle_register_rendezvous(struct session *s, const struct message *m)
 {
     struct registering *r = mem_alloc(sizeof(*r));
-    struct span relay_id = m->values[4].present ? m->values[4].raw : SPAN("null");
-    const char **entries, *wrong;
-    struct builder w = {0};
+    struct note *notes;
+    const char *wrong;
     size_t noted = 0;
     enum err e;
 
     r->session = session_id_of(s);
-    r->peer = mem_dup(m->values[0].text);
-    r->meetings = mem_alloc(2 * POINTS_MAX * sizeof(*r->meetings));
-    wrong = read_meetings(r, m, relay_id);
+    wrong = registering_read(r, m);
     if (wrong) {
         registering_free(r);
         session_fail(s, ERR_INVALID_FIELD, wrong);
         return ERR_NONE;
     }
-    builder_text(&w, "{\"type\":\"rendezvous_match\",\"match\":");
-    wire_match(&w, r->peer, relay_id);
-    builder_text(&w, "}");
-    r->match = builder_take(&w);
-    entries = mem_alloc((r->count + 1) * sizeof(*entries));
+    notes = mem_alloc((r->count + 1) * sizeof(*notes));
     for (size_t i = 0; i < r->count; i++)
-        if (r->meetings[i].kind == &hours || config->dead_drops_on_disconnect == DEAD_DROPS_REMOVE)
-            entries[noted++] = r->meetings[i].entry;
-    e = peer_claim(s, r->peer, noted, entries, meet_all, registering_free, r);
-    free(entries);
+        if (r->meetings[i].kind == &meeting_hour || config->dead_drops_on_disconnect == DEAD_DROPS_REMOVE)
+            notes[noted++] = (struct note){r->meetings[i].entry, ttl_of(r->meetings[i].kind)};
+    e = peer_claim(s, r->peer, noted, notes, meet_all, registering_free, r);
+    free(notes);
     return e;
 }
 
 /* An entry that is being undone: off the list once it is known to have been there. */
 struct leaving {
-    const struct kind *kind;
+    const struct meeting_kind *kind;
     char *entry; /* point TAB peer */
 };
 
@@ -433,12 +257,12 @@ static void on_left(const struct reply *r, void *arg)
     long long removed;
 
     if (r && reply_read(r, "i", &removed) && removed)
-        count_off(l->kind, 1, (const char *const *)&l->entry);
+        tally_remove(&l->kind->tally, 1, (const char *const *)&l->entry);
     free(l->entry);
     free(l);
 }
 
-static void undo(const struct kind *kind, const char *rest, const struct address *holder)
+static void undo(const struct meeting_kind *kind, const char *rest, const struct address *holder)
 {
     const char *tab = strchr(rest, '\t');
     struct call c = call_new(&script_rendezvous_leave);
@@ -464,25 +288,18 @@ static void undo(const struct kind *kind, const char *rest, const struct address
 
 static void undo_day(const char *rest, const struct address *holder)
 {
-    undo(&days, rest, holder);
+    undo(&meeting_day, rest, holder);
 }
 
 static void undo_hour(const char *rest, const struct address *holder)
 {
-    undo(&hours, rest, holder);
+    undo(&meeting_hour, rest, holder);
 }
 
-static void tidy_lists(void)
+static void let_ended_go(void)
 {
-    const struct kind *kinds[] = {&days, &hours};
-
-    for (size_t i = 0; i < 2; i++) {
-        struct call c = call_new(&script_rendezvous_census);
-        call_key(&c, kinds[i]->list_key);
-        call_key(&c, kinds[i]->counts_key);
-        call_int(&c, CENSUS_LIMIT);
-        call_send(&c, NULL, NULL);
-    }
+    tally_count(&meeting_day.tally, NULL, NULL);
+    tally_count(&meeting_hour.tally, NULL, NULL);
 }
 
 void rendezvous_init(void)
@@ -493,5 +310,5 @@ void rendezvous_init(void)
     matches = metric_counter("signalbox_rendezvous_matches_total", "Live matches of hourly tokens");
     ownership_add_kind(&day);
     ownership_add_kind(&hour);
-    reaper_add_job(tidy_lists);
+    reaper_add_job(let_ended_go);
 }

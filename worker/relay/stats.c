@@ -2,13 +2,13 @@
 #include <stdlib.h>
 
 #include "scripts_data.h"
+#include "signalbox/chunk.h"
 #include "signalbox/heartbeat.h"
 #include "signalbox/http.h"
 #include "signalbox/keys.h"
 #include "signalbox/relay.h"
+#include "signalbox/rendezvous.h"
 #include "signalbox/script.h"
-
-#define CENSUS_LIMIT 1000
 
 /* One request: several questions to Redis under way at once. */
 struct asking {
@@ -16,8 +16,25 @@ struct asking {
     size_t left;
     bool failed;
     json_t *relays;
-    json_int_t days, day_entries, hours, hour_entries, connections, workers;
+    struct {
+        long long names, entries;
+    } days, hours, sources, waits;
+    long long cached, connections, workers;
 };
+
+static json_t *wire_stats(const struct asking *a)
+{
+    json_t *rendezvous =
+        json_pack("{sI sI sI sI sI}", "dailyPoints", (json_int_t)a->days.names, "hourlyTokens",
+                  (json_int_t)a->hours.names, "totalEntries", (json_int_t)(a->days.entries + a->hours.entries),
+                  "dailyEntries", (json_int_t)a->days.entries, "hourlyEntries", (json_int_t)a->hours.entries);
+    json_t *chunks = json_pack("{sI sI sI sI}", "trackedChunks", (json_int_t)a->sources.names, "totalSources",
+                               (json_int_t)a->sources.entries, "cachedChunks", (json_int_t)a->cached, "pendingRequests",
+                               (json_int_t)a->waits.entries);
+
+    return json_pack("{sO so so sI sI}", "relays", a->relays, "rendezvous", rendezvous, "chunks", chunks, "connections",
+                     (json_int_t)a->connections, "workers", (json_int_t)a->workers);
+}
 
 static void finish_one(struct asking *a, bool ok)
 {
@@ -29,11 +46,7 @@ static void finish_one(struct asking *a, bool ok)
     if (x && a->failed)
         exchange_unavailable(x);
     else if (x)
-        exchange_reply_json(x, 200,
-                            json_pack("{sO s{sI sI sI sI sI} sI sI}", "relays", a->relays, "rendezvous", "dailyPoints",
-                                      a->days, "hourlyTokens", a->hours, "totalEntries",
-                                      a->day_entries + a->hour_entries, "dailyEntries", a->day_entries, "hourlyEntries",
-                                      a->hour_entries, "connections", a->connections, "workers", a->workers));
+        exchange_reply_json(x, 200, wire_stats(a));
     json_decref(a->relays);
     free(a);
 }
@@ -54,14 +67,35 @@ static void on_days(const struct reply *r, void *arg)
 {
     struct asking *a = arg;
 
-    finish_one(a, r && reply_read(r, "ii", &a->days, &a->day_entries));
+    finish_one(a, r && reply_read(r, "ii", &a->days.names, &a->days.entries));
 }
 
 static void on_hours(const struct reply *r, void *arg)
 {
     struct asking *a = arg;
 
-    finish_one(a, r && reply_read(r, "ii", &a->hours, &a->hour_entries));
+    finish_one(a, r && reply_read(r, "ii", &a->hours.names, &a->hours.entries));
+}
+
+static void on_sources(const struct reply *r, void *arg)
+{
+    struct asking *a = arg;
+
+    finish_one(a, r && reply_read(r, "ii", &a->sources.names, &a->sources.entries));
+}
+
+static void on_waits(const struct reply *r, void *arg)
+{
+    struct asking *a = arg;
+
+    finish_one(a, r && reply_read(r, "ii", &a->waits.names, &a->waits.entries));
+}
+
+static void on_cached(const struct reply *r, void *arg)
+{
+    struct asking *a = arg;
+
+    finish_one(a, r && reply_read(r, "i", &a->cached));
 }
 
 static void on_connections(const struct reply *r, void *arg)
@@ -70,16 +104,6 @@ static void on_connections(const struct reply *r, void *arg)
 
     a->connections += reply_int(r);
     finish_one(a, r != NULL);
-}
-
-static void ask_rendezvous(struct asking *a, const char *list, const char *counts, redis_callback callback)
-{
-    struct call c = call_new(&script_rendezvous_census);
-
-    call_key(&c, list);
-    call_key(&c, counts);
-    call_int(&c, CENSUS_LIMIT);
-    call_send(&c, callback, a);
 }
 
 static void ask_connections(struct asking *a)
@@ -96,19 +120,36 @@ static void ask_connections(struct asking *a)
     }
 }
 
-static void handle_stats(struct exchange *x)
+static void ask_relays(struct asking *a)
 {
-    struct asking *a = mem_alloc(sizeof(*a));
     struct call c = call_new(&script_relay_census);
 
-    a->exchange = exchange_id_of(x);
-    a->left = 3;
     call_key(&c, KEY_RELAYS);
     call_key(&c, KEY_RELAYS_FREE);
     call_key(&c, KEY_RELAYS_TOTALS);
     call_send(&c, on_relays, a);
-    ask_rendezvous(a, KEY_DAYS, KEY_DAY_COUNTS, on_days);
-    ask_rendezvous(a, KEY_HOURS, KEY_HOUR_COUNTS, on_hours);
+}
+
+static void ask_cached(struct asking *a)
+{
+    struct call c = call_new(&script_chunk_census);
+
+    call_key(&c, KEY_CHUNK_ENDS);
+    call_send(&c, on_cached, a);
+}
+
+static void handle_stats(struct exchange *x)
+{
+    struct asking *a = mem_alloc(sizeof(*a));
+
+    a->exchange = exchange_id_of(x);
+    a->left = 6;
+    ask_relays(a);
+    tally_count(&meeting_day.tally, on_days, a);
+    tally_count(&meeting_hour.tally, on_hours, a);
+    tally_count(&chunk_sources, on_sources, a);
+    tally_count(&chunk_waits, on_waits, a);
+    ask_cached(a);
     ask_connections(a);
 }
 

@@ -1,16 +1,16 @@
--- rendezvous/census: count the points and entries that have not ended; takes ended ones off the list, some at a time.
--- KEYS[1] the list (zset: "point TAB peer", ms of its end)   KEYS[2] entries at each point (hash)
+-- tally/count: count the names and entries that have not ended; takes ended ones off the list, some at a time.
+-- KEYS[1] the list (zset: "name TAB peer", ms of its end)   KEYS[2] entries of each name (hash)
 -- ARGV[1] how many ended ones to take off at most
--- RETURN  {points, entries}
+-- RETURN  {names, entries}
 local list, counts = KEYS[1], KEYS[2]
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 for _, entry in ipairs(redis.call('ZRANGEBYSCORE', list, '-inf', now, 'LIMIT', 0, ARGV[1])) do
-  local point = entry:match('^[^\t]*')
+  local name = entry:match('^[^\t]*')
   redis.call('ZREM', list, entry)
-  if redis.call('HINCRBY', counts, point, -1) <= 0 then
-    redis.call('HDEL', counts, point)
+  if redis.call('HINCRBY', counts, name, -1) <= 0 then
+    redis.call('HDEL', counts, name)
   end
 end
 return {redis.call('HLEN', counts), redis.call('ZCOUNT', list, '(' .. now, '+inf')}

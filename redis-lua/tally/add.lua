@@ -1,6 +1,6 @@
--- rendezvous/list: put entries on the fleet's list of them, which the statistics read.
--- KEYS[1] the list (zset: "point TAB peer", ms of its end)   KEYS[2] entries at each point (hash)
--- ARGV[1] ttl ms   ARGV[2...] entries, "point TAB peer"
+-- tally/add: put entries on one of the fleet's lists, which the statistics read.
+-- KEYS[1] the list (zset: "name TAB peer", ms of its end)   KEYS[2] entries of each name (hash)
+-- ARGV[1] ttl ms   ARGV[2...] entries, "name TAB peer"
 -- RETURN  {entries that are new}
 local list, counts = KEYS[1], KEYS[2]
 

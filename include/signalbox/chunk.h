@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* chunk: what the chunk messages of the relay dialect share (PROTOCOL.md section 5). A chunk has sources, who can push
+   it, and waiters, who get it; both are kept as holders, "address peer". */
+#pragma once
+
+#include "signalbox/address.h"
+#include "signalbox/keys.h"
+#include "signalbox/ownership.h"
+#include "signalbox/tally.h"
+
+extern const struct tally chunk_sources, chunk_waits;
+
+#define HOLDER_MAX (ADDRESS_MAX + ID_MAX + 1)
+void holder_format(char out[static HOLDER_MAX], const struct address *a, const char *peer);
+void holder_of_self(char out[static HOLDER_MAX], session_id session, const char *peer);
+bool holder_parse(struct span holder, struct address *a, const char **peer); /* holder ends with a zero */
+
+/* The entry of a source or of a waiter: kind TAB chunk TAB peer. Its tally has it without the kind. */
+void chunk_entry(char out[static ENTRY_MAX], const char *kind, const char *chunk, const char *peer);
+const char *tally_entry(const char *entry);
+
+void wire_chunk_data(struct builder *w, const char *chunk, struct span data, const char *source);
+void wire_chunk_not_found(struct builder *w, const char *chunk);
+
+/* Decides whom to ask for a chunk that is waited for, and asks. left: a source that has gone, or ""; not_asked: one
+   that is not to be asked, or "". done says what came of it; it may be NULL. When a source was asked in vain and there
+   is no other, the waiters are told. */
+enum pull_result { PULL_ASKED, PULL_NO_SOURCE, PULL_IDLE, PULL_FAILED };
+void chunk_pull(const char *chunk, const char *left, const char *not_asked,
+                void (*done)(enum pull_result result, void *arg), void *arg);
+void chunk_asked(const char *chunk, const char *source, long long until_ms); /* a script has chosen it: ask it */
+
+void chunk_push_init(void);
+void chunk_request_init(void);
+void chunk_pull_init(void);
+void chunks_init(void); /* all of it */

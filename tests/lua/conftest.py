@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""Fixtures: a Redis of our own, and the scripts of redis-lua/, called as their headers say."""
+import re
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+import redis
+
+from names import ROOT, slot
+
+SCRIPTS = ROOT / "redis-lua"
+
+
+class Script:
+    """One script, with what its header promises."""
+
+    def __init__(self, path):
+        self.name = f"{path.parent.name}/{path.stem}"
+        self.source = path.read_text()
+        self.header = re.match(r"(--.*\n)+", self.source).group()
+        self.body = self.source[len(self.header):]
+        self.keys = max(map(int, re.findall(r"KEYS\[(\d+)\]", self.header)), default=0)
+        self.args = max(map(int, re.findall(r"ARGV\[(\d+)\]", self.header)), default=0)
+        more = re.search(r"ARGV\[(\d+)\.\.\.\]", self.header)
+        self.more_args = bool(more)
+        if more:
+            self.args = int(more.group(1)) - 1
+        self.reply_length = None
+
+
+def all_scripts():
+    return [Script(path) for path in sorted(SCRIPTS.glob("*/*.lua"))]
+
+
+@pytest.fixture(scope="session")
+def server():
+    with tempfile.TemporaryDirectory() as directory:
+        path = str(Path(directory) / "redis.sock")
+        process = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", path, "--dir", directory,
+                                    "--save", "", "--appendonly", "no"], stdout=subprocess.DEVNULL)
+        try:
+            yield connect(path)
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def connect(path):
+    client = redis.Redis(unix_socket_path=path, decode_responses=True, socket_timeout=10)
+    end = time.monotonic() + 10
+    while True:
+        try:
+            client.ping()
+            return client
+        except redis.ConnectionError:
+            assert time.monotonic() < end, "redis-server did not start"
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def db(server):
+    """A client of an empty Redis."""
+    server.flushall()
+    return server
+
+
+@pytest.fixture(scope="session")
+def scripts():
+    return {script.name: script for script in all_scripts()}
+
+
+@pytest.fixture
+def call(db, scripts):
+    """call("relay/put", keys, *args): the reply. Numbers of keys and arguments are those of the script's header."""
+    def check(script, keys, args):
+        assert len(keys) == script.keys, f"{script.name} takes {script.keys} keys"
+        assert len(args) == script.args or script.more_args and len(args) > script.args, \
+            f"{script.name} takes {script.args} arguments{' or more' * script.more_args}"
+        assert len({slot(key) for key in keys}) == 1, f"the keys of {script.name} lie in several slots: {keys}"
+
+    def call(name, keys, *args, client=db):
+        script = scripts[name]
+        if script.more_args and len(args) == script.args:
+            pass  # the script decides what none of the rest means
+        else:
+            check(script, keys, args)
+        reply = client.eval(script.source, len(keys), *keys, *args)
+        if client is not db:
+            return reply  # a pipeline: the replies come later
+        assert isinstance(reply, list)
+        script.reply_length = script.reply_length or len(reply)
+        assert len(reply) == script.reply_length, f"{name} replies with arrays of several lengths"
+        return reply
+
+    return call
+
+
+@pytest.fixture
+def now(db):
+    """Redis' clock, in ms."""
+    def now():
+        seconds, micros = db.time()
+        return seconds * 1000 + micros // 1000
+
+    return now

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: MIT
+"""The names of keys, as the program has them: read from include/signalbox/keys.h and worker/redis/keys.c."""
+import binascii
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DEFINED = dict(re.findall(r'#define KEY_(\w+) "([^"]+)"', (ROOT / "include/signalbox/keys.h").read_text()))
+FORMATS = {name: text + ("d" if number else "") for name, text, number in re.findall(
+    r'void key_(\w+)\([^{]*\{\s*write_key\(out, "([^"]*)"( PRIu64)?', (ROOT / "worker/redis/keys.c").read_text())}
+
+# Ids that a script must treat as nothing but text.
+IDS = ["plain", "with  two spaces ", "\"double\" and 'single'", "caf\u00e9-\U0001f600", "100%", "%s%d%%1%w", "a|b|c",
+       "{a}", "a}b", "back\\slash\\0", "^.*$", "[x]-(y)+?", "0", "-1", "1e3", "nil", "false", "x" * 256]
+
+
+def key(name, *parts):
+    """key("RELAYS") is KEY_RELAYS; key("peer", "alice") what key_peer() makes of it."""
+    return FORMATS[name] % parts if parts else DEFINED[name]
+
+
+def slot(name):
+    """The cluster slot of a key: CRC16 of what stands between its first { and the first } behind it."""
+    tag = re.search(r"\{([^}]+)\}", name)
+    return binascii.crc_hqx((tag.group(1) if tag else name).encode(), 0) % 16384

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""claim/: an identity belongs to one socket."""
+import time
+
+import pytest
+
+from names import IDS, key
+
+ALICE, BOB, CAROL = "1f0c9a3e.1", "1f0c9a3e.12", "0badcafe.1"
+PEER = [key("peer", "alice")]
+TTL = 60000
+
+
+@pytest.fixture
+def take(call):
+    return lambda claimer, replaceable="", ttl=TTL, keys=PEER: call("claim/take", keys, claimer, replaceable, ttl)
+
+
+@pytest.fixture
+def state(db):
+    return lambda: db.hgetall(PEER[0])
+
+
+def test_a_free_id_is_given_and_dated(db, take, state, now):
+    before = now()
+    assert take(ALICE) == [""]
+    assert set(state()) == {"addr", "registeredAt", "lastUpdate"}
+    assert state()["addr"] == ALICE
+    assert before <= int(state()["registeredAt"]) == int(state()["lastUpdate"]) <= now()
+    assert TTL - 5000 < db.pttl(PEER[0]) <= TTL
+
+
+def test_its_holder_takes_it_again_and_keeps_its_date(db, take, state):
+    take(ALICE, ttl=1000)
+    first = state()
+    time.sleep(0.005)
+    assert take(ALICE) == [""]
+    assert state()["registeredAt"] == first["registeredAt"]
+    assert int(state()["lastUpdate"]) > int(first["lastUpdate"])
+    assert db.pttl(PEER[0]) > 1000
+
+
+@pytest.mark.parametrize("replaceable", ["", CAROL, BOB, ALICE[:-1], ALICE + "0"])
+def test_an_id_of_another_stays_as_it_is_and_its_holder_is_named(db, take, state, replaceable):
+    take(ALICE)
+    before, ttl = state(), db.pttl(PEER[0])
+    for _ in range(2):
+        assert take(BOB, replaceable, ttl=10 * TTL) == [ALICE]
+        assert state() == before
+        assert db.pttl(PEER[0]) <= ttl
+
+
+def test_the_named_holder_is_replaced_and_running_it_twice_does_no_harm(take, state):
+    take(ALICE)
+    first = state()
+    time.sleep(0.005)
+    assert take(BOB, ALICE) == [""]
+    replaced = state()
+    assert replaced["addr"] == BOB
+    assert int(replaced["registeredAt"]) > int(first["registeredAt"])
+    assert take(BOB, ALICE) == [""]
+    assert state()["registeredAt"] == replaced["registeredAt"]
+    assert take(ALICE) == [BOB]
+
+
+def test_only_the_first_of_two_replaces_the_same_holder(take):
+    take(ALICE)
+    assert take(BOB, ALICE) == [""]
+    assert take(CAROL, ALICE) == [BOB]
+
+
+def test_an_id_that_was_not_refreshed_is_free(take, state):
+    take(ALICE, ttl=20)
+    time.sleep(0.03)
+    assert take(BOB) == [""]
+    assert state()["addr"] == BOB
+
+
+def test_a_record_without_an_address_is_free(db, take, state):
+    db.hset(PEER[0], "lastUpdate", "1")
+    assert take(BOB) == [""]
+    assert state()["addr"] == BOB
+
+
+def test_release_takes_it_from_its_holder_once(db, call, take):
+    take(ALICE)
+    assert call("claim/release", PEER, ALICE) == [1]
+    assert not db.exists(PEER[0])
+    assert call("claim/release", PEER, ALICE) == [0]
+
+
+@pytest.mark.parametrize("other", [BOB, CAROL, "", ALICE + "0"])
+def test_release_leaves_a_successor_alone(call, take, state, other):
+    take(ALICE)
+    before = state()
+    assert call("claim/release", PEER, other) == [0]
+    assert state() == before
+
+
+def test_refresh_lets_the_holders_live_on(db, call, take, state):
+    take(ALICE, ttl=1000)
+    first = state()
+    time.sleep(0.005)
+    for _ in range(2):
+        assert call("claim/refresh", PEER, ALICE, TTL) == [1]
+    assert TTL - 5000 < db.pttl(PEER[0]) <= TTL
+    assert int(state()["lastUpdate"]) > int(first["lastUpdate"])
+    assert {**state(), "lastUpdate": 0} == {**first, "lastUpdate": 0}
+
+
+def test_refresh_does_nothing_for_another(db, call, take, state):
+    take(ALICE, ttl=1000)
+    before = state()
+    assert call("claim/refresh", PEER, BOB, TTL) == [0]
+    assert state() == before
+    assert db.pttl(PEER[0]) <= 1000
+
+
+def test_refresh_brings_nothing_back(db, call):
+    assert call("claim/refresh", PEER, ALICE, TTL) == [0]
+    assert not db.exists(PEER[0])
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_any_id_will_do(db, call, take, id):
+    keys = [key("peer", id)]
+    assert take(ALICE, keys=keys) == [""]
+    assert take(BOB, keys=keys) == [ALICE]
+    assert call("claim/refresh", keys, ALICE, TTL) == [1]
+    assert call("claim/release", keys, ALICE) == [1]
+    assert db.dbsize() == 0

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""What holds for every script, as it is written."""
+import re
+from pathlib import Path
+
+import pytest
+
+from conftest import all_scripts
+from names import IDS, key, slot
+
+ALL = all_scripts()
+RELAYS = (key("RELAYS"), key("RELAYS_FREE"), key("RELAYS_TOTALS"))
+OWNED = (key("owners", "1f0c9a3e"), key("owned", "1f0c9a3e", 16777216))
+TALLIES = [(key("DAYS"), key("DAY_COUNTS")), (key("HOURS"), key("HOUR_COUNTS"))]
+MEETINGS = [(key("point", kind, id), key("point_ends", kind, id)) for kind in ("day", "hour") for id in IDS]
+# The keys that the worker calls each script with.
+KEYS_OF = {
+    "claim/refresh": [(key("peer", id),) for id in IDS],
+    "claim/release": [(key("peer", id),) for id in IDS],
+    "claim/take": [(key("peer", id),) for id in IDS],
+    "fleet/beat": [(key("worker", "1f0c9a3e"),)],
+    "fleet/roster": [(key("WORKERS"),)],
+    "own/forget": [OWNED],
+    "own/note": [OWNED],
+    "relay/census": [RELAYS],
+    "relay/load": [RELAYS],
+    "relay/pick": [RELAYS[1::-1]],
+    "relay/put": [RELAYS],
+    "relay/remove": [RELAYS],
+    "rendezvous/leave": MEETINGS,
+    "rendezvous/meet": MEETINGS,
+    "tally/add": TALLIES,
+    "tally/count": TALLIES,
+    "tally/remove": TALLIES,
+}
+# What grows with the data, or stops the server while it runs.
+FORBIDDEN = {"KEYS", "SCAN", "SSCAN", "HSCAN", "ZSCAN", "SMEMBERS", "HKEYS", "HVALS", "SORT", "RANDOMKEY", "DBSIZE",
+             "FLUSHDB", "FLUSHALL", "EVAL", "CONFIG", "SAVE", "SUNION", "SINTER", "SDIFF"}
+each_script = pytest.mark.parametrize("script", ALL, ids=lambda script: script.name)
+
+
+def test_there_are_scripts():
+    assert {"claim", "fleet", "own", "relay", "rendezvous"} <= {script.name.split("/")[0] for script in ALL}
+
+
+@pytest.mark.parametrize("name", KEYS_OF)
+def test_the_keys_of_a_script_share_one_slot(scripts, name):
+    for keys in KEYS_OF[name]:
+        assert len(keys) == scripts[name].keys
+        assert len({slot(one) for one in keys}) == 1, keys
+
+
+def test_a_domain_with_tests_of_its_own_has_its_keys_above():
+    tested = {path.stem[len("test_"):] for path in Path(__file__).parent.glob("test_*.py")}
+    missing = {script.name for script in ALL if script.name.split("/")[0] in tested} - set(KEYS_OF)
+    assert not missing, "add their keys to KEYS_OF"
+
+
+def test_the_slot_is_that_of_redis():
+    assert slot("foo") == 12182 and slot("{user1000}.following") == slot("user1000") == 3443
+    assert slot("foo{}{bar}") == 8363 or slot("foo{}{bar}") == slot("bar")
+
+
+@each_script
+def test_the_header_is_the_contract(script):
+    assert script.header.startswith(f"-- {script.name}: ")
+    assert "\n-- RETURN  {" in script.header
+    assert script.keys >= 1
+    for word, named in ("KEYS", script.keys), ("ARGV", script.args):
+        used = {int(n) for n in re.findall(word + r"\[(\d+)\]", script.body)}
+        listed = {int(n) for n in re.findall(word + r"\[(\d+)\]", script.header)}
+        assert listed == set(range(1, named + 1)), f"{word} in the header"
+        assert max(used, default=0) <= named + (script.more_args and word == "ARGV")
+
+
+@each_script
+def test_only_commands_that_stay_small_are_called(script):
+    commands = re.findall(r"redis\.p?call\(\s*'([A-Za-z]+)'", script.body)
+    assert len(commands) == len(re.findall(r"redis\.p?call\(", script.body)), "a command that is not written out"
+    assert not {command.upper() for command in commands} & FORBIDDEN
+
+
+@each_script
+def test_no_key_is_made_inside(script):
+    assert "sb:" not in script.body
+    for first in re.findall(r"redis\.p?call\('\w+', *('[^']*')", script.body):
+        pytest.fail(f"{first} stands where a key belongs")
+
+
+@each_script
+def test_no_global_is_written(script):
+    assigned = {name for line in script.body.splitlines() if not line.lstrip().startswith("--")
+                for name in re.findall(r"^\s*(\w+)(?:, *\w+)* = ", line) if name != "local"}
+    local = {name.strip() for names in re.findall(r"(?:local|for) ([\w, ]+?)(?: =| in|\n)", script.body)
+             for name in names.split(",")}
+    assert assigned <= local

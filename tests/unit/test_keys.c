@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/keys.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define WID "1f0c9a3e"
+
+static void every_key_has_its_name(void **state)
+{
+    char key[KEY_MAX];
+
+    (void)state;
+    key_inbox(key, WID);
+    assert_string_equal(key, "sb:inbox:1f0c9a3e");
+    key_worker(key, WID);
+    assert_string_equal(key, "sb:worker:1f0c9a3e");
+    key_owners(key, WID);
+    assert_string_equal(key, "sb:{own:1f0c9a3e}");
+    key_owned(key, WID, 16777216);
+    assert_string_equal(key, "sb:{own:1f0c9a3e}:16777216");
+    key_owned(key, WID, UINT64_MAX);
+    assert_string_equal(key, "sb:{own:1f0c9a3e}:18446744073709551615");
+    key_peer(key, "alice");
+    assert_string_equal(key, "sb:{peer:alice}");
+    key_point(key, "day", "p1");
+    assert_string_equal(key, "sb:{day:p1}");
+    key_point_ends(key, "hour", "t1");
+    assert_string_equal(key, "sb:{hour:t1}:ends");
+    key_chunk(key, "c1", "data");
+    assert_string_equal(key, "sb:{chunk:c1}:data");
+}
+
+static void an_id_stands_in_its_key_as_it_is(void **state)
+{
+    static const char *const rows[] = {"a b", "100%", "%s%n", "a|b", "\"'\\",
+                                       "a}b", "{",    "}",    "::",  "\xf0\x9f\x98\x80"};
+    char key[KEY_MAX], expected[KEY_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        key_peer(key, rows[i]);
+        snprintf(expected, sizeof(expected), "sb:{peer:%s}", rows[i]);
+        assert_string_equal(key, expected);
+        key_point(key, "day", rows[i]);
+        snprintf(expected, sizeof(expected), "sb:{day:%s}", rows[i]);
+        assert_string_equal(key, expected);
+    }
+}
+
+static void the_longest_id_fits(void **state)
+{
+    char id[ID_MAX + 1], key[KEY_MAX];
+
+    (void)state;
+    memset(id, 'x', ID_MAX);
+    id[ID_MAX] = '\0';
+    key_peer(key, id);
+    assert_int_equal(strlen(key), strlen("sb:{peer:}") + ID_MAX);
+    key_point(key, "hour", id);
+    assert_int_equal(strlen(key), strlen("sb:{hour:}") + ID_MAX);
+    key_point_ends(key, "hour", id);
+    assert_int_equal(strlen(key), strlen("sb:{hour:}:ends") + ID_MAX);
+    assert_string_equal(key + strlen(key) - 7, "x}:ends");
+    key_chunk(key, id, "tried");
+    assert_int_equal(strlen(key), strlen("sb:{chunk:}:tried") + ID_MAX);
+}
+
+/* What Redis Cluster hashes: between the first { and the first } behind it. */
+static void tag_of(const char *key, char out[static KEY_MAX])
+{
+    const char *open = strchr(key, '{'), *close = open ? strchr(open, '}') : NULL;
+
+    assert_non_null(close);
+    snprintf(out, KEY_MAX, "%.*s", (int)(close - open - 1), open + 1);
+    assert_true(*out);
+}
+
+static void what_one_script_touches_has_one_tag(void **state)
+{
+    static const char *const ids[] = {"p1", "a}b", "}", "{", "{}", "}{x}"};
+    static const char *const groups[][5] = {
+        {KEY_RELAYS, KEY_RELAYS_FREE, KEY_RELAYS_TOTALS},
+        {KEY_DAYS, KEY_DAY_COUNTS, KEY_HOURS, KEY_HOUR_COUNTS},
+    };
+    char key[KEY_MAX], first[KEY_MAX], second[KEY_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(ids); i++) {
+        key_point(key, "day", ids[i]);
+        tag_of(key, first);
+        key_point_ends(key, "day", ids[i]);
+        tag_of(key, second);
+        assert_string_equal(first, second);
+        key_chunk(key, ids[i], "data");
+        tag_of(key, first);
+        key_chunk(key, ids[i], "wait");
+        tag_of(key, second);
+        assert_string_equal(first, second);
+    }
+    for (size_t i = 0; i < COUNT(groups); i++) {
+        tag_of(groups[i][0], first);
+        for (size_t j = 1; groups[i][j]; j++) {
+            tag_of(groups[i][j], second);
+            assert_string_equal(first, second);
+        }
+    }
+    key_owners(key, WID);
+    tag_of(key, first);
+    key_owned(key, WID, 7);
+    tag_of(key, second);
+    assert_string_equal(first, second);
+}
+
+/* Ids hold no control characters, but any other: no two things may share a name. */
+static void different_things_never_share_a_key(void **state)
+{
+    char keys[8][KEY_MAX];
+
+    (void)state;
+    key_peer(keys[0], "x");
+    key_point(keys[1], "day", "x");
+    key_point(keys[2], "hour", "x");
+    key_point_ends(keys[3], "day", "x");
+    key_point_ends(keys[4], "hour", "x");
+    key_owners(keys[5], WID);
+    key_owned(keys[6], WID, 0);
+    key_worker(keys[7], WID);
+    for (size_t i = 0; i < COUNT(keys); i++)
+        for (size_t j = 0; j < i; j++)
+            assert_string_not_equal(keys[i], keys[j]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_key_has_its_name),
+        cmocka_unit_test(an_id_stands_in_its_key_as_it_is),
+        cmocka_unit_test(the_longest_id_fits),
+        cmocka_unit_test(what_one_script_touches_has_one_tag),
+        cmocka_unit_test(different_things_never_share_a_key),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

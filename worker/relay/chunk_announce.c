@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scripts_data.h"
+#include "signalbox/chunk.h"
+#include "signalbox/config.h"
+#include "signalbox/relay.h"
+#include "signalbox/script.h"
+
+#define CHUNKS_MAX 1024
+
+struct announcing {
+    session_id session;
+    char *peer;
+    size_t count, answers;
+    struct announced {
+        struct announcing *owner;
+        char *chunk;
+        long long until_ms; /* its pull is ours until then; 0: nobody waits, or another was asked */
+    } * chunks;
+    bool failed;
+};
+
+static void announcing_free(void *arg)
+{
+    struct announcing *a = arg;
+
+    for (size_t i = 0; i < a->count; i++)
+        free(a->chunks[i].chunk);
+    free(a->chunks);
+    free(a->peer);
+    free(a);
+}
+
+static void finish_announce(struct announcing *a)
+{
+    struct session *s = session_find(a->session);
+    char holder[HOLDER_MAX];
+    struct builder w = {0};
+
+    holder_of_self(holder, a->session, a->peer);
+    if (s && a->failed) {
+        session_fail(s, ERR_UNAVAILABLE, NULL);
+    } else if (s) {
+        builder_printf(&w, "{\"type\":\"chunk_announce_ack\",\"registered\":%zu}", a->count);
+        session_send(s, builder_take(&w));
+    }
+    for (size_t i = 0; i < a->count; i++)
+        if (a->chunks[i].until_ms)
+            chunk_asked(a->chunks[i].chunk, holder, a->chunks[i].until_ms);
+    if (s)
+        session_release(s);
+    announcing_free(a);
+}
+
+static void on_announced(const struct reply *r, void *arg)
+{
+    struct announced *c = arg;
+    struct announcing *a = c->owner;
+
+    if (!r || !reply_read(r, "i", &c->until_ms))
+        a->failed = true;
+    if (++a->answers == a->count)
+        finish_announce(a);
+}
+
+static void tally_sources(const struct announcing *a)
+{
+    const char **entries = mem_alloc((a->count + 1) * sizeof(*entries));
+    char entry[ENTRY_MAX];
+
+    for (size_t i = 0; i < a->count; i++) {
+        chunk_entry(entry, "source", a->chunks[i].chunk, a->peer);
+        entries[i] = mem_dup(tally_entry(entry));
+    }
+    tally_add(&chunk_sources, config->chunk_source_ttl_ms, a->count, entries);
+    for (size_t i = 0; i < a->count; i++)
+        free((char *)entries[i]);
+    free(entries);
+}
+
+static void announce_all(struct session *s, void *arg)
+{
+    struct announcing *a = arg;
+    char key[KEY_MAX], holder[HOLDER_MAX];
+
+    (void)s;
+    if (a->count == 0) {
+        finish_announce(a);
+        return;
+    }
+    tally_sources(a);
+    holder_of_self(holder, a->session, a->peer);
+    for (size_t i = 0; i < a->count; i++) {
+        struct call c = call_new(&script_chunk_announce);
+
+        key_chunk(key, a->chunks[i].chunk, "src");
+        call_key(&c, key);
+        key_chunk(key, a->chunks[i].chunk, "wait");
+        call_key(&c, key);
+        key_chunk(key, a->chunks[i].chunk, "pull");
+        call_key(&c, key);
+        call_text(&c, holder);
+        call_int(&c, config->chunk_source_ttl_ms);
+        call_int(&c, config->chunk_pull_timeout_ms);
+        call_send(&c, on_announced, &a->chunks[i]);
+    }
+}
+
+static bool is_listed(const struct announcing *a, const char *chunk)
+{
+    for (size_t i = 0; i < a->count; i++)
+        if (strcmp(a->chunks[i].chunk, chunk) == 0)
+            return true;
+    return false;
+}
+
+static bool is_absent(const json_t *value)
+{
+    return !value || json_is_null(value) || (json_is_string(value) && json_string_length(value) == 0);
+}
+
+/* Entries without chunkId or routingHash are skipped; false: one of them is no id. */
+static bool read_chunks(struct announcing *a, const json_t *chunks)
+{
+    size_t i;
+    json_t *entry;
+
+    json_array_foreach (chunks, i, entry) {
+        const json_t *chunk = json_object_get(entry, "chunkId"), *hash = json_object_get(entry, "routingHash");
+
+        if (is_absent(chunk) || is_absent(hash))
+            continue;
+        if (!id_of_json(chunk) || !id_of_json(hash))
+            return false;
+        if (!is_listed(a, json_string_value(chunk)))
+            a->chunks[a->count++] = (struct announced){.owner = a, .chunk = mem_dup(json_string_value(chunk))};
+    }
+    return true;
+}
+
+static enum err refuse_announce(struct session *s, struct announcing *a, enum err e)
+{
+    announcing_free(a);
+    session_fail(s, e, "chunks");
+    return ERR_NONE;
+}
+
+enum err handle_chunk_announce(struct session *s, const struct message *m)
+{
+    const struct value *list = &m->values[1];
+    json_t *chunks =
+        list->present ? json_loadb(list->raw.at, list->raw.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
+    struct announcing *a = mem_alloc(sizeof(*a));
+    size_t count = json_array_size(chunks);
+    struct note *notes;
+    bool ok;
+    enum err e;
+
+    a->session = session_id_of(s);
+    a->peer = mem_dup(m->values[0].text);
+    a->chunks = mem_alloc((count + 1) * sizeof(*a->chunks));
+    ok = count <= CHUNKS_MAX && read_chunks(a, chunks);
+    json_decref(chunks);
+    if (count == 0 || !ok)
+        return refuse_announce(s, a, count == 0 ? ERR_CHUNKS_MISSING : ERR_INVALID_FIELD);
+    notes = mem_alloc((a->count + 1) * sizeof(*notes));
+    for (size_t i = 0; i < a->count; i++) {
+        char entry[ENTRY_MAX];
+        chunk_entry(entry, "source", a->chunks[i].chunk, a->peer);
+        notes[i] = (struct note){mem_dup(entry), config->chunk_source_ttl_ms};
+    }
+    count = a->count;
+    e = peer_claim(s, a->peer, count, notes, announce_all, announcing_free, a);
+    for (size_t i = 0; i < count; i++)
+        free((char *)notes[i].entry);
+    free(notes);
+    return e;
+}

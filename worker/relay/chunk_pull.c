@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scripts_data.h"
+#include "signalbox/chunk.h"
+#include "signalbox/config.h"
+#include "signalbox/delivery.h"
+#include "signalbox/loop.h"
+#include "signalbox/metrics.h"
+#include "signalbox/script.h"
+
+#define OVERDUE_TICK_MS 250
+#define OVERDUE_A_TIME 100
+
+struct pulling {
+    char *chunk;
+    void (*done)(enum pull_result result, void *arg);
+    void *arg;
+};
+
+static struct metric *pulls, *failovers, *exhausted;
+
+static void wire_chunk_pull(struct builder *w, const char *chunk)
+{
+    builder_text(w, "{\"type\":\"chunk_pull\",\"chunkId\":");
+    builder_json(w, span_of(chunk));
+    builder_text(w, "}");
+}
+
+/* The list of pulls is watched by every worker, so that a pull outlives the worker that began it. A source that is
+   not there any more is undone by its delivery, which pulls from the next. */
+void chunk_asked(const char *chunk, const char *source, long long until_ms)
+{
+    char until[24], entry[ENTRY_MAX];
+    struct builder w = {0};
+    struct target target;
+    struct bytes *message;
+    const char *peer;
+
+    if (!holder_parse(span_of(source), &target.address, &peer))
+        return;
+    metric_add(pulls, 1);
+    snprintf(until, sizeof(until), "%lld", until_ms);
+    redis_command(NULL, NULL, "ZADD", KEY_CHUNK_PULLS, until, chunk, NULL);
+    snprintf(entry, sizeof(entry), "source\t%s\t%s", chunk, peer);
+    target.entry = entry;
+    wire_chunk_pull(&w, chunk);
+    message = builder_take(&w);
+    delivery_send(message, 1, &target, 0);
+    bytes_unref(message);
+}
+
+static void tell_waiters(const char *chunk, const struct reply *waiters)
+{
+    size_t count = reply_count(waiters), n = 0;
+    struct target *targets = mem_alloc((count + 1) * sizeof(*targets));
+    struct builder w = {0};
+    struct bytes *message;
+    const char *peer;
+
+    for (size_t i = 0; i < count; i++)
+        n += holder_parse(reply_span(reply_at(waiters, i)), &targets[n].address, &peer);
+    wire_chunk_not_found(&w, chunk);
+    message = builder_take(&w);
+    delivery_send(message, n, targets, 0);
+    bytes_unref(message);
+    free(targets);
+}
+
+static void stop_watching(const char *chunk)
+{
+    redis_command(NULL, NULL, "ZREM", KEY_CHUNK_PULLS, chunk, NULL);
+}
+
+static enum pull_result apply(const char *chunk, struct span word, struct span source, long long until_ms,
+                              const struct reply *waiters)
+{
+    if (span_is(word, "pull") || span_is(word, "again")) {
+        metric_add(failovers, span_is(word, "again"));
+        chunk_asked(chunk, source.at, until_ms);
+        return PULL_ASKED;
+    }
+    if (until_ms == 0)
+        stop_watching(chunk);
+    if (span_is(word, "idle"))
+        return PULL_IDLE;
+    if (reply_count(waiters)) {
+        metric_add(exhausted, 1);
+        tell_waiters(chunk, waiters);
+    }
+    return PULL_NO_SOURCE;
+}
+
+static void on_decided(const struct reply *r, void *arg)
+{
+    struct pulling *p = arg;
+    enum pull_result result = PULL_FAILED;
+    struct span word, source;
+    const struct reply *waiters;
+    long long until_ms;
+
+    if (r && reply_read(r, "ssir", &word, &source, &until_ms, &waiters))
+        result = apply(p->chunk, word, source, until_ms, waiters);
+    if (p->done)
+        p->done(result, p->arg);
+    free(p->chunk);
+    free(p);
+}
+
+void chunk_pull(const char *chunk, const char *left, const char *not_asked,
+                void (*done)(enum pull_result result, void *arg), void *arg)
+{
+    static const char *const parts[] = {"src", "wait", "pull", "tried"};
+    struct pulling *p = mem_alloc(sizeof(*p));
+    struct call c = call_new(&script_chunk_pull);
+    char key[KEY_MAX];
+
+    *p = (struct pulling){mem_dup(chunk), done, arg};
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        key_chunk(key, chunk, parts[i]);
+        call_key(&c, key);
+    }
+    call_text(&c, left);
+    call_text(&c, not_asked);
+    call_int(&c, config->chunk_pull_timeout_ms);
+    call_int(&c, randombytes_random() >> 1);
+    call_send(&c, on_decided, p);
+}
+
+static void on_overdue(const struct reply *r, void *arg)
+{
+    const struct reply *chunks;
+
+    (void)arg;
+    if (!r || !reply_read(r, "r", &chunks))
+        return;
+    for (size_t i = 0; i < reply_count(chunks); i++)
+        chunk_pull(reply_span(reply_at(chunks, i)).at, "", "", NULL, NULL);
+}
+
+static void on_tick(void *arg)
+{
+    struct call c;
+
+    (void)arg;
+    if (!redis_up())
+        return;
+    c = call_new(&script_chunk_overdue);
+    call_key(&c, KEY_CHUNK_PULLS);
+    call_int(&c, OVERDUE_A_TIME);
+    call_send(&c, on_overdue, NULL);
+}
+
+void chunk_pull_init(void)
+{
+    pulls = metric_counter("signalbox_chunk_pulls_total", "Sources asked to push a chunk");
+    failovers = metric_counter("signalbox_chunk_failovers_total", "Pulls that went on to another source");
+    exhausted = metric_counter("signalbox_chunk_exhausted_total", "Pulls that ended without a source left");
+    timer_every(OVERDUE_TICK_MS, on_tick, NULL);
+}

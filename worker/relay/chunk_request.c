@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+
+#include "scripts_data.h"
+#include "signalbox/chunk.h"
+#include "signalbox/config.h"
+#include "signalbox/metrics.h"
+#include "signalbox/relay.h"
+#include "signalbox/script.h"
+
+static struct metric *hits, *misses;
+
+struct requesting {
+    session_id session;
+    char *peer, *chunk;
+};
+
+static void requesting_free(void *arg)
+{
+    struct requesting *q = arg;
+
+    free(q->peer);
+    free(q->chunk);
+    free(q);
+}
+
+static void finish_request(struct requesting *q, enum err e)
+{
+    struct session *s = session_find(q->session);
+
+    if (s && e != ERR_NONE)
+        session_fail(s, e, NULL);
+    if (s)
+        session_release(s);
+    requesting_free(q);
+}
+
+static void send_cached(struct requesting *q, struct span data)
+{
+    struct session *s = session_find(q->session);
+    struct call c = call_new(&script_chunk_touch);
+    struct builder w = {0};
+
+    metric_add(hits, 1);
+    call_key(&c, KEY_CHUNK_USES);
+    call_text(&c, q->chunk);
+    call_send(&c, NULL, NULL);
+    if (s) {
+        wire_chunk_data(&w, q->chunk, data, "cache");
+        session_send(s, builder_take(&w));
+    }
+    finish_request(q, ERR_NONE);
+}
+
+static void on_pull_decided(enum pull_result result, void *arg)
+{
+    struct requesting *q = arg;
+    struct session *s = session_find(q->session);
+    struct builder w = {0};
+
+    if (s && result == PULL_NO_SOURCE) {
+        wire_chunk_not_found(&w, q->chunk);
+        session_send(s, builder_take(&w));
+    }
+    finish_request(q, result == PULL_FAILED ? ERR_UNAVAILABLE : ERR_NONE);
+}
+
+static void on_waiting(const struct reply *r, void *arg)
+{
+    struct requesting *q = arg;
+    char holder[HOLDER_MAX];
+    struct span data;
+
+    if (!r || !reply_read(r, "s", &data)) {
+        finish_request(q, ERR_UNAVAILABLE);
+    } else if (data.len) {
+        send_cached(q, data);
+    } else {
+        metric_add(misses, 1);
+        holder_of_self(holder, q->session, q->peer);
+        chunk_pull(q->chunk, "", holder, on_pull_decided, q);
+    }
+}
+
+/* The script looks again whether it was cached meanwhile: nobody waits for what is there. */
+static void wait_for_chunk(struct session *s, struct requesting *q)
+{
+    struct call c = call_new(&script_chunk_wait);
+    char key[KEY_MAX], holder[HOLDER_MAX], entry[ENTRY_MAX];
+    const char *entries[] = {NULL};
+
+    chunk_entry(entry, "wait", q->chunk, q->peer);
+    ownership_note(s, 1, &(struct note){entry, config->chunk_wait_ttl_ms});
+    entries[0] = tally_entry(entry);
+    tally_add(&chunk_waits, config->chunk_wait_ttl_ms, 1, entries);
+    key_chunk(key, q->chunk, "data");
+    call_key(&c, key);
+    key_chunk(key, q->chunk, "wait");
+    call_key(&c, key);
+    holder_of_self(holder, q->session, q->peer);
+    call_text(&c, holder);
+    call_int(&c, config->chunk_wait_ttl_ms);
+    call_send(&c, on_waiting, q);
+}
+
+static void on_read(const struct reply *r, void *arg)
+{
+    struct requesting *q = arg;
+    struct session *s = session_find(q->session);
+    struct span data;
+
+    if (!r || !reply_read(r, "s", &data))
+        finish_request(q, ERR_UNAVAILABLE);
+    else if (data.len)
+        send_cached(q, data);
+    else if (s)
+        wait_for_chunk(s, q);
+    else
+        finish_request(q, ERR_NONE);
+}
+
+static void read_chunk(struct session *s, void *arg)
+{
+    struct requesting *q = arg;
+    struct call c = call_new(&script_chunk_read);
+    char key[KEY_MAX];
+
+    (void)s;
+    key_chunk(key, q->chunk, "data");
+    call_key(&c, key);
+    call_send(&c, on_read, q);
+}
+
+enum err handle_chunk_request(struct session *s, const struct message *m)
+{
+    struct requesting *q = mem_alloc(sizeof(*q));
+
+    *q = (struct requesting){session_id_of(s), mem_dup(m->values[0].text), mem_dup(m->values[1].text)};
+    return peer_claim(s, q->peer, 0, NULL, read_chunk, requesting_free, q);
+}
+
+void chunk_request_init(void)
+{
+    hits = metric_counter("signalbox_chunk_cache_hits_total", "Requests for a chunk that was cached");
+    misses = metric_counter("signalbox_chunk_cache_misses_total", "Requests for a chunk that was not cached");
+}

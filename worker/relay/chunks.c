@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scripts_data.h"
+#include "signalbox/chunk.h"
+#include "signalbox/reaper.h"
+#include "signalbox/script.h"
+
+const struct tally chunk_sources = {KEY_SOURCES, KEY_SOURCE_COUNTS};
+const struct tally chunk_waits = {KEY_WAITS, KEY_WAIT_COUNTS};
+
+void holder_format(char out[static HOLDER_MAX], const struct address *a, const char *peer)
+{
+    char address[ADDRESS_MAX];
+
+    address_format(a, address);
+    snprintf(out, HOLDER_MAX, "%s %s", address, peer);
+}
+
+bool holder_parse(struct span holder, struct address *a, const char **peer)
+{
+    const char *space = memchr(holder.at, ' ', holder.len);
+
+    if (!space || !address_parse((struct span){holder.at, (size_t)(space - holder.at)}, a))
+        return false;
+    *peer = space + 1;
+    return true;
+}
+
+void chunk_entry(char out[static ENTRY_MAX], const char *kind, const char *chunk, const char *peer)
+{
+    snprintf(out, ENTRY_MAX, "%s\t%s\t%s", kind, chunk, peer);
+}
+
+/* An entry as the tally has it, without its kind. */
+const char *tally_entry(const char *entry)
+{
+    return strchr(entry, '\t') + 1;
+}
+
+void holder_of_self(char out[static HOLDER_MAX], session_id session, const char *peer)
+{
+    struct address self = self_address(session);
+
+    holder_format(out, &self, peer);
+}
+
+void wire_chunk_data(struct builder *w, const char *chunk, struct span data, const char *source)
+{
+    builder_text(w, "{\"type\":\"chunk_data\",\"chunkId\":");
+    builder_json(w, span_of(chunk));
+    builder_text(w, ",\"data\":");
+    builder_add(w, data);
+    builder_printf(w, ",\"source\":\"%s\"}", source);
+}
+
+void wire_chunk_not_found(struct builder *w, const char *chunk)
+{
+    builder_text(w, "{\"type\":\"chunk_not_found\",\"chunkId\":");
+    builder_json(w, span_of(chunk));
+    builder_text(w, ",\"message\":\"No online sources available. You will be notified when available.\"}");
+}
+
+struct leaving {
+    const struct tally *tally;
+    char *entry; /* chunk TAB peer */
+};
+
+static void on_left(const struct reply *r, void *arg)
+{
+    struct leaving *l = arg;
+    long long removed;
+
+    if (r && reply_read(r, "i", &removed) && removed)
+        tally_remove(l->tally, 1, (const char *const *)&l->entry);
+    free(l->entry);
+    free(l);
+}
+
+/* Takes the peer out of one of the chunk's lists; rest is "chunk TAB peer". */
+static void leave(const struct tally *tally, const char *part, const char *rest, const struct address *address,
+                  char chunk[static ID_MAX + 1], char holder[static HOLDER_MAX])
+{
+    struct call c = call_new(&script_chunk_leave);
+    struct leaving *l = mem_alloc(sizeof(*l));
+    size_t len = strcspn(rest, "\t");
+    char key[KEY_MAX];
+
+    *l = (struct leaving){tally, mem_dup(rest)};
+    snprintf(chunk, ID_MAX + 1, "%.*s", (int)len, rest);
+    holder_format(holder, address, rest + len + (rest[len] == '\t'));
+    key_chunk(key, chunk, part);
+    call_key(&c, key);
+    call_text(&c, holder);
+    call_send(&c, on_left, l);
+}
+
+static void undo_source(const char *rest, const struct address *address)
+{
+    char chunk[ID_MAX + 1], holder[HOLDER_MAX];
+
+    leave(&chunk_sources, "src", rest, address, chunk, holder);
+    chunk_pull(chunk, holder, "", NULL, NULL);
+}
+
+static void undo_wait(const char *rest, const struct address *address)
+{
+    char chunk[ID_MAX + 1], holder[HOLDER_MAX];
+
+    leave(&chunk_waits, "wait", rest, address, chunk, holder);
+}
+
+static void let_ended_go(void)
+{
+    tally_count(&chunk_sources, NULL, NULL);
+    tally_count(&chunk_waits, NULL, NULL);
+}
+
+void chunks_init(void)
+{
+    static const struct entry_kind source = {"source", undo_source, NULL, NULL};
+    static const struct entry_kind wait = {"wait", undo_wait, NULL, NULL};
+
+    ownership_add_kind(&source);
+    ownership_add_kind(&wait);
+    reaper_add_job(let_ended_go);
+    chunk_request_init();
+    chunk_push_init();
+    chunk_pull_init();
+}
