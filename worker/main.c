@@ -122,7 +122,7 @@ static int start(void)
     else
         processes = atoi(config->processes);
     own_redis = !*config->redis_url && processes == 1;
-    status = processes > 1 ? supervisor_run(processes, run) : run();
+    status = processes > 1 ? supervisor_run(processes, run, *config->redis_url ? NULL : embedded_check) : run();
     embedded_stop();
     return status;
 }
@@ -157,6 +157,7 @@ int main(int argc, char **argv)
         break;
     case CONFIG_OK:
         log_init(log_level(), config->log_format == LOG_FORMAT_TEXT, config->environment == ENVIRONMENT_PRODUCTION);
+        log_unblock();
         status = start();
         break;
     }

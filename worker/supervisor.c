@@ -94,7 +94,7 @@ static void signal_all(int number)
             kill(children[i].pid, number);
 }
 
-int supervisor_run(int wanted, int (*run)(void))
+int supervisor_run(int wanted, int (*run)(void), void (*check)(void))
 {
     struct timespec tick = {.tv_nsec = 50 * 1000000};
     bool stopping = false;
@@ -115,6 +115,8 @@ int supervisor_run(int wanted, int (*run)(void))
         }
         if (reap(stopping) && stopping)
             break;
+        if (check && !stopping)
+            check();
         for (int i = 0; i < count && !stopping; i++)
             if (children[i].pid <= 0 && now_ms() >= children[i].start_at_ms)
                 start(&children[i], run);

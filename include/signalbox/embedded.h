@@ -5,8 +5,9 @@
 
 #include <stdbool.h>
 
-/* Starts it, or finds it running. false: problem says why not. */
+/* Starts it, or finds it running, and waits until it answers. false: problem says why not. */
 bool embedded_start(const char *state_dir, char problem[static 256]);
 const char *embedded_url(void); /* unix:///…/redis.sock */
-void embedded_watch(void);      /* from the loop: starts it again when it or its process has died */
+void embedded_check(void);      /* starts it again if it, or the process that ran it, has died */
+void embedded_watch(void);      /* checks now and then, from the loop */
 void embedded_stop(void);       /* waits until it has saved and ended, if it is ours */

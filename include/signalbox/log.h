@@ -20,6 +20,9 @@ struct log_field {
 
 /* as_text: for people; redact: pairing codes are shown as their first and last character. */
 void log_init(enum log_level least, bool as_text, bool redact);
+/* From now on a line that nobody reads off stderr is dropped and counted, instead of holding up the loop. It opens
+   stderr anew, because making it non-blocking would do so for whoever shares it. */
+void log_unblock(void);
 void log_worker(const char *wid); /* named in every line from now on; copied */
 bool log_wants(enum log_level level);
 void log_write(enum log_level level, const char *event,

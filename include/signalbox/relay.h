@@ -21,8 +21,10 @@ enum err handle_heartbeat(struct session *s, const struct message *m);
 /* Makes the peer id s's own: at once if it is already, else by a claim. Then next(s, arg) runs once, with the session
    held; who finishes the message releases it. If the id stays another's or the session has left, the client is told
    and discard(arg) runs instead. The notes are made in the index of what s owns before anything is registered. */
-enum err peer_claim(struct session *s, const char *peer, size_t note_count, const struct note *notes,
-                    void (*next)(struct session *s, void *arg), void (*discard)(void *arg), void *arg);
+enum claim_when { CLAIM_IF_NEW, CLAIM_ALWAYS }; /* ALWAYS: even if s holds it already, so that Redis has it again */
+enum err peer_claim(enum claim_when when, struct session *s, const char *peer, size_t note_count,
+                    const struct note *notes, void (*next)(struct session *s, void *arg), void (*discard)(void *arg),
+                    void *arg);
 
 /* Says whether the peer id, which s does not hold, is another live socket's. callback gets NULL for s if it left. */
 enum peer_holder { PEER_FREE, PEER_HELD, PEER_UNKNOWN };

@@ -2,5 +2,6 @@
 /* supervisor: runs several worker processes on one port and starts a crashed one again. */
 #pragma once
 
-/* count workers, each by run(). Returns the exit status of the program, once SIGTERM or SIGINT came and all ended. */
-int supervisor_run(int count, int (*run)(void));
+/* count workers, each by run(); check, if given, is called some times a second. Returns the exit status of the program,
+ * once SIGTERM or SIGINT came and all ended. */
+int supervisor_run(int count, int (*run)(void), void (*check)(void));

@@ -19,7 +19,7 @@ redis.call('ZREM', free, peer)
 if redis.call('EXISTS', all) == 0 then
   redis.call('DEL', totals)
 else
-  redis.call('HINCRBY', totals, 'capacity', '-' .. max)
-  redis.call('HINCRBY', totals, 'connected', '-' .. connected)
+  redis.call('HINCRBY', totals, 'capacity', 0 - tonumber(max))
+  redis.call('HINCRBY', totals, 'connected', 0 - tonumber(connected))
 end
 return {1}

@@ -74,22 +74,16 @@ def scripts():
 
 @pytest.fixture
 def call(db, scripts):
-    """call("relay/put", keys, *args): the reply. Numbers of keys and arguments are those of the script's header."""
-    def check(script, keys, args):
-        assert len(keys) == script.keys, f"{script.name} takes {script.keys} keys"
-        assert len(args) == script.args or script.more_args and len(args) > script.args, \
-            f"{script.name} takes {script.args} arguments{' or more' * script.more_args}"
-        assert len({slot(key) for key in keys}) == 1, f"the keys of {script.name} lie in several slots: {keys}"
-
+    """call("relay/put", keys, *args): the reply, once numbers of keys and arguments are those of the header."""
     def call(name, keys, *args, client=db):
         script = scripts[name]
-        if script.more_args and len(args) == script.args:
-            pass  # the script decides what none of the rest means
-        else:
-            check(script, keys, args)
+        assert len(keys) == script.keys, f"{name} takes {script.keys} keys"
+        assert len(args) == script.args or script.more_args and len(args) > script.args, \
+            f"{name} takes {script.args} arguments{' or more' * script.more_args}"
+        assert len({slot(key) for key in keys}) == 1, f"the keys of {name} lie in several slots: {keys}"
         reply = client.eval(script.source, len(keys), *keys, *args)
         if client is not db:
-            return reply  # a pipeline: the replies come later
+            return reply  # of a pipeline, which has the replies later
         assert isinstance(reply, list)
         script.reply_length = script.reply_length or len(reply)
         assert len(reply) == script.reply_length, f"{name} replies with arrays of several lengths"

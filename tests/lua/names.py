@@ -20,6 +20,8 @@ def key(name, *parts):
 
 
 def slot(name):
-    """The cluster slot of a key: CRC16 of what stands between its first { and the first } behind it."""
-    tag = re.search(r"\{([^}]+)\}", name)
-    return binascii.crc_hqx((tag.group(1) if tag else name).encode(), 0) % 16384
+    """The cluster slot of a key: CRC16 of what stands between its first { and the first } behind it, if anything."""
+    start = name.find("{")
+    end = name.find("}", start)
+    tag = name[start + 1:end] if start >= 0 and end > start + 1 else name
+    return binascii.crc_hqx(tag.encode(), 0) % 16384

@@ -3,6 +3,7 @@
 #include "signalbox/bytes.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -26,11 +27,22 @@ struct line {
     char text[LINE_MAX_BYTES];
 };
 
+static int log_fd = STDERR_FILENO;
+static long long lines_lost;
+
 void log_init(enum log_level least, bool as_text, bool redact)
 {
     least_level = least;
     text_lines = as_text;
     hide_codes = redact;
+}
+
+void log_unblock(void)
+{
+    int fd = open("/proc/self/fd/2", O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC);
+
+    if (fd >= 0)
+        log_fd = fd;
 }
 
 void log_worker(const char *wid)
@@ -219,9 +231,15 @@ void log_write(enum log_level level, const char *event, const struct log_field *
         put_field(&line, fields);
     line_put(&line, text_lines ? SPAN("\n") : SPAN("}\n"));
 
-    /* Whatever else goes wrong, the line is lost: there is nowhere left to tell. */
     do
-        written = write(STDERR_FILENO, line.text, line.len);
+        written = write(log_fd, line.text, line.len);
     while (written < 0 && errno == EINTR);
+    if (written < 0)
+        lines_lost++;
     errno = saved;
+    if (written >= 0 && lines_lost > 0) {
+        long long lost = lines_lost;
+        lines_lost = 0;
+        LOG_WARNING("log_lines_lost", LOG_INT("lines", lost));
+    }
 }

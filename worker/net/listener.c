@@ -46,14 +46,16 @@ static void on_error(struct evconnlistener *l, void *arg)
 
 static int bound_port(void)
 {
-    struct sockaddr_storage bound = {0};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } bound = {.v6 = {0}};
     socklen_t len = sizeof(bound);
 
-    if (getsockname(evconnlistener_get_fd(listener), (struct sockaddr *)&bound, &len) != 0)
+    if (getsockname(evconnlistener_get_fd(listener), &bound.any, &len) != 0)
         return -1;
-    if (bound.ss_family == AF_INET6)
-        return ntohs(((struct sockaddr_in6 *)&bound)->sin6_port);
-    return ntohs(((struct sockaddr_in *)&bound)->sin_port);
+    return ntohs(bound.any.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
 }
 
 int listener_open(const char *host, int port, bool share, void (*on_accept)(int fd))

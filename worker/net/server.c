@@ -217,9 +217,12 @@ static void on_destroyed(struct lws *wsi)
 
 static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
 {
-    struct connection *c = wsi ? lws_get_opaque_user_data(wsi) : NULL;
+    struct connection *c;
 
     (void)user;
+    if (!wsi)
+        return 0;
+    c = lws_get_opaque_user_data(wsi);
     switch (reason) {
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
         return strcmp(in, "websocket") == 0 ? on_upgrade(wsi) : 0;

@@ -10,14 +10,18 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 
 #define WATCH_MS 250
+#define START_TRIES 1000    /* 10 ms apart; a big append-only file takes a while */
 #define SOCKET_PATH_MAX 107 /* of struct sockaddr_un, without its zero */
 
 static char dir[PATH_MAX], url[PATH_MAX + sizeof("unix:///redis.sock")];
@@ -82,6 +86,42 @@ static bool try_start(void)
     return true;
 }
 
+void embedded_check(void)
+{
+    if (server > 0 && waitpid(server, NULL, WNOHANG) != 0) {
+        LOG_ERROR("redis_ended", LOG_INT("pid", server));
+        server = 0;
+    }
+    if (server <= 0)
+        try_start();
+}
+
+static bool answers(void)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool ok;
+
+    memcpy(at.sun_path, url + strlen("unix://"), strlen(url) - strlen("unix://"));
+    ok = fd >= 0 && connect(fd, (struct sockaddr *)&at, sizeof(at)) == 0;
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
+static bool answers_in_time(void)
+{
+    const struct timespec pause = {.tv_nsec = 10 * 1000000};
+
+    for (int i = 0; i < START_TRIES; i++) {
+        if (answers())
+            return true;
+        nanosleep(&pause, NULL);
+        embedded_check();
+    }
+    return false;
+}
+
 bool embedded_start(const char *state_dir, char problem[static 256])
 {
     snprintf(dir, sizeof(dir), "%s", state_dir);
@@ -101,7 +141,12 @@ bool embedded_start(const char *state_dir, char problem[static 256])
                  "install it, or give REDIS_URL to use a Redis that runs already");
         return false;
     }
-    return try_start() || fail(problem, "cannot write in the state directory");
+    if (!try_start())
+        return fail(problem, "cannot write in the state directory");
+    if (answers_in_time())
+        return true;
+    snprintf(problem, 256, "the private redis-server does not start; %.100s/redis.log says why", dir);
+    return false;
 }
 
 const char *embedded_url(void)
@@ -112,12 +157,7 @@ const char *embedded_url(void)
 static void on_watch(void *arg)
 {
     (void)arg;
-    if (server > 0 && waitpid(server, NULL, WNOHANG) == server) {
-        LOG_ERROR("redis_ended", LOG_INT("pid", server));
-        server = 0;
-    }
-    if (server <= 0)
-        try_start();
+    embedded_check();
 }
 
 void embedded_watch(void)

@@ -173,7 +173,7 @@ enum err handle_chunk_announce(struct session *s, const struct message *m)
         notes[i] = (struct note){mem_dup(entry), config->chunk_source_ttl_ms};
     }
     count = a->count;
-    e = peer_claim(s, a->peer, count, notes, announce_all, announcing_free, a);
+    e = peer_claim(CLAIM_IF_NEW, s, a->peer, count, notes, announce_all, announcing_free, a);
     for (size_t i = 0; i < count; i++)
         free((char *)notes[i].entry);
     free(notes);

@@ -139,7 +139,7 @@ enum err handle_chunk_push(struct session *s, const struct message *m)
     p = mem_alloc(sizeof(*p));
     *p = (struct pushing){session_id_of(s), mem_dup(chunk->text), bytes_copy(data->raw)};
     if (peer->present)
-        return peer_claim(s, peer->text, 0, NULL, push, pushing_free, p);
+        return peer_claim(CLAIM_IF_NEW, s, peer->text, 0, NULL, push, pushing_free, p);
     session_hold(s);
     push(s, p);
     return ERR_NONE;

@@ -136,7 +136,7 @@ enum err handle_chunk_request(struct session *s, const struct message *m)
     struct requesting *q = mem_alloc(sizeof(*q));
 
     *q = (struct requesting){session_id_of(s), mem_dup(m->values[0].text), mem_dup(m->values[1].text)};
-    return peer_claim(s, q->peer, 0, NULL, read_chunk, requesting_free, q);
+    return peer_claim(CLAIM_IF_NEW, s, q->peer, 0, NULL, read_chunk, requesting_free, q);
 }
 
 void chunk_request_init(void)

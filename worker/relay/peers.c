@@ -73,19 +73,20 @@ static struct claiming *claiming_new(const char *peer, size_t note_count, const 
     return c;
 }
 
-enum err peer_claim(struct session *s, const char *peer, size_t note_count, const struct note *notes,
-                    void (*next)(struct session *s, void *arg), void (*discard)(void *arg), void *arg)
+enum err peer_claim(enum claim_when when, struct session *s, const char *peer, size_t note_count,
+                    const struct note *notes, void (*next)(struct session *s, void *arg), void (*discard)(void *arg),
+                    void *arg)
 {
     char key[KEY_MAX];
     struct claiming *c;
 
-    if (identity_held(s, KIND, peer)) {
+    if (when == CLAIM_IF_NEW && identity_held(s, KIND, peer)) {
         session_hold(s);
         ownership_note(s, note_count, notes);
         next(s, arg);
         return ERR_NONE;
     }
-    if (identity_count(s, KIND) >= IDENTITIES_MAX) {
+    if (identity_count(s, KIND) >= IDENTITIES_MAX && !identity_held(s, KIND, peer)) {
         discard(arg);
         return ERR_TOO_MANY_IDS;
     }

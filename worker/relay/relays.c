@@ -219,7 +219,7 @@ enum err handle_register(struct session *s, const struct message *m)
     p->count = RELAYS_DEFAULT;
     p->max_connections = max->present ? max->number : MAX_CONNECTIONS_DEFAULT;
     p->public_key = public_key->present ? mem_dup(public_key->text) : NULL;
-    return peer_claim(s, peer->text, 0, NULL, put, picking_free, p);
+    return peer_claim(CLAIM_ALWAYS, s, peer->text, 0, NULL, put, picking_free, p);
 }
 
 enum err handle_get_relays(struct session *s, const struct message *m)

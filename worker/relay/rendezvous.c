@@ -240,7 +240,7 @@ enum err handle_register_rendezvous(struct session *s, const struct message *m)
     for (size_t i = 0; i < r->count; i++)
         if (r->meetings[i].kind == &meeting_hour || config->dead_drops_on_disconnect == DEAD_DROPS_REMOVE)
             notes[noted++] = (struct note){r->meetings[i].entry, ttl_of(r->meetings[i].kind)};
-    e = peer_claim(s, r->peer, noted, notes, meet_all, registering_free, r);
+    e = peer_claim(CLAIM_IF_NEW, s, r->peer, noted, notes, meet_all, registering_free, r);
     free(notes);
     return e;
 }
