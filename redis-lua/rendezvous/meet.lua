@@ -35,6 +35,8 @@ if too_many > 0 then
   redis.call('HDEL', meeting, unpack(dropped))
   redis.call('ZREM', ends, unpack(dropped))
 end
-redis.call('PEXPIRE', meeting, ttl)
-redis.call('PEXPIRE', ends, ttl)
+if redis.call('PTTL', ends) < ttl then
+  redis.call('PEXPIRE', meeting, ttl)
+  redis.call('PEXPIRE', ends, ttl)
+end
 return {others, dropped}

@@ -160,28 +160,34 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     callback(callback_arg);
 }
 
-static struct timer *timer_new(int64_t delay_ms, void (*callback)(void *arg), void *arg, bool repeats)
+static struct timer *timer_new(void (*callback)(void *arg), void *arg, bool repeats)
 {
     struct timer *t = mem_alloc(sizeof(*t));
-    struct timeval delay = timeval_of_ms(delay_ms);
 
     t->callback = callback;
     t->arg = arg;
     t->repeats = repeats;
     t->event = event_new(base, -1, repeats ? EV_PERSIST : 0, on_timer, t);
-    event_add(t->event, &delay);
     LIST_INSERT_HEAD(&timers, t, all);
+    return t;
+}
+
+static struct timer *timer_start(struct timer *t, int64_t delay_ms)
+{
+    struct timeval delay = timeval_of_ms(delay_ms);
+
+    event_add(t->event, &delay);
     return t;
 }
 
 struct timer *timer_once(int64_t delay_ms, void (*callback)(void *arg), void *arg)
 {
-    return timer_new(delay_ms, callback, arg, false);
+    return timer_start(timer_new(callback, arg, false), delay_ms);
 }
 
 struct timer *timer_every(int64_t delay_ms, void (*callback)(void *arg), void *arg)
 {
-    return timer_new(delay_ms, callback, arg, true);
+    return timer_start(timer_new(callback, arg, true), delay_ms);
 }
 
 void timer_free(struct timer *t)
@@ -195,9 +201,7 @@ void timer_free(struct timer *t)
 
 void loop_defer(void (*callback)(void *arg), void *arg)
 {
-    struct timer *t = timer_new(0, callback, arg, false);
-
-    event_active(t->event, EV_TIMEOUT, 0);
+    event_active(timer_new(callback, arg, false)->event, EV_TIMEOUT, 0);
 }
 
 static void on_signal(evutil_socket_t number, short what, void *arg)

@@ -56,16 +56,24 @@ static struct span last_entry(const char *text, size_t len)
     return (struct span){text + begin, len - begin};
 }
 
+/* An IPv4 address that came mapped into IPv6 is the same client's. */
+static void copy_ip(struct span ip, char out[static IP_TEXT_MAX])
+{
+    size_t skip = ip.len > 7 && strncasecmp(ip.at, "::ffff:", 7) == 0 && memchr(ip.at, '.', ip.len) ? 7 : 0;
+
+    snprintf(out, IP_TEXT_MAX, "%.*s", (int)(ip.len - skip), ip.at + skip);
+}
+
 void client_ip(const char *socket_ip, const char *forwarded_for, char out[static IP_TEXT_MAX])
 {
     size_t left = forwarded_for ? strlen(forwarded_for) : 0;
 
-    snprintf(out, IP_TEXT_MAX, "%s", strncmp(socket_ip, "::ffff:", 7) == 0 ? socket_ip + 7 : socket_ip);
+    copy_ip(span_of(socket_ip), out);
     while (left > 0 && cidr_contains(trusted, out)) {
         struct span entry = last_entry(forwarded_for, left);
         if (entry.len == 0 || entry.len >= IP_TEXT_MAX)
             return;
-        snprintf(out, IP_TEXT_MAX, "%.*s", (int)entry.len, entry.at);
+        copy_ip(entry, out);
         left = (size_t)(entry.at - forwarded_for);
         while (left > 0 && forwarded_for[left - 1] != ',')
             left--;

@@ -15,38 +15,46 @@ static bool fail(char problem[static 256], const char *why)
     return false;
 }
 
+/* NULL: it holds a zero. */
 static char *decoded(const char *text)
 {
-    return evhttp_uridecode(text, 0, NULL);
+    size_t len;
+    char *out = evhttp_uridecode(text, 0, &len);
+
+    if (out && strlen(out) == len)
+        return out;
+    free(out);
+    return NULL;
 }
 
 static bool read_db(const char *digits, int *db)
 {
-    char *end;
-    long n;
+    size_t len = strlen(digits);
 
-    if (*digits == '\0')
-        return true;
-    n = strtol(digits, &end, 10);
-    if (*end != '\0' || end == digits || n < 0 || n > 1000000)
+    if (len > 7 || strspn(digits, "0123456789") != len)
         return false;
-    *db = (int)n;
+    *db = atoi(digits);
     return true;
 }
 
-/* user:password@, or only :password@ (or password@, as redis-cli has it not: it names a user without password). */
-static void read_userinfo(struct redis_target *t, const char *userinfo)
+/* user:password@, or only :password@ */
+static bool read_userinfo(struct redis_target *t, const char *userinfo, char problem[static 256])
 {
     const char *colon = strchr(userinfo, ':');
     char *user;
 
     if (!colon)
-        return;
+        return fail(problem, "has a user without a password");
     user = span_dup((struct span){userinfo, (size_t)(colon - userinfo)});
     if (*user)
         t->user = decoded(user);
-    free(user);
     t->password = decoded(colon + 1);
+    if (!t->password || (*user && !t->user)) {
+        free(user);
+        return fail(problem, "has a zero byte in its user or password");
+    }
+    free(user);
+    return true;
 }
 
 static bool read_tcp(struct redis_target *t, const struct evhttp_uri *uri, char problem[static 256])
@@ -61,16 +69,20 @@ static bool read_tcp(struct redis_target *t, const struct evhttp_uri *uri, char 
     t->port = evhttp_uri_get_port(uri) > 0 ? evhttp_uri_get_port(uri) : 6379;
     if (path && *path == '/' && !read_db(path + 1, &t->db))
         return fail(problem, "has a database that is not a number");
+    if (evhttp_uri_get_query(uri))
+        return fail(problem, "has a query; the database follows the port, as /db");
     return true;
 }
 
 static bool read_unix(struct redis_target *t, const struct evhttp_uri *uri, char problem[static 256])
 {
-    const char *path = evhttp_uri_get_path(uri), *query = evhttp_uri_get_query(uri);
+    const char *path = evhttp_uri_get_path(uri), *query = evhttp_uri_get_query(uri), *host = evhttp_uri_get_host(uri);
 
-    if (!path || path[0] != '/' || path[1] == '\0')
+    if (!path || path[0] != '/' || path[1] == '\0' || (host && *host))
         return fail(problem, "names no absolute path of a socket");
     t->path = decoded(path);
+    if (!t->path)
+        return fail(problem, "has a zero byte in its path");
     if (strlen(t->path) > 107)
         return fail(problem, "names a socket path longer than 107 bytes");
     if (query && (strncmp(query, "db=", 3) != 0 || !read_db(query + 3, &t->db)))
@@ -94,7 +106,7 @@ bool redis_target_parse(struct redis_target *t, const char *url, char problem[st
     else
         ok = fail(problem, "must begin with redis:// or unix://");
     if (ok && evhttp_uri_get_userinfo(uri))
-        read_userinfo(t, evhttp_uri_get_userinfo(uri));
+        ok = read_userinfo(t, evhttp_uri_get_userinfo(uri), problem);
     if (uri)
         evhttp_uri_free(uri);
     if (!ok)

@@ -6,6 +6,7 @@
 #include "signalbox/server.h"
 
 #define PUBLIC_KEY_MAX 1024
+#define CONNECTED_MOST 1000000000 /* so that no sum over a fleet overflows */
 #define COUNT_MOST (1LL << 53)
 
 static const struct message_type types[] = {
@@ -16,7 +17,7 @@ static const struct message_type types[] = {
       {FIELD_TEXT, "publicKey", .most = PUBLIC_KEY_MAX}}},
     {"update_load",
      handle_update_load,
-     {{FIELD_ID, "peerId", .required = true}, {FIELD_INT, "connectedCount", .required = true, .most = COUNT_MOST}}},
+     {{FIELD_ID, "peerId", .required = true}, {FIELD_INT, "connectedCount", .required = true, .most = CONNECTED_MOST}}},
     {"get_relays",
      handle_get_relays,
      {{FIELD_ID, "peerId"}, {FIELD_INT, "count", .least = -COUNT_MOST, .most = COUNT_MOST}}},
