@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from harness import IN_USE, UNAVAILABLE, SLOW, get, uid, wait_until
+from harness import IN_USE, UNAVAILABLE, get, uid, wait_until
 from swarm import members
 
 NOT_FOUND = "No online sources available. You will be notified when available."
@@ -115,7 +115,7 @@ def test_a_thousand_and_twenty_four_chunks_are_announced_at_once(fleet, connect)
         assert source.expect("chunk_pull")["chunkId"] == f"{name}-{i}"
 
 
-@pytest.mark.parametrize("unknown", ["123456789012345678901234567890", "-1e999", '"\\u0000"', "{}"])
+@pytest.mark.parametrize("unknown", ["123456789012345678901234567890", '"\\u0000"', "{}"])
 def test_unknown_fields_of_an_announced_chunk_are_ignored(fleet, closing, unknown):
     [client] = members(fleet.workers, 1)
     closing.callback(client.sock.close)
@@ -124,9 +124,9 @@ def test_unknown_fields_of_an_announced_chunk_are_ignored(fleet, closing, unknow
     assert client.recv() == {"type": "chunk_announce_ack", "registered": 1}
 
 
-@pytest.mark.parametrize("id", ["x" * 256, "tags } and { braces", "a b  c ", "ü😀", "\"\\/", "%s", "*"])
+@pytest.mark.parametrize("id", ["x" * 243, "tags } and { braces", "a b  c ", "ü😀", "\"\\/", "%s", "*"])
 def test_any_id_will_do(fleet, connect, id):
-    chunk, peer = id[:200] + uid("") if len(id) > 240 else id + uid(), (uid("") + id)[:200]
+    chunk, peer = id + uid(""), uid("") + id  # of 256 bytes at most
     source, waiter = connect(fleet.workers[0]), connect(fleet.workers[1])
     waiting = wait_in_vain(waiter, chunk)
     announce(source, chunk, peer=peer)
@@ -170,8 +170,8 @@ SIZES = [
     ("a string", '"' + "x" * (LIMIT - 2) + '"', '"' + "x" * (LIMIT - 1) + '"'),
     ("two-byte letters", '"' + "ü" * (LIMIT // 2 - 1) + '"', '"x' + "ü" * (LIMIT // 2 - 1) + '"'),
     ("escapes", '"' + "\\u0041" * 10922 + "xx" + '"', '"' + "\\u0041" * 10922 + "xxx" + '"'),
-    ("space in a string", '"' + " " * (LIMIT - 2) + '"', '"' + "\t"[:0] + " " * (LIMIT - 1) + '"'),
-    ("white space between tokens", "[" + " 1 ,\n\t" * 32767 + " 10 ]", " [" + "  1 ,\r\n" * 32767 + " 100 ]"),
+    ("space in a string", '"' + " " * (LIMIT - 2) + '"', '"' + " " * (LIMIT - 1) + '"'),
+    ("white space between tokens", "[" + " 1 ,\n\t" * 32766 + " 10 ]", " [" + "  1 ,\r\n" * 32766 + " 100 ]"),
 ]
 
 
@@ -258,6 +258,6 @@ def test_without_redis_every_chunk_message_is_refused_at_once_and_works_again_af
         assert client.recv(1)["message"] == UNAVAILABLE
         assert client.request("ping") == {"type": "pong"}
     fleet.redis.start()
-    wait_until(lambda: all(known.request("chunk_push", chunkId="c", data=1)["type"] == "chunk_push_ack" and
-                           "chunks" in get(worker, "/stats") for worker in fleet.workers), 10 * SLOW)
+    wait_until(lambda: known.request("chunk_push", chunkId="c", data=1)["type"] == "chunk_push_ack" and
+               all("chunks" in get(worker, "/stats") for worker in fleet.workers), 10)
     assert new.request("chunk_request", peerId=uid(), chunkId="c")["source"] == "cache"

@@ -9,6 +9,8 @@
 #include "signalbox/bytes.h"
 #include "signalbox/link.h"
 
+#define DB_MOST 1000000
+
 static bool fail(char problem[static 256], const char *why)
 {
     snprintf(problem, 256, "REDIS_URL %s", why);
@@ -34,7 +36,7 @@ static bool read_db(const char *digits, int *db)
     if (len > 7 || strspn(digits, "0123456789") != len)
         return false;
     *db = atoi(digits);
-    return true;
+    return *db <= DB_MOST;
 }
 
 /* user:password@, or only :password@ */
