@@ -35,6 +35,11 @@ bool json_scan(struct span text, struct json_members *m) __attribute__((warn_unu
 /* The value of the last member with that name (as JSON.parse has it); false if there is none. */
 bool json_find(const struct json_members *m, const char *name, struct span *value);
 
+/* Walks an array that json_scan() gave: json_elements() is what stands between its brackets, and json_next() takes one
+   element off it; false: none is left. */
+struct span json_elements(struct span array);
+bool json_next(struct span *rest, struct span *element);
+
 enum json_kind json_kind(struct span value); /* of a value that json_scan() gave */
 
 /* Decodes a JSON string into out and ends it with a zero; at most room bytes with it. *len is without it.

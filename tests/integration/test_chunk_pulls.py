@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from harness import SLOW, get, http_request, uid, wait_until
+from harness import SLOW, Fleet, get, http_request, uid, wait_until
 from swarm import gather, members, settle, take
 from test_chunks import NOT_FOUND, announce, data_of, push, wait_in_vain
 
@@ -28,7 +28,6 @@ def sockets(closing):
 @pytest.fixture(scope="module")
 def hasty():
     """A fleet that asks the next source soon."""
-    from harness import Fleet
     with Fleet(CHUNK_PULL_TIMEOUT_MS=PATIENCE_MS, **OPEN) as fleet:
         yield fleet
 
@@ -157,18 +156,21 @@ def test_a_waiter_that_is_gone_harms_nobody(fleet, connect, sockets):
 
 # --- whom to ask -------------------------------------------------------------------------------------------------
 
-def test_each_source_is_as_likely_to_be_asked(start, connect):
-    fleet, draws = start(2, **OPEN), 400
+@pytest.mark.parametrize("asker_has_it", [False, True], ids=["asker_is_no_source", "asker_is_a_source_itself"])
+def test_each_other_source_is_as_likely_to_be_asked(start, connect, asker_has_it):
+    fleet, draws, others = start(2, **OPEN), 400, 7
     chunks = [f"c-{i}" for i in range(draws)]
-    sources = [connect(fleet.workers[i % 2]) for i in range(8)]
-    for source in sources:
-        announce(source, *chunks)
+    sources = [connect(fleet.workers[i % 2]) for i in range(others)]
     asker, peer = connect(fleet.workers[0]), uid()
+    for source in [*sources, asker] if asker_has_it else sources:
+        announce(source, *chunks, peer=peer if source is asker else None)
     asker.send_all([{"type": "chunk_request", "peerId": peer, "chunkId": chunk} for chunk in chunks])
-    wait_until(lambda: sum(source.inbox.qsize() for source in sources) == draws)
-    assert {source.recv()["chunkId"] for source in sources for _ in range(source.inbox.qsize())} == set(chunks) or True
+    wait_until(lambda: sum(source.inbox.qsize() for source in sources) == draws, what="a pull for each request")
     counts = [source.inbox.qsize() for source in sources]
-    del counts
+    asked = [source.expect("chunk_pull")["chunkId"] for source in sources for _ in range(source.inbox.qsize())]
+    assert sorted(asked) == sorted(chunks)
+    # Six degrees of freedom: above 40 less than once in a million.
+    assert sum((n - draws / others) ** 2 for n in counts) / (draws / others) < 40, counts
 
 
 def test_the_requester_is_not_asked_for_its_own_request(fleet, connect):

@@ -511,9 +511,37 @@ static void the_compact_length_leaves_out_only_space_between_tokens(void **state
         assert_int_equal(json_compact_len(span_of(rows[i].value)), strlen(rows[i].compact));
 }
 
+static void an_array_gives_its_elements(void **state)
+{
+    static const struct {
+        const char *array;
+        const char *elements[4];
+    } rows[] = {
+        {"[]", {NULL}},
+        {"[ \t\r\n ]", {NULL}},
+        {"[1]", {"1"}},
+        {"[ 1 , \"a,]\\\"[\" ,null]", {"1", "\"a,]\\\"[\"", "null"}},
+        {"[[1,2] ,{\"a\": [3, {}]} , []]", {"[1,2]", "{\"a\": [3, {}]}", "[]"}},
+        {"[-1e999 ,123456789012345678901234567890]", {"-1e999", "123456789012345678901234567890"}},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct span rest = json_elements(span_of(rows[i].array)), element;
+        size_t n = 0;
+
+        while (json_next(&rest, &element)) {
+            assert_non_null(rows[i].elements[n]);
+            assert_true(span_is(element, rows[i].elements[n++]));
+        }
+        assert_null(rows[i].elements[n]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_array_gives_its_elements),
         cmocka_unit_test(what_rfc_8259_allows_is_scanned),
         cmocka_unit_test(anything_else_is_refused),
         cmocka_unit_test(no_prefix_of_a_message_is_a_message),

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "scripts_data.h"
 #include "signalbox/chunk.h"
 #include "signalbox/config.h"
+#include "signalbox/json.h"
 #include "signalbox/relay.h"
 #include "signalbox/script.h"
 
@@ -117,28 +117,45 @@ static bool is_listed(const struct announcing *a, const char *chunk)
     return false;
 }
 
-static bool is_absent(const json_t *value)
+/* Reads a member that is to be an id. false: it is absent, null or empty; *ok turns false if it is something else. */
+static bool read_id(const struct json_members *entry, const char *name, char id[static ID_MAX + 1], bool *ok)
 {
-    return !value || json_is_null(value) || (json_is_string(value) && json_string_length(value) == 0);
+    struct span value;
+    size_t len;
+
+    if (!json_find(entry, name, &value) || json_kind(value) == JSON_KIND_NULL || span_is(value, "\"\""))
+        return false;
+    *ok = *ok && json_read_string(value, id, ID_MAX + 1, &len) && !has_control((struct span){id, len});
+    return *ok;
 }
 
 /* Entries without chunkId or routingHash are skipped; false: one of them is no id. */
-static bool read_chunks(struct announcing *a, const json_t *chunks)
+static bool read_chunks(struct announcing *a, struct span array)
 {
-    size_t i;
-    json_t *entry;
+    struct json_members entry = {0};
+    char chunk[ID_MAX + 1], hash[ID_MAX + 1];
+    struct span element;
+    bool ok = true;
 
-    json_array_foreach (chunks, i, entry) {
-        const json_t *chunk = json_object_get(entry, "chunkId"), *hash = json_object_get(entry, "routingHash");
-
-        if (is_absent(chunk) || is_absent(hash))
+    while (ok && json_next(&array, &element)) {
+        if (!json_scan(element, &entry) || !read_id(&entry, "chunkId", chunk, &ok) ||
+            !read_id(&entry, "routingHash", hash, &ok))
             continue;
-        if (!id_of_json(chunk) || !id_of_json(hash))
-            return false;
-        if (!is_listed(a, json_string_value(chunk)))
-            a->chunks[a->count++] = (struct announced){.owner = a, .chunk = mem_dup(json_string_value(chunk))};
+        if (!is_listed(a, chunk))
+            a->chunks[a->count++] = (struct announced){.owner = a, .chunk = mem_dup(chunk)};
     }
-    return true;
+    json_members_free(&entry);
+    return ok;
+}
+
+static size_t count_elements(struct span array)
+{
+    struct span element;
+    size_t n = 0;
+
+    while (json_next(&array, &element))
+        n++;
+    return n;
 }
 
 static enum err refuse_announce(struct session *s, struct announcing *a, enum err e)
@@ -151,19 +168,18 @@ static enum err refuse_announce(struct session *s, struct announcing *a, enum er
 enum err handle_chunk_announce(struct session *s, const struct message *m)
 {
     const struct value *list = &m->values[1];
-    json_t *chunks =
-        list->present ? json_loadb(list->raw.at, list->raw.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
+    bool is_array = list->present && json_kind(list->raw) == JSON_KIND_ARRAY;
+    struct span array = is_array ? json_elements(list->raw) : (struct span){0};
     struct announcing *a = mem_alloc(sizeof(*a));
-    size_t count = json_array_size(chunks);
+    size_t count = count_elements(array);
     struct note *notes;
     bool ok;
     enum err e;
 
     a->session = session_id_of(s);
     a->peer = mem_dup(m->values[0].text);
-    a->chunks = mem_alloc((count + 1) * sizeof(*a->chunks));
-    ok = count <= CHUNKS_MAX && read_chunks(a, chunks);
-    json_decref(chunks);
+    a->chunks = mem_alloc((CHUNKS_MAX + 1) * sizeof(*a->chunks));
+    ok = count <= CHUNKS_MAX && read_chunks(a, array);
     if (count == 0 || !ok)
         return refuse_announce(s, a, count == 0 ? ERR_CHUNKS_MISSING : ERR_INVALID_FIELD);
     notes = mem_alloc((a->count + 1) * sizeof(*notes));
