@@ -62,4 +62,4 @@ bool has_control(struct span text); /* a byte that no id may have */
 void dialect_init(void);
 void dialect_fini(void);
 void dialect_receive(struct session *s, struct span frame, bool binary);
-void dialect_count_sent(const struct session *s, size_t bytes);
+void dialect_count_sent(const struct session *s, struct span message);

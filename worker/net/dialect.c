@@ -10,9 +10,18 @@
 #include "signalbox/keys.h"
 #include "signalbox/metrics.h"
 
-/* Counters of one row, or of a dialect's unknown types (row NULL). */
+#define SENT_KEY_MAX 64
+
+/* The counter of one row, or of a dialect's unknown types. */
 struct counted {
     const void *row;
+    struct metric *messages;
+    UT_hash_handle hh;
+};
+
+/* The counter of one type of message that a dialect sends. */
+struct sent {
+    char key[SENT_KEY_MAX]; /* dialect SPACE type */
     struct metric *messages;
     UT_hash_handle hh;
 };
@@ -21,13 +30,15 @@ static struct json_members members;
 static char *strings; /* the decoded strings of the message at hand */
 static size_t strings_room, strings_used;
 static struct counted *counted;
+static struct sent *sent;
 static struct metric_family *messages_in, *messages_out, *failures;
 static struct metric *bytes_in, *bytes_out;
 
 void dialect_init(void)
 {
     messages_in = metric_family(METRIC_COUNTER, "signalbox_messages_in_total", "Messages received", "dialect type");
-    messages_out = metric_family(METRIC_COUNTER, "signalbox_messages_out_total", "Messages sent to clients", "dialect");
+    messages_out =
+        metric_family(METRIC_COUNTER, "signalbox_messages_out_total", "Messages sent to clients", "dialect type");
     failures = metric_family(METRIC_COUNTER, "signalbox_message_errors_total", "Messages answered with an error",
                              "dialect error");
     bytes_in = metric_counter("signalbox_bytes_in_total", "Bytes of messages received");
@@ -37,10 +48,15 @@ void dialect_init(void)
 void dialect_fini(void)
 {
     struct counted *c, *next;
+    struct sent *out, *next_out;
 
     HASH_ITER (hh, counted, c, next) {
         HASH_DEL(counted, c);
         free(c);
+    }
+    HASH_ITER (hh, sent, out, next_out) {
+        HASH_DEL(sent, out);
+        free(out);
     }
     json_members_free(&members);
     free(strings);
@@ -48,7 +64,7 @@ void dialect_fini(void)
     strings_room = 0;
 }
 
-static struct metric *series(struct metric_family *family, const void *row, const char *dialect, const char *type)
+static struct metric *received(const void *row, const char *dialect, const char *type)
 {
     struct counted *c;
 
@@ -56,18 +72,37 @@ static struct metric *series(struct metric_family *family, const void *row, cons
     if (!c) {
         c = mem_alloc(sizeof(*c));
         c->row = row;
-        c->messages = type ? metric_series(family, dialect, type) : metric_series(family, dialect);
+        c->messages = metric_series(messages_in, dialect, type);
         HASH_ADD_PTR(counted, row, c);
     }
     return c->messages;
 }
 
-void dialect_count_sent(const struct session *s, size_t bytes)
+/* Every message of ours begins with its type. */
+static struct metric *sent_series(const char *dialect, struct span message)
 {
-    const struct dialect *d = session_dialect(s);
+    static const struct span prefix = {"{\"type\":\"", sizeof("{\"type\":\"") - 1};
+    const char *type = message.at + prefix.len, *end = NULL;
+    char key[SENT_KEY_MAX];
+    struct sent *found;
 
-    metric_add(series(messages_out, &d->wire_error, d->name, NULL), 1);
-    metric_add(bytes_out, (double)bytes);
+    if (message.len > prefix.len && memcmp(message.at, prefix.at, prefix.len) == 0)
+        end = memchr(type, '"', message.len - prefix.len);
+    snprintf(key, sizeof(key), "%s %.*s", dialect, end ? (int)(end - type) : 0, type);
+    HASH_FIND_STR(sent, key, found);
+    if (!found) {
+        found = mem_alloc(sizeof(*found));
+        memcpy(found->key, key, sizeof(key));
+        found->messages = metric_series(messages_out, dialect, key + strlen(dialect) + 1);
+        HASH_ADD_STR(sent, key, found);
+    }
+    return found->messages;
+}
+
+void dialect_count_sent(const struct session *s, struct span message)
+{
+    metric_add(sent_series(session_dialect(s)->name, message), 1);
+    metric_add(bytes_out, (double)message.len);
 }
 
 void session_fail(struct session *s, enum err e, const char *detail)
@@ -183,7 +218,7 @@ static enum err dispatch(struct session *s, struct span frame, const char **deta
     *detail = "type";
     e = read_field(&type_field, &type);
     row = e == ERR_NONE ? find_type(d, type.text) : NULL;
-    metric_add(series(messages_in, row ? (const void *)row : d, d->name, row ? row->type : "unknown"), 1);
+    metric_add(received(row ? (const void *)row : d, d->name, row ? row->type : "unknown"), 1);
     if (e != ERR_NONE)
         return e;
     *detail = type.text;

@@ -179,7 +179,7 @@ void session_send(struct session *s, struct bytes *b)
         bytes_unref(b);
         return;
     }
-    dialect_count_sent(s, bytes_len(b));
+    dialect_count_sent(s, bytes_span(b));
     if (s->out_bytes + bytes_len(b) > (size_t)config->send_queue_max) {
         bytes_unref(b);
         metric_add(too_slow, 1);
