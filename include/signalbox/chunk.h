@@ -15,19 +15,18 @@ void holder_format(char out[static HOLDER_MAX], const struct address *a, const c
 void holder_of_self(char out[static HOLDER_MAX], session_id session, const char *peer);
 bool holder_parse(struct span holder, struct address *a, const char **peer); /* holder ends with a zero */
 
-/* The entry of a source or of a waiter: kind TAB chunk TAB peer. Its tally has it without the kind. */
+/* The entry of a source or of a waiter in the index of its socket: kind TAB chunk TAB peer. */
 void chunk_entry(char out[static ENTRY_MAX], const char *kind, const char *chunk, const char *peer);
-const char *tally_entry(const char *entry);
 
 void wire_chunk_data(struct builder *w, const char *chunk, struct span data, const char *source);
 void wire_chunk_not_found(struct builder *w, const char *chunk);
 
-/* Decides whom to ask for a chunk that is waited for, and asks. left: a source that has gone, or ""; not_asked: one
-   that is not to be asked, or "". done says what came of it; it may be NULL. When a source was asked in vain and there
-   is no other, the waiters are told. */
+/* Decides whom to ask for a chunk that is waited for, and asks; never one who waits for it himself. left: a source that
+   has gone, or "". done says what came of it; it may be NULL. When a source was asked in vain and there is no other,
+   all waiters are told (PULL_IDLE). */
 enum pull_result { PULL_ASKED, PULL_NO_SOURCE, PULL_IDLE, PULL_FAILED };
-void chunk_pull(const char *chunk, const char *left, const char *not_asked,
-                void (*done)(enum pull_result result, void *arg), void *arg);
+void chunk_pull(const char *chunk, const char *left, void (*done)(enum pull_result result, void *arg), void *arg);
+void chunk_watch(const char *chunk); /* the chunk is looked at again after the time of a pull */
 void chunk_asked(const char *chunk, const char *source, long long until_ms); /* a script has chosen it: ask it */
 
 void chunk_push_init(void);

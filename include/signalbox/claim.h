@@ -12,12 +12,15 @@
 enum claim_result { CLAIM_GRANTED, CLAIM_HELD, CLAIM_UNAVAILABLE };
 
 /* Claims the hash `key` for s; its field addr names the holder. done runs once, later; s is NULL if the session has
-   left meanwhile. The caller has noted the entry with ownership_note() before. */
-typedef void (*claim_done)(struct session *s, enum claim_result result, void *arg);
+   left meanwhile. since_ms, by Redis' clock, is when it was granted: a later holder has a later one. The caller has
+   noted the entry with ownership_note() before. */
+typedef void (*claim_done)(struct session *s, enum claim_result result, long long since_ms, void *arg);
 void claim_start(struct session *s, const char *key, claim_done done, void *arg);
 
 void claim_release(const char *key, const struct address *holder); /* deletes it if it still carries that address */
-void claim_refresh(const char *key, const struct address *holder); /* another IDENTITY_TTL_MS, if it still does */
+/* Another IDENTITY_TTL_MS, also where Redis has lost it. A socket of ours that is no longer its holder is closed 4000:
+   the word that it was replaced did not reach us. */
+void claim_refresh(const char *key, const struct address *holder);
 
 void claim_init(void);
 void claim_fini(void);

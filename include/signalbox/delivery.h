@@ -18,4 +18,6 @@ struct target {
    from: the session to tell, or 0. Borrows b. */
 void delivery_send(struct bytes *b, size_t count, const struct target *targets, session_id from);
 
+void delivery_count_remote(size_t count); /* sent to other workers by a script */
+
 void delivery_init(void);

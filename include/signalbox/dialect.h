@@ -17,7 +17,7 @@ enum field_kind {
     FIELD_TEXT,  /* string of at most `most` bytes */
     FIELD_INT,   /* integer from `least` to `most` */
     FIELD_ANY,   /* any value but null, an empty string too: the handler reads it from .raw */
-    FIELD_ARRAY, /* any array: the handler reads it from .raw */
+    FIELD_IDS,   /* array of at most `most` strings that are each an id: from .raw */
     FIELD_OBJECT /* any object, likewise */
 };
 

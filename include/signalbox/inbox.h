@@ -41,6 +41,7 @@ bool inbox_next_target(struct inbox_frame *frame, struct inbox_target *target); 
 /* Puts a frame together. Targets come before the body. */
 void inbox_frame_begin(struct builder *w, enum inbox_operation operation, uint64_t from_sid);
 void inbox_frame_target(struct builder *w, struct inbox_target target);
+struct span inbox_frame_head(const struct builder *w); /* what was begun, up to the number of targets */
 
 /* Publishes the frame and empties w. unreached is called with it if no worker listens on that inbox
    (lost: false) or Redis was not reached (lost: true); NULL if nobody cares. */

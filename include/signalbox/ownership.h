@@ -34,8 +34,11 @@ void ownership_note(struct session *s, size_t count, const struct note *notes);
 void ownership_forget(struct session *s, size_t count, const struct note *notes); /* not registered after all */
 
 /* The ids a session holds, as it knows them: kind and id, to ask without Redis. */
-void identity_add(struct session *s, const char *kind, const char *id); /* at most IDENTITIES_MAX */
+void identity_add(struct session *s, const char *kind, const char *id, long long since_ms); /* at most IDENTITIES_MAX */
 bool identity_held(struct session *s, const char *kind, const char *id);
+long long identity_since(struct session *s, const char *kind,
+                         const char *id); /* ms, as claim_done was told; 0: not held */
+void identity_drop(struct session *s, const char *kind, const char *id);
 size_t identity_count(struct session *s, const char *kind);
 void identity_refresh_all(struct session *s, const char *kind);
 const char *identity_at(struct session *s, const char *kind, size_t i);

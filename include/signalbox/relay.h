@@ -33,7 +33,9 @@ void peer_holder_find(struct session *s, const char *peer,
 
 bool id_of_json(const json_t *value); /* whether it is a string that may be an id */
 
+#define CALLS_AT_ONCE 64    /* script calls of one message that are under way together */
 #define DEAD_DROP_MAX 16384 /* bytes */
+#define POINTS_MAX 256      /* daily points, and hourly tokens, of one message */
 
 void peers_init(void);
 void rendezvous_init(void);

@@ -16,7 +16,7 @@ extern const struct meeting_kind meeting_day, meeting_hour;
 /* One point or token: where it is in the index of its socket, and what another peer gets of it. */
 struct meeting {
     const struct meeting_kind *kind;
-    char *entry; /* word TAB point TAB peer; the tally has it without the word */
+    char *entry; /* in the index of its socket: word TAB point TAB peer */
     char *point;
     struct bytes *text; /* the element of another's result; NULL: nothing */
     struct registering *owner;
@@ -26,9 +26,10 @@ struct registering {
     session_id session;
     char *peer;
     struct bytes *match; /* the rendezvous_match for the others */
-    size_t count, answers;
+    long long since_ms;  /* when the peer's id was granted to this session */
+    size_t count, sent, answers;
     struct meeting *meetings;
-    bool failed;
+    enum err failed;
     struct builder live, drops; /* elements of the result, with their commas */
     struct matched *matched;    /* peers that are in live already */
     struct target *targets;

@@ -31,7 +31,9 @@ session_id session_id_of(const struct session *s);
 const struct dialect *session_dialect(const struct session *s);
 void **session_slot(struct session *s, enum session_slot slot);
 
-void session_send(struct session *s, struct bytes *b); /* takes one reference; over SEND_QUEUE_MAX closes 1013 */
+void session_send(
+    struct session *s,
+    struct bytes *b); /* takes one reference; closes 1013 when others wait and it is over SEND_QUEUE_MAX */
 void session_fail(struct session *s, enum err e, const char *detail); /* detail for the %s of its text, or NULL */
 void session_close(struct session *s, enum close_code code, const char *reason); /* safe in any callback; freed later */
 

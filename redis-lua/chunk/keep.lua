@@ -1,7 +1,7 @@
 -- chunk/keep: note that a chunk was cached, and say which ones have to go for it: the least recently used.
 -- KEYS[1] last use (zset: chunk, µs)   KEYS[2] when they expire (zset: chunk, ms)   KEYS[3] pulls (zset: chunk, ms)
 -- ARGV[1] chunk   ARGV[2] cache ttl ms   ARGV[3] chunks kept at most
--- RETURN  {{chunks to delete}}
+-- RETURN  {{chunks to delete}, now ms}
 local uses, ends, pulls = KEYS[1], KEYS[2], KEYS[3]
 local chunk, ttl, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 
@@ -21,4 +21,4 @@ if too_many > 0 then
   redis.call('ZREM', uses, unpack(evicted))
   redis.call('ZREM', ends, unpack(evicted))
 end
-return {evicted}
+return {evicted, now}

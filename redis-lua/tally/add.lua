@@ -1,6 +1,6 @@
 -- tally/add: put entries on one of the fleet's lists, which the statistics read.
--- KEYS[1] the list (zset: "name TAB peer", ms of its end)   KEYS[2] entries of each name (hash)
--- ARGV[1] ttl ms   ARGV[2...] entries, "name TAB peer"
+-- KEYS[1] the list (zset: "name TAB address peer", ms of its end)   KEYS[2] entries of each name (hash)
+-- ARGV[1] ttl ms   ARGV[2...] entries, "name TAB address peer"
 -- RETURN  {entries that are new}
 local list, counts = KEYS[1], KEYS[2]
 

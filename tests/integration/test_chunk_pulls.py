@@ -158,7 +158,7 @@ def test_a_waiter_that_is_gone_harms_nobody(fleet, connect, sockets):
 
 @pytest.mark.parametrize("asker_has_it", [False, True], ids=["asker_is_no_source", "asker_is_a_source_itself"])
 def test_each_other_source_is_as_likely_to_be_asked(start, connect, asker_has_it):
-    fleet, draws, others = start(2, **OPEN), 400, 7
+    fleet, draws, others = start(2, **OPEN), 1000, 7
     chunks = [f"c-{i}" for i in range(draws)]
     sources = [connect(fleet.workers[i % 2]) for i in range(others)]
     asker, peer = connect(fleet.workers[0]), uid()

@@ -10,9 +10,9 @@ import time
 import pytest
 
 from clients import bare_socket, frame, read_until
-from harness import ROOT, SLOW, Worker, free_port, get, uid, wait_until
+from harness import ROOT, SLOW, Worker, uid, wait_until
 from test_chunk_cache import chunk_stats, kept, wait_stats
-from test_chunk_pulls import OPEN
+from test_chunk_pulls import OPEN, who_is_asked
 from test_chunks import NOT_FOUND, announce, data_of, push, wait_in_vain
 
 PATIENCE_MS = 600 * SLOW
@@ -150,16 +150,16 @@ def test_a_pull_is_watched_that_begins_while_another_source_leaves(fleet_with_pr
 
 def test_a_pull_outlives_the_worker_that_chose_the_source(fleet_with_proxy, connect):
     proxy, fleet = fleet_with_proxy()
-    source, waiter, lost = (connect(fleet.workers[i]) for i in (0, 0, 1))
-    announce(source, "c")
+    first, second, waiter, lost = (connect(fleet.workers[i]) for i in (0, 0, 0, 1))
+    announce(first, "c")
+    announce(second, "c")
     with proxy.holding("chunk/pull") as called:
         ask(lost, "c")
         called()
         ask(waiter, "c")
         waiter.silence(0.05)
         fleet.workers[1].kill9()
-    source.expect("chunk_pull", PATIENCE_MS / 1000 + 2)
-    push(source, "c")
+    push(who_is_asked([first, second], "c", PATIENCE_MS / 1000 + 2), "c")
     data_of(waiter, "c", "relay")
 
 
@@ -173,7 +173,7 @@ def test_a_push_outlives_its_worker_once_it_is_stored(fleet_with_proxy, connect)
         source.send(type="chunk_push", chunkId="c", data=1)
         called()
         fleet.workers[1].kill9()
-    message = waiter.recv(PATIENCE_MS / 1000 + 2)
+    message = waiter.recv(12)  # at the latest when the dead worker is cleaned up after
     assert (message["type"], message.get("data")) == ("chunk_data", 1)
 
 
@@ -226,18 +226,18 @@ def test_a_peer_that_comes_back_is_counted_though_its_former_self_is_undone(star
     fleet = start(2, TAKEOVER_PROBE_MS=200 * SLOW)
     peer, former = uid(), bare_socket(fleet.workers[1])
     closing.callback(former.close)
-    former.sendall(frame('{"type":"chunk_announce","peerId":"%s","chunks":[{"chunkId":"c","routingHash":"h"}]}' % peer) +
-                   frame('{"type":"chunk_request","peerId":"%s","chunkId":"d"}' % peer))
+    former.sendall(
+        frame('{"type":"chunk_announce","peerId":"%s","chunks":[{"chunkId":"c","routingHash":"h"}]}' % peer) +
+        frame('{"type":"chunk_request","peerId":"%s","chunkId":"d"}' % peer))
     read_until(former, b"chunk_not_found")
     if how == "its worker was killed":
         fleet.workers[1].kill9()
-    client = connect(fleet.workers[0])
-    wait_until(lambda: client.request("register", peerId=peer)["type"] == "registered", 12)
-    announce(client, "c", peer=peer)
+    client, chunks = connect(fleet.workers[0]), [{"chunkId": "c", "routingHash": "h"}]
+    announcement = {"peerId": peer, "chunks": chunks}
+    wait_until(lambda: client.request("chunk_announce", **announcement)["type"] == "chunk_announce_ack", 12)
     wait_in_vain(client, "d", peer)
     if how == "its worker was killed":
-        wait_until(lambda: get(fleet.workers[0], "/stats")["workers"] == 1, 12)
-        wait_until(lambda: fleet.redis.client.zcard("sb:workers") == 1, 6, "the end of the dead worker")
+        wait_until(lambda: fleet.redis.client.zcard("sb:workers") == 1, 14, "the end of the dead worker")
     else:
         assert read_until(former, b"replaced")
         time.sleep(0.2 * SLOW)

@@ -25,6 +25,7 @@ struct claim {
     claim_done done;
     void *arg;
     struct address holder;
+    long long since_ms;
     struct timer *patience;
     int tries;
 };
@@ -56,7 +57,7 @@ static void finish(struct claim *c, enum claim_result result)
     static const char *const names[] = {"granted", "held", "unavailable"};
 
     metric_add(metric_series(results, names[result]), 1);
-    c->done(session_find(c->session), result, c->arg);
+    c->done(session_find(c->session), result, c->since_ms, c->arg);
     claim_free(c);
 }
 
@@ -79,12 +80,13 @@ static void close_replaced(session_id id)
     session_close(s, CLOSE_REPLACED, "replaced");
 }
 
-static void on_answer(uint64_t claim, bool alive)
+/* probed: the socket that was asked; an answer about an earlier holder comes too late to count. */
+static void on_answer(uint64_t claim, bool alive, const struct address *probed)
 {
     struct claim *c = slots_find(&claims, claim);
     struct address holder;
 
-    if (!c || !c->patience)
+    if (!c || !c->patience || probed->sid != c->holder.sid || memcmp(probed->wid, c->holder.wid, WID_LEN) != 0)
         return;
     timer_free(c->patience);
     c->patience = NULL;
@@ -97,10 +99,12 @@ static void on_answer(uint64_t claim, bool alive)
 
 static void answer(const struct probe *p, bool alive)
 {
+    struct address probed = self_address(p->session);
+
     if (address_is_self(&p->asker))
-        on_answer(p->asker.sid, alive);
+        on_answer(p->asker.sid, alive, &probed);
     else
-        send_to(&p->asker, alive ? INBOX_ALIVE : INBOX_ABSENT, 0, NULL);
+        send_to(&p->asker, alive ? INBOX_ALIVE : INBOX_ABSENT, p->session, NULL);
 }
 
 static void probe_free(struct probe *p)
@@ -160,12 +164,17 @@ static void probe_start(session_id id, const struct address *asker)
 static void on_probe_unreached(struct inbox_frame *frame, const char *wid, bool lost)
 {
     struct claim *c = slots_find(&claims, frame->from.sid);
+    struct inbox_target t;
+    struct address probed = {0};
 
-    (void)wid;
-    if (c && lost)
+    if (!c || !c->patience || !inbox_next_target(frame, &t))
+        return; /* without patience its take is under way again and will finish it */
+    probed.sid = t.sid;
+    memcpy(probed.wid, wid, WID_LEN);
+    if (lost)
         finish(c, CLAIM_UNAVAILABLE);
     else
-        on_answer(frame->from.sid, false);
+        on_answer(frame->from.sid, false, &probed);
 }
 
 static void on_no_answer(void *arg)
@@ -202,7 +211,7 @@ static void on_taken(const struct reply *r, void *arg)
     struct claim *c = arg;
     struct span holder;
 
-    if (!r || !reply_read(r, "s", &holder)) {
+    if (!r || !reply_read(r, "si", &holder, &c->since_ms)) {
         finish(c, CLAIM_UNAVAILABLE);
     } else if (holder.len == 0) {
         granted(c);
@@ -249,27 +258,39 @@ void claim_start(struct session *s, const char *key, claim_done done, void *arg)
     take(c, NULL);
 }
 
-static void call_with_holder(const struct script *script, const char *key, const struct address *holder, bool with_ttl)
+void claim_release(const char *key, const struct address *holder)
 {
-    struct call c = call_new(script);
+    struct call c = call_new(&script_claim_release);
     char address[ADDRESS_MAX];
 
     address_format(holder, address);
     call_key(&c, key);
     call_text(&c, address);
-    if (with_ttl)
-        call_int(&c, IDENTITY_TTL_MS);
     call_send(&c, NULL, NULL);
 }
 
-void claim_release(const char *key, const struct address *holder)
+static void on_refreshed(const struct reply *r, void *arg)
 {
-    call_with_holder(&script_claim_release, key, holder, false);
+    session_id *holder = arg;
+    long long kept;
+
+    if (r && reply_read(r, "i", &kept) && !kept)
+        close_replaced(*holder);
+    free(holder);
 }
 
 void claim_refresh(const char *key, const struct address *holder)
 {
-    call_with_holder(&script_claim_refresh, key, holder, true);
+    struct call c = call_new(&script_claim_refresh);
+    session_id *session = mem_alloc(sizeof(*session));
+    char address[ADDRESS_MAX];
+
+    *session = holder->sid;
+    address_format(holder, address);
+    call_key(&c, key);
+    call_text(&c, address);
+    call_int(&c, IDENTITY_TTL_MS);
+    call_send(&c, on_refreshed, session);
 }
 
 static void on_probe(struct inbox_frame *frame)
@@ -286,7 +307,7 @@ static void on_alive(struct inbox_frame *frame)
     struct inbox_target t;
 
     while (inbox_next_target(frame, &t))
-        on_answer(t.sid, true);
+        on_answer(t.sid, true, &frame->from);
 }
 
 static void on_absent(struct inbox_frame *frame)
@@ -294,7 +315,7 @@ static void on_absent(struct inbox_frame *frame)
     struct inbox_target t;
 
     while (inbox_next_target(frame, &t))
-        on_answer(t.sid, false);
+        on_answer(t.sid, false, &frame->from);
 }
 
 static void on_replaced(struct inbox_frame *frame)
@@ -322,7 +343,7 @@ static void claim_drop(void *thing, void *arg)
     struct claim *c = thing;
 
     (void)arg;
-    c->done(NULL, CLAIM_UNAVAILABLE, c->arg);
+    c->done(NULL, CLAIM_UNAVAILABLE, 0, c->arg);
     free(c->key);
     free(c);
 }

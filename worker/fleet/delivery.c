@@ -127,6 +127,11 @@ static void on_gone(struct inbox_frame *frame)
     }
 }
 
+void delivery_count_remote(size_t count)
+{
+    metric_add(remote, (double)count);
+}
+
 void delivery_init(void)
 {
     struct metric_family *results =

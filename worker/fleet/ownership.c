@@ -21,6 +21,7 @@
 struct identity {
     const char *kind;
     char *id;
+    long long since_ms;
 };
 
 struct owned {
@@ -101,27 +102,53 @@ void ownership_forget(struct session *s, size_t count, const struct note *notes)
     call_send(&c, NULL, NULL);
 }
 
-void identity_add(struct session *s, const char *kind, const char *id)
-{
-    struct owned *o = owned_of(s);
-
-    if (identity_held(s, kind, id))
-        return;
-    if (o->count == o->room) {
-        o->room = o->room ? o->room * 2 : 2;
-        o->identities = mem_grow(o->identities, o->room * sizeof(*o->identities));
-    }
-    o->identities[o->count++] = (struct identity){kind, mem_dup(id)};
-}
-
-bool identity_held(struct session *s, const char *kind, const char *id)
+static struct identity *find_identity(struct session *s, const char *kind, const char *id)
 {
     struct owned *o = owned_of(s);
 
     for (size_t i = 0; i < o->count; i++)
         if (strcmp(o->identities[i].id, id) == 0 && strcmp(o->identities[i].kind, kind) == 0)
-            return true;
-    return false;
+            return &o->identities[i];
+    return NULL;
+}
+
+void identity_add(struct session *s, const char *kind, const char *id, long long since_ms)
+{
+    struct owned *o = owned_of(s);
+    struct identity *known = find_identity(s, kind, id);
+
+    if (known) {
+        known->since_ms = since_ms;
+        return;
+    }
+    if (o->count == o->room) {
+        o->room = o->room ? o->room * 2 : 2;
+        o->identities = mem_grow(o->identities, o->room * sizeof(*o->identities));
+    }
+    o->identities[o->count++] = (struct identity){kind, mem_dup(id), since_ms};
+}
+
+bool identity_held(struct session *s, const char *kind, const char *id)
+{
+    return find_identity(s, kind, id) != NULL;
+}
+
+long long identity_since(struct session *s, const char *kind, const char *id)
+{
+    const struct identity *found = find_identity(s, kind, id);
+
+    return found ? found->since_ms : 0;
+}
+
+void identity_drop(struct session *s, const char *kind, const char *id)
+{
+    struct owned *o = owned_of(s);
+    struct identity *found = find_identity(s, kind, id);
+
+    if (!found)
+        return;
+    free(found->id);
+    *found = o->identities[--o->count];
 }
 
 const char *identity_at(struct session *s, const char *kind, size_t i)
@@ -273,11 +300,13 @@ static void undo_closed(struct closed *c)
     ownership_undo(&c->address, on_undone, c);
 }
 
-/* Redis was away when they closed. */
+/* Redis was away when they closed, or refused to write. */
 static void retry(void)
 {
     struct closed *c;
 
+    if (!redis_up())
+        return;
     TAILQ_FOREACH (c, &closed, next)
         if (!c->under_way)
             undo_closed(c);
@@ -320,6 +349,7 @@ static void on_refresh(void *arg)
     static unsigned part;
 
     (void)arg;
+    retry();
     if (redis_up())
         session_each_part(part++ % REFRESH_PARTS, REFRESH_PARTS, refresh_session, NULL);
 }

@@ -65,8 +65,8 @@ static void on_socket_undone(bool ok, void *arg)
 static void on_sockets(const struct reply *r, void *arg)
 {
     (void)arg;
-    if (!r || reply_count(r) == 0) {
-        if (r) {
+    if (!r || sweep.failed || reply_count(r) == 0) {
+        if (r && !sweep.failed) {
             LOG_INFO("worker_reaped", LOG_TEXT("wid", sweep.wid), LOG_INT("sockets", sweep.sockets));
             metric_add(reaped, 1);
             redis_command(NULL, NULL, "ZREM", KEY_WORKERS, sweep.wid, NULL);
@@ -83,35 +83,31 @@ static void on_sockets(const struct reply *r, void *arg)
     }
 }
 
+static void on_lease_read(const struct reply *r, void *arg)
+{
+    (void)arg;
+    sweep.failed |= !r || reply_int(r) != 0;
+}
+
+/* The lease is looked at before each batch: a worker that comes back in the middle is left alone from then on. */
 static void next_sockets(void)
 {
     char key[KEY_MAX];
 
+    key_worker(key, sweep.wid);
+    redis_command(on_lease_read, NULL, "EXISTS", key, NULL);
     redis_command(NULL, NULL, "PEXPIRE", KEY_SWEEP, LOCK_MS, NULL);
     key_owners(key, sweep.wid);
     redis_command(on_sockets, NULL, "SRANDMEMBER", key, SOCKET_BATCH, NULL);
 }
 
-static void on_lease_read(const struct reply *r, void *arg)
-{
-    (void)arg;
-    if (!r || reply_int(r) != 0)
-        end_sweep();
-    else
-        next_sockets();
-}
-
 static void on_lock(const struct reply *r, void *arg)
 {
-    char key[KEY_MAX];
-
     (void)arg;
-    if (!span_is(reply_span(r), "OK")) {
+    if (span_is(reply_span(r), "OK"))
+        next_sockets();
+    else
         sweep.wid[0] = '\0';
-        return;
-    }
-    key_worker(key, sweep.wid);
-    redis_command(on_lease_read, NULL, "EXISTS", key, NULL);
 }
 
 static void on_jobs_lock(const struct reply *r, void *arg)

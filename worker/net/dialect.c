@@ -153,6 +153,19 @@ bool has_control(struct span text)
     return false;
 }
 
+static bool are_ids(struct span array, long long most)
+{
+    struct span rest = json_elements(array), element;
+    char id[ID_MAX + 1];
+    size_t len;
+
+    for (; json_next(&rest, &element); most--)
+        if (most == 0 || !json_read_string(element, id, sizeof(id), &len) || len == 0 ||
+            has_control((struct span){id, len}))
+            return false;
+    return true;
+}
+
 static enum err read_value(const struct field *f, struct value *v)
 {
     enum json_kind kind = json_kind(v->raw);
@@ -170,8 +183,8 @@ static enum err read_value(const struct field *f, struct value *v)
         return json_read_integer(v->raw, &v->number) && v->number >= f->least && v->number <= f->most
                    ? ERR_NONE
                    : ERR_INVALID_FIELD;
-    case FIELD_ARRAY:
-        return kind == JSON_KIND_ARRAY ? ERR_NONE : ERR_INVALID_FIELD;
+    case FIELD_IDS:
+        return kind == JSON_KIND_ARRAY && are_ids(v->raw, f->most) ? ERR_NONE : ERR_INVALID_FIELD;
     case FIELD_OBJECT:
         return kind == JSON_KIND_OBJECT ? ERR_NONE : ERR_INVALID_FIELD;
     case FIELD_ANY:

@@ -24,6 +24,7 @@
 #define HEADER_MAX 4096
 #define RX_CHUNK 1024 /* kept for each connection by lws; longer messages come in several pieces */
 #define READ_MAX 32768
+#define TX_MAX (1 << 20)    /* of one write; without it lws writes no more than RX_CHUNK at a time */
 #define HANDSHAKES_MAX 4096 /* requests whose headers are being read; more wait for one of these */
 #define HANDSHAKE_SECONDS 10
 #define KEEPALIVE_SECONDS 60
@@ -295,7 +296,7 @@ static void on_accepted(int fd)
 static bool make_context(void)
 {
     static const struct lws_protocols protocols[] = {
-        {.name = "signalbox", .callback = on_lws, .rx_buffer_size = RX_CHUNK}, {0}};
+        {.name = "signalbox", .callback = on_lws, .rx_buffer_size = RX_CHUNK, .tx_packet_size = TX_MAX}, {0}};
     static void *loops[1];
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN_SERVER,

@@ -180,7 +180,7 @@ void session_send(struct session *s, struct bytes *b)
         return;
     }
     dialect_count_sent(s, bytes_span(b));
-    if (s->out_bytes + bytes_len(b) > (size_t)config->send_queue_max) {
+    if (s->out_bytes > 0 && s->out_bytes + bytes_len(b) > (size_t)config->send_queue_max) {
         bytes_unref(b);
         metric_add(too_slow, 1);
         LOG_INFO("limit_hit", LOG_TEXT("limit", "SEND_QUEUE_MAX"), LOG_INT("sid", s->id));

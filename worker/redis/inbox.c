@@ -92,6 +92,11 @@ void inbox_frame_begin(struct builder *w, enum inbox_operation operation, uint64
     add_u16(w, 0);
 }
 
+struct span inbox_frame_head(const struct builder *w)
+{
+    return (struct span){bytes_span(w->bytes).at, COUNT_AT};
+}
+
 void inbox_frame_target(struct builder *w, struct inbox_target target)
 {
     add_u64(w, target.sid);

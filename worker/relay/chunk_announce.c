@@ -14,7 +14,7 @@
 struct announcing {
     session_id session;
     char *peer;
-    size_t count, answers;
+    size_t count, sent, answers;
     struct announced {
         struct announcing *owner;
         char *chunk;
@@ -55,6 +55,8 @@ static void finish_announce(struct announcing *a)
     announcing_free(a);
 }
 
+static void announce(struct announced *c);
+
 static void on_announced(const struct reply *r, void *arg)
 {
     struct announced *c = arg;
@@ -62,19 +64,39 @@ static void on_announced(const struct reply *r, void *arg)
 
     if (!r || !reply_read(r, "i", &c->until_ms))
         a->failed = true;
-    if (++a->answers == a->count)
+    a->answers++;
+    if (a->sent < a->count)
+        announce(&a->chunks[a->sent++]);
+    else if (a->answers == a->count)
         finish_announce(a);
+}
+
+static void announce(struct announced *chunk)
+{
+    struct call c = call_new(&script_chunk_announce);
+    char key[KEY_MAX], holder[HOLDER_MAX];
+
+    key_chunk(key, chunk->chunk, "src");
+    call_key(&c, key);
+    key_chunk(key, chunk->chunk, "wait");
+    call_key(&c, key);
+    key_chunk(key, chunk->chunk, "pull");
+    call_key(&c, key);
+    holder_of_self(holder, chunk->owner->session, chunk->owner->peer);
+    call_text(&c, holder);
+    call_int(&c, config->chunk_source_ttl_ms);
+    call_int(&c, config->chunk_pull_timeout_ms);
+    call_send(&c, on_announced, chunk);
 }
 
 static void tally_sources(const struct announcing *a)
 {
     const char **entries = mem_alloc((a->count + 1) * sizeof(*entries));
-    char entry[ENTRY_MAX];
+    char holder[HOLDER_MAX];
 
-    for (size_t i = 0; i < a->count; i++) {
-        chunk_entry(entry, "source", a->chunks[i].chunk, a->peer);
-        entries[i] = mem_dup(tally_entry(entry));
-    }
+    holder_of_self(holder, a->session, a->peer);
+    for (size_t i = 0; i < a->count; i++)
+        entries[i] = tally_entry_new(a->chunks[i].chunk, span_of(holder));
     tally_add(&chunk_sources, config->chunk_source_ttl_ms, a->count, entries);
     for (size_t i = 0; i < a->count; i++)
         free((char *)entries[i]);
@@ -84,7 +106,6 @@ static void tally_sources(const struct announcing *a)
 static void announce_all(struct session *s, void *arg)
 {
     struct announcing *a = arg;
-    char key[KEY_MAX], holder[HOLDER_MAX];
 
     (void)s;
     if (a->count == 0) {
@@ -92,29 +113,8 @@ static void announce_all(struct session *s, void *arg)
         return;
     }
     tally_sources(a);
-    holder_of_self(holder, a->session, a->peer);
-    for (size_t i = 0; i < a->count; i++) {
-        struct call c = call_new(&script_chunk_announce);
-
-        key_chunk(key, a->chunks[i].chunk, "src");
-        call_key(&c, key);
-        key_chunk(key, a->chunks[i].chunk, "wait");
-        call_key(&c, key);
-        key_chunk(key, a->chunks[i].chunk, "pull");
-        call_key(&c, key);
-        call_text(&c, holder);
-        call_int(&c, config->chunk_source_ttl_ms);
-        call_int(&c, config->chunk_pull_timeout_ms);
-        call_send(&c, on_announced, &a->chunks[i]);
-    }
-}
-
-static bool is_listed(const struct announcing *a, const char *chunk)
-{
-    for (size_t i = 0; i < a->count; i++)
-        if (strcmp(a->chunks[i].chunk, chunk) == 0)
-            return true;
-    return false;
+    while (a->sent < a->count && a->sent < CALLS_AT_ONCE)
+        announce(&a->chunks[a->sent++]);
 }
 
 /* Reads a member that is to be an id. false: it is absent, null or empty; *ok turns false if it is something else. */
@@ -141,8 +141,7 @@ static bool read_chunks(struct announcing *a, struct span array)
         if (!json_scan(element, &entry) || !read_id(&entry, "chunkId", chunk, &ok) ||
             !read_id(&entry, "routingHash", hash, &ok))
             continue;
-        if (!is_listed(a, chunk))
-            a->chunks[a->count++] = (struct announced){.owner = a, .chunk = mem_dup(chunk)};
+        a->chunks[a->count++] = (struct announced){.owner = a, .chunk = mem_dup(chunk)};
     }
     json_members_free(&entry);
     return ok;

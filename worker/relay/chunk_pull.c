@@ -70,13 +70,29 @@ static void tell_waiters(const char *chunk, const struct reply *waiters)
     free(targets);
 }
 
-static void stop_watching(const char *chunk)
+void chunk_watch(const char *chunk)
 {
-    redis_command(NULL, NULL, "ZREM", KEY_CHUNK_PULLS, chunk, NULL);
+    struct call c = call_new(&script_chunk_watch);
+
+    call_key(&c, KEY_CHUNK_PULLS);
+    call_text(&c, chunk);
+    call_int(&c, config->chunk_pull_timeout_ms);
+    call_send(&c, NULL, NULL);
+}
+
+static void stop_watching(const char *chunk, long long decided_ms)
+{
+    struct call c = call_new(&script_chunk_unwatch);
+
+    call_key(&c, KEY_CHUNK_PULLS);
+    call_text(&c, chunk);
+    call_int(&c, decided_ms);
+    call_int(&c, config->chunk_pull_timeout_ms);
+    call_send(&c, NULL, NULL);
 }
 
 static enum pull_result apply(const char *chunk, struct span word, struct span source, long long until_ms,
-                              const struct reply *waiters)
+                              const struct reply *waiters, long long now_ms)
 {
     if (span_is(word, "pull") || span_is(word, "again")) {
         metric_add(failovers, span_is(word, "again"));
@@ -84,12 +100,13 @@ static enum pull_result apply(const char *chunk, struct span word, struct span s
         return PULL_ASKED;
     }
     if (until_ms == 0)
-        stop_watching(chunk);
+        stop_watching(chunk, now_ms);
     if (span_is(word, "idle"))
         return PULL_IDLE;
     if (reply_count(waiters)) {
         metric_add(exhausted, 1);
         tell_waiters(chunk, waiters);
+        return PULL_IDLE;
     }
     return PULL_NO_SOURCE;
 }
@@ -100,18 +117,17 @@ static void on_decided(const struct reply *r, void *arg)
     enum pull_result result = PULL_FAILED;
     struct span word, source;
     const struct reply *waiters;
-    long long until_ms;
+    long long until_ms, now_ms;
 
-    if (r && reply_read(r, "ssir", &word, &source, &until_ms, &waiters))
-        result = apply(p->chunk, word, source, until_ms, waiters);
+    if (r && reply_read(r, "ssiri", &word, &source, &until_ms, &waiters, &now_ms))
+        result = apply(p->chunk, word, source, until_ms, waiters, now_ms);
     if (p->done)
         p->done(result, p->arg);
     free(p->chunk);
     free(p);
 }
 
-void chunk_pull(const char *chunk, const char *left, const char *not_asked,
-                void (*done)(enum pull_result result, void *arg), void *arg)
+void chunk_pull(const char *chunk, const char *left, void (*done)(enum pull_result result, void *arg), void *arg)
 {
     static const char *const parts[] = {"src", "wait", "pull", "tried"};
     struct pulling *p = mem_alloc(sizeof(*p));
@@ -124,7 +140,6 @@ void chunk_pull(const char *chunk, const char *left, const char *not_asked,
         call_key(&c, key);
     }
     call_text(&c, left);
-    call_text(&c, not_asked);
     call_int(&c, config->chunk_pull_timeout_ms);
     call_int(&c, randombytes_random() >> 1);
     call_send(&c, on_decided, p);
@@ -138,7 +153,7 @@ static void on_overdue(const struct reply *r, void *arg)
     if (!r || !reply_read(r, "r", &chunks))
         return;
     for (size_t i = 0; i < reply_count(chunks); i++)
-        chunk_pull(reply_span(reply_at(chunks, i)).at, "", "", NULL, NULL);
+        chunk_pull(reply_span(reply_at(chunks, i)).at, "", NULL, NULL);
 }
 
 static void on_tick(void *arg)
@@ -151,6 +166,7 @@ static void on_tick(void *arg)
     c = call_new(&script_chunk_overdue);
     call_key(&c, KEY_CHUNK_PULLS);
     call_int(&c, OVERDUE_A_TIME);
+    call_int(&c, config->chunk_pull_timeout_ms);
     call_send(&c, on_overdue, NULL);
 }
 

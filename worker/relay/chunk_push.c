@@ -6,6 +6,7 @@
 #include "signalbox/chunk.h"
 #include "signalbox/config.h"
 #include "signalbox/delivery.h"
+#include "signalbox/inbox.h"
 #include "signalbox/json.h"
 #include "signalbox/metrics.h"
 #include "signalbox/relay.h"
@@ -28,49 +29,54 @@ static void pushing_free(void *arg)
     free(p);
 }
 
-/* One copy of the data in memory here, and one publish to each other worker that has waiters. */
-static void multicast(const struct pushing *p, const struct reply *waiters)
+/* Those on other workers have been sent it by the script. */
+static void serve_waiters(const struct pushing *p, const struct reply *waiters)
 {
     size_t count = reply_count(waiters);
-    struct target *targets = mem_alloc((count + 1) * sizeof(*targets));
+    struct target *here = mem_alloc((count + 1) * sizeof(*here));
     const char **entries = mem_alloc((count + 1) * sizeof(*entries)), *peer;
     struct builder w = {0};
     struct bytes *message;
-    size_t n = 0;
+    size_t n = 0, n_here = 0;
 
     for (size_t i = 0; i < count; i++) {
-        char entry[ENTRY_MAX];
-        if (!holder_parse(reply_span(reply_at(waiters, i)), &targets[n].address, &peer))
+        struct span holder = reply_span(reply_at(waiters, i));
+        struct address a;
+        if (!holder_parse(holder, &a, &peer))
             continue;
-        chunk_entry(entry, "wait", p->chunk, peer);
-        entries[n++] = mem_dup(tally_entry(entry));
+        entries[n++] = tally_entry_new(p->chunk, holder);
+        if (address_is_self(&a))
+            here[n_here++].address = a;
     }
     wire_chunk_data(&w, p->chunk, bytes_span(p->data), "relay");
     message = builder_take(&w);
-    if (n) {
-        metric_add(multicasts, 1);
-        metric_add(receivers, (double)n);
-        delivery_send(message, n, targets, 0);
-        tally_remove(&chunk_waits, n, entries);
-    }
+    delivery_send(message, n_here, here, 0);
+    delivery_count_remote(n - n_here);
+    metric_add(multicasts, n > 0);
+    metric_add(receivers, (double)n);
+    tally_remove(&chunk_waits, n, entries);
     bytes_unref(message);
     for (size_t i = 0; i < n; i++)
         free((char *)entries[i]);
     free(entries);
-    free(targets);
+    free(here);
 }
 
 static void on_kept(const struct reply *r, void *arg)
 {
     const struct reply *evicted;
+    long long now_ms;
     char key[KEY_MAX];
 
     (void)arg;
-    if (!r || !reply_read(r, "r", &evicted))
+    if (!r || !reply_read(r, "ri", &evicted, &now_ms))
         return;
     for (size_t i = 0; i < reply_count(evicted); i++) {
         key_chunk(key, reply_span(reply_at(evicted, i)).at, "data");
-        redis_command(NULL, NULL, "DEL", key, NULL);
+        struct call c = call_new(&script_chunk_evict);
+        call_key(&c, key);
+        call_int(&c, now_ms);
+        call_send(&c, NULL, NULL);
         metric_add(evictions, 1);
     }
 }
@@ -92,10 +98,29 @@ static void on_pushed(const struct reply *r, void *arg)
         session_fail(s, ERR_UNAVAILABLE, NULL);
     }
     if (ok)
-        multicast(p, waiters);
+        serve_waiters(p, waiters);
     if (s)
         session_release(s);
     pushing_free(p);
+}
+
+static void call_message(struct call *c, const struct pushing *p)
+{
+    struct builder head = {0}, message = {0};
+    char channel[KEY_MAX];
+    struct span all;
+    size_t behind = sizeof(",\"source\":\"relay\"}") - 1;
+
+    key_inbox(channel, "");
+    call_text(c, channel);
+    inbox_frame_begin(&head, INBOX_SEND, 0);
+    call_span(c, inbox_frame_head(&head));
+    wire_chunk_data(&message, p->chunk, (struct span){0}, "relay");
+    all = bytes_span(message.bytes);
+    call_span(c, (struct span){all.at, all.len - behind});
+    call_span(c, (struct span){all.at + all.len - behind, behind});
+    builder_free(&head);
+    builder_free(&message);
 }
 
 /* Both calls go out together; the second keeps the cache within its bound. */
@@ -113,6 +138,8 @@ static void push(struct session *s, void *arg)
     }
     call_span(&c, bytes_span(p->data));
     call_int(&c, config->chunk_cache_ttl_ms);
+    call_text(&c, self_wid());
+    call_message(&c, p);
     call_send(&c, on_pushed, p);
     c = call_new(&script_chunk_keep);
     call_key(&c, KEY_CHUNK_USES);

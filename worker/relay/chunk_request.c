@@ -65,34 +65,58 @@ static void on_pull_decided(enum pull_result result, void *arg)
     finish_request(q, result == PULL_FAILED ? ERR_UNAVAILABLE : ERR_NONE);
 }
 
+static void tally_wait(const struct requesting *q, bool waits)
+{
+    char holder[HOLDER_MAX], *entry;
+
+    holder_of_self(holder, q->session, q->peer);
+    entry = tally_entry_new(q->chunk, span_of(holder));
+    if (waits)
+        tally_add(&chunk_waits, config->chunk_wait_ttl_ms, 1, (const char *const *)&entry);
+    else
+        tally_remove(&chunk_waits, 1, (const char *const *)&entry);
+    free(entry);
+}
+
+/* It was cached between the look and the wait. */
+static void forget_wait(const struct requesting *q)
+{
+    struct session *s = session_find(q->session);
+    char entry[ENTRY_MAX];
+
+    chunk_entry(entry, "wait", q->chunk, q->peer);
+    tally_wait(q, false);
+    if (s)
+        ownership_forget(s, 1, &(struct note){.entry = entry});
+}
+
 static void on_waiting(const struct reply *r, void *arg)
 {
     struct requesting *q = arg;
-    char holder[HOLDER_MAX];
     struct span data;
 
     if (!r || !reply_read(r, "s", &data)) {
         finish_request(q, ERR_UNAVAILABLE);
     } else if (data.len) {
+        forget_wait(q);
         send_cached(q, data);
     } else {
         metric_add(misses, 1);
-        holder_of_self(holder, q->session, q->peer);
-        chunk_pull(q->chunk, "", holder, on_pull_decided, q);
+        chunk_pull(q->chunk, "", on_pull_decided, q);
     }
 }
 
-/* The script looks again whether it was cached meanwhile: nobody waits for what is there. */
+/* The script looks again whether it was cached meanwhile: nobody waits for what is there. The chunk is watched before
+   anybody is asked for it, so that a pull outlives the worker that begins it. */
 static void wait_for_chunk(struct session *s, struct requesting *q)
 {
     struct call c = call_new(&script_chunk_wait);
     char key[KEY_MAX], holder[HOLDER_MAX], entry[ENTRY_MAX];
-    const char *entries[] = {NULL};
 
     chunk_entry(entry, "wait", q->chunk, q->peer);
     ownership_note(s, 1, &(struct note){entry, config->chunk_wait_ttl_ms});
-    entries[0] = tally_entry(entry);
-    tally_add(&chunk_waits, config->chunk_wait_ttl_ms, 1, entries);
+    tally_wait(q, true);
+    chunk_watch(q->chunk);
     key_chunk(key, q->chunk, "data");
     call_key(&c, key);
     key_chunk(key, q->chunk, "wait");

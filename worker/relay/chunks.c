@@ -34,12 +34,6 @@ void chunk_entry(char out[static ENTRY_MAX], const char *kind, const char *chunk
     snprintf(out, ENTRY_MAX, "%s\t%s\t%s", kind, chunk, peer);
 }
 
-/* An entry as the tally has it, without its kind. */
-const char *tally_entry(const char *entry)
-{
-    return strchr(entry, '\t') + 1;
-}
-
 void holder_of_self(char out[static HOLDER_MAX], session_id session, const char *peer)
 {
     struct address self = self_address(session);
@@ -63,38 +57,23 @@ void wire_chunk_not_found(struct builder *w, const char *chunk)
     builder_text(w, ",\"message\":\"No online sources available. You will be notified when available.\"}");
 }
 
-struct leaving {
-    const struct tally *tally;
-    char *entry; /* chunk TAB peer */
-};
-
-static void on_left(const struct reply *r, void *arg)
-{
-    struct leaving *l = arg;
-    long long removed;
-
-    if (r && reply_read(r, "i", &removed) && removed)
-        tally_remove(l->tally, 1, (const char *const *)&l->entry);
-    free(l->entry);
-    free(l);
-}
-
 /* Takes the peer out of one of the chunk's lists; rest is "chunk TAB peer". */
 static void leave(const struct tally *tally, const char *part, const char *rest, const struct address *address,
                   char chunk[static ID_MAX + 1], char holder[static HOLDER_MAX])
 {
     struct call c = call_new(&script_chunk_leave);
-    struct leaving *l = mem_alloc(sizeof(*l));
     size_t len = strcspn(rest, "\t");
-    char key[KEY_MAX];
+    char key[KEY_MAX], *entry;
 
-    *l = (struct leaving){tally, mem_dup(rest)};
     snprintf(chunk, ID_MAX + 1, "%.*s", (int)len, rest);
     holder_format(holder, address, rest + len + (rest[len] == '\t'));
     key_chunk(key, chunk, part);
     call_key(&c, key);
     call_text(&c, holder);
-    call_send(&c, on_left, l);
+    call_send(&c, NULL, NULL);
+    entry = tally_entry_new(chunk, span_of(holder));
+    tally_remove(tally, 1, (const char *const *)&entry);
+    free(entry);
 }
 
 static void undo_source(const char *rest, const struct address *address)
@@ -102,7 +81,7 @@ static void undo_source(const char *rest, const struct address *address)
     char chunk[ID_MAX + 1], holder[HOLDER_MAX];
 
     leave(&chunk_sources, "src", rest, address, chunk, holder);
-    chunk_pull(chunk, holder, "", NULL, NULL);
+    chunk_pull(chunk, holder, NULL, NULL);
 }
 
 static void undo_wait(const char *rest, const struct address *address)
@@ -114,8 +93,8 @@ static void undo_wait(const char *rest, const struct address *address)
 
 static void let_ended_go(void)
 {
-    tally_count(&chunk_sources, NULL, NULL);
-    tally_count(&chunk_waits, NULL, NULL);
+    tally_tidy(&chunk_sources);
+    tally_tidy(&chunk_waits);
 }
 
 void chunks_init(void)

@@ -43,16 +43,17 @@ static void fail(struct session *s, struct claiming *c, enum err e)
     }
 }
 
-static void on_claimed(struct session *s, enum claim_result result, void *arg)
+static void on_claimed(struct session *s, enum claim_result result, long long since_ms, void *arg)
 {
     struct claiming *c = arg;
 
     if (!s || result == CLAIM_UNAVAILABLE) {
         fail(s, c, ERR_UNAVAILABLE);
     } else if (result == CLAIM_HELD) {
+        identity_drop(s, KIND, c->peer);
         fail(s, c, ERR_PEER_IN_USE);
     } else {
-        identity_add(s, KIND, c->peer);
+        identity_add(s, KIND, c->peer, since_ms);
         c->next(s, c->arg);
     }
     claiming_free(c);
@@ -115,7 +116,8 @@ static void on_holder(const struct reply *r, void *arg)
 
     if (!r)
         found = PEER_UNKNOWN;
-    else if (address_parse(reply_span(r), &holder) && worker_alive(holder.wid))
+    else if (address_parse(reply_span(r), &holder) && worker_alive(holder.wid) &&
+             !(address_is_self(&holder) && holder.sid == f->session))
         found = PEER_HELD;
     f->callback(session_find(f->session), found, f->arg);
     free(f);

@@ -24,7 +24,7 @@ struct picking {
     char *excluded;
     long long count, max_connections;
     char *public_key;
-    bool put_failed;
+    bool putting, put_failed, pick_again; /* an answer to pick that overtook that to put does not count */
     int tries;
 };
 
@@ -152,6 +152,10 @@ static void on_picked(const struct reply *r, void *arg)
     struct builder list = {0}, w = {0};
     long long chosen;
 
+    if (p->putting) {
+        p->pick_again = true;
+        return;
+    }
     if (s && (!r || p->put_failed || !reply_read(r, "r", &found))) {
         session_fail(s, ERR_UNAVAILABLE, NULL);
         session_release(s);
@@ -170,15 +174,16 @@ static void on_picked(const struct reply *r, void *arg)
     picking_free(p);
 }
 
-/* Asks for as many more as may have to be left out. */
+/* Asks for as many more as may have to be left out. s is NULL if the session has left. */
 static void pick(struct session *s, struct picking *p)
 {
     struct call c = call_new(&script_relay_pick);
+    long long own = s ? (long long)identity_count(s, "peer") : 0;
 
     p->tries++;
     call_key(&c, KEY_RELAYS_FREE);
     call_key(&c, KEY_RELAYS);
-    call_int(&c, p->count + (long long)identity_count(s, "peer") + (p->excluded ? 1 : 0));
+    call_int(&c, p->count + own + (p->excluded ? 1 : 0));
     call_int(&c, randombytes_random() >> 1);
     call_send(&c, on_picked, p);
 }
@@ -187,10 +192,14 @@ static void on_put(const struct reply *r, void *arg)
 {
     struct picking *p = arg;
 
+    p->putting = false;
     p->put_failed = r == NULL;
+    if (p->pick_again)
+        pick(session_find(p->session), p);
 }
 
-/* Both calls go out together and are answered in order: one round trip. */
+/* Both calls go out together, and are answered in this order unless Redis has to be taught the first: one round trip.
+ */
 static void put(struct session *s, void *arg)
 {
     struct picking *p = arg;
@@ -205,6 +214,7 @@ static void put(struct session *s, void *arg)
     call_text(&c, address);
     call_int(&c, p->max_connections);
     call_text(&c, p->public_key ? p->public_key : "");
+    p->putting = true;
     call_send(&c, on_put, p);
     pick(s, p);
 }

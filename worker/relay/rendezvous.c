@@ -8,6 +8,7 @@
 #include "signalbox/config.h"
 #include "signalbox/heartbeat.h"
 #include "signalbox/keys.h"
+#include "signalbox/log.h"
 #include "signalbox/metrics.h"
 #include "signalbox/ownership.h"
 #include "signalbox/reaper.h"
@@ -16,6 +17,7 @@
 #include "signalbox/script.h"
 
 #define ENTRIES_KEPT 64
+#define RESULT_BYTES_MAX (8 << 20) /* of others' entries in one result, shared by its points */
 
 const struct meeting_kind meeting_day = {"day", {KEY_DAYS, KEY_DAY_COUNTS}};
 const struct meeting_kind meeting_hour = {"hour", {KEY_HOURS, KEY_HOUR_COUNTS}};
@@ -25,7 +27,7 @@ struct matched {
     UT_hash_handle hh;
 };
 
-static struct metric *matches;
+static struct metric *matches, *left_out;
 
 void registering_free(void *arg)
 {
@@ -51,15 +53,14 @@ void registering_free(void *arg)
     free(r);
 }
 
-/* Those whose entry had to go for a newer one. */
+/* Those whose entry had to go for a newer one, as "address peer". */
 static void on_dropped(const struct meeting *m, const struct reply *dropped)
 {
     for (size_t i = 0; i < reply_count(dropped); i++) {
-        char entry[ENTRY_MAX];
-        const char *entries[] = {entry};
+        char *entry = tally_entry_new(m->point, reply_span(reply_at(dropped, i)));
 
-        snprintf(entry, sizeof(entry), "%s\t%s", m->point, reply_span(reply_at(dropped, i)).at);
-        tally_remove(&m->kind->tally, 1, entries);
+        tally_remove(&m->kind->tally, 1, (const char *const *)&entry);
+        free(entry);
     }
 }
 
@@ -96,20 +97,20 @@ static void add_match(struct registering *r, const struct meeting *m, const char
     r->targets[r->target_count++] = (struct target){*holder, mem_dup(entry)};
 }
 
-/* value is "address LF text". An entry of a dead worker is gone, unless drops are kept for peers that are offline. */
+/* value is "address since LF text". An entry of a dead worker is gone, unless drops are kept for peers that are
+   offline. */
 static void on_other(struct registering *r, const struct meeting *m, const char *peer, struct span value)
 {
-    const char *line_end = memchr(value.at, '\n', value.len);
-    struct span text, address_text;
+    const char *space = memchr(value.at, ' ', value.len), *line_end = memchr(value.at, '\n', value.len);
+    struct span text;
     struct address holder;
     bool kept = m->kind == &meeting_day && config->dead_drops_on_disconnect == DEAD_DROPS_KEEP;
 
-    if (!line_end)
+    if (!space || !line_end || !address_parse((struct span){value.at, (size_t)(space - value.at)}, &holder))
         return;
-    address_text = (struct span){value.at, (size_t)(line_end - value.at)};
-    text = (struct span){line_end + 1, value.len - address_text.len - 1};
-    if (!address_parse(address_text, &holder) || (!kept && !worker_alive(holder.wid)))
+    if (!kept && !worker_alive(holder.wid))
         return;
+    text = (struct span){line_end + 1, (size_t)(value.at + value.len - line_end - 1)};
     if (m->kind == &meeting_hour)
         add_match(r, m, peer, &holder, text);
     else if (text.len)
@@ -138,8 +139,8 @@ static void finish(struct registering *r)
         delivery_send(r->match, r->target_count, r->targets, r->session);
     for (size_t i = 0; i < r->target_count; i++)
         free((char *)r->targets[i].entry);
-    if (s && r->failed) {
-        session_fail(s, ERR_UNAVAILABLE, NULL);
+    if (s && r->failed != ERR_NONE) {
+        session_fail(s, r->failed, NULL);
     } else if (s) {
         wire_result(&w, r);
         session_send(s, builder_take(&w));
@@ -149,20 +150,37 @@ static void finish(struct registering *r)
     registering_free(r);
 }
 
+static void meet(struct meeting *m);
+
+static void read_met(struct meeting *m, const struct reply *reply)
+{
+    const struct reply *others, *dropped;
+    long long current, omitted;
+
+    if (!reply || !reply_read(reply, "irri", &current, &others, &dropped, &omitted)) {
+        m->owner->failed = ERR_UNAVAILABLE;
+        return;
+    }
+    if (!current)
+        m->owner->failed = ERR_PEER_IN_USE;
+    for (size_t i = 0; i + 1 < reply_count(others); i += 2)
+        on_other(m->owner, m, reply_span(reply_at(others, i)).at, reply_span(reply_at(others, i + 1)));
+    on_dropped(m, dropped);
+    metric_add(left_out, (double)omitted);
+    if (omitted)
+        LOG_WARNING("rendezvous_result_cut", LOG_INT("entries", omitted));
+}
+
 static void on_met(const struct reply *reply, void *arg)
 {
     struct meeting *m = arg;
     struct registering *r = m->owner;
-    const struct reply *others, *dropped;
 
-    if (!reply || !reply_read(reply, "rr", &others, &dropped)) {
-        r->failed = true;
-    } else {
-        for (size_t i = 0; i + 1 < reply_count(others); i += 2)
-            on_other(r, m, reply_span(reply_at(others, i)).at, reply_span(reply_at(others, i + 1)));
-        on_dropped(m, dropped);
-    }
-    if (++r->answers == r->count)
+    read_met(m, reply);
+    r->answers++;
+    if (r->sent < r->count)
+        meet(&r->meetings[r->sent++]);
+    else if (r->answers == r->count)
         finish(r);
 }
 
@@ -173,52 +191,54 @@ static long long ttl_of(const struct meeting_kind *kind)
 
 static void meet(struct meeting *m)
 {
+    struct registering *r = m->owner;
     struct call c = call_new(&script_rendezvous_meet);
-    struct builder value = {0};
     char key[KEY_MAX], address[ADDRESS_MAX];
 
-    self_address_text(m->owner->session, address);
-    builder_printf(&value, "%s\n", address);
-    if (m->text)
-        builder_add(&value, bytes_span(m->text));
+    self_address_text(r->session, address);
     key_point(key, m->kind->word, m->point);
     call_key(&c, key);
     key_point_ends(key, m->kind->word, m->point);
     call_key(&c, key);
-    call_text(&c, m->owner->peer);
-    call_span(&c, bytes_span(value.bytes));
+    call_text(&c, r->peer);
+    call_text(&c, address);
+    call_int(&c, r->since_ms);
+    call_span(&c, m->text ? bytes_span(m->text) : (struct span){"", 0});
     call_int(&c, ttl_of(m->kind));
     call_int(&c, ENTRIES_KEPT);
+    call_int(&c, RESULT_BYTES_MAX / (long long)r->count);
     call_send(&c, on_met, m);
-    builder_free(&value);
 }
 
 static void tally_meetings(const struct registering *r, const struct meeting_kind *kind)
 {
     const char **entries = mem_alloc((r->count + 1) * sizeof(*entries));
+    struct address self = self_address(r->session);
     size_t n = 0;
 
     for (size_t i = 0; i < r->count; i++)
         if (r->meetings[i].kind == kind)
-            entries[n++] = r->meetings[i].entry + strlen(kind->word) + 1;
+            entries[n++] = tally_entry_at(r->meetings[i].point, &self, r->peer);
     tally_add(&kind->tally, ttl_of(kind), n, entries);
+    for (size_t i = 0; i < n; i++)
+        free((char *)entries[i]);
     free(entries);
 }
 
-/* Everything goes out at once: one round trip for the whole message. */
+/* Many go out at once, so that a message of usual size takes one round trip; a big one leaves room for others. */
 static void meet_all(struct session *s, void *arg)
 {
     struct registering *r = arg;
 
-    (void)s;
     if (r->count == 0) {
         finish(r);
         return;
     }
+    r->since_ms = identity_since(s, "peer", r->peer);
     tally_meetings(r, &meeting_day);
     tally_meetings(r, &meeting_hour);
-    for (size_t i = 0; i < r->count; i++)
-        meet(&r->meetings[i]);
+    while (r->sent < r->count && r->sent < CALLS_AT_ONCE)
+        meet(&r->meetings[r->sent++]);
 }
 
 enum err handle_register_rendezvous(struct session *s, const struct message *m)
@@ -245,36 +265,15 @@ enum err handle_register_rendezvous(struct session *s, const struct message *m)
     return e;
 }
 
-/* An entry that is being undone: off the list once it is known to have been there. */
-struct leaving {
-    const struct meeting_kind *kind;
-    char *entry; /* point TAB peer */
-};
-
-static void on_left(const struct reply *r, void *arg)
-{
-    struct leaving *l = arg;
-    long long removed;
-
-    if (r && reply_read(r, "i", &removed) && removed)
-        tally_remove(&l->kind->tally, 1, (const char *const *)&l->entry);
-    free(l->entry);
-    free(l);
-}
-
 static void undo(const struct meeting_kind *kind, const char *rest, const struct address *holder)
 {
     const char *tab = strchr(rest, '\t');
     struct call c = call_new(&script_rendezvous_leave);
-    char key[KEY_MAX], address[ADDRESS_MAX];
-    struct leaving *l;
-    char *point;
+    char key[KEY_MAX], address[ADDRESS_MAX], *point, *entry;
 
     if (!tab)
         return;
     point = span_dup((struct span){rest, (size_t)(tab - rest)});
-    l = mem_alloc(sizeof(*l));
-    *l = (struct leaving){kind, mem_dup(rest)};
     address_format(holder, address);
     key_point(key, kind->word, point);
     call_key(&c, key);
@@ -282,7 +281,10 @@ static void undo(const struct meeting_kind *kind, const char *rest, const struct
     call_key(&c, key);
     call_text(&c, tab + 1);
     call_text(&c, address);
-    call_send(&c, on_left, l);
+    call_send(&c, NULL, NULL);
+    entry = tally_entry_at(point, holder, tab + 1);
+    tally_remove(&kind->tally, 1, (const char *const *)&entry);
+    free(entry);
     free(point);
 }
 
@@ -298,8 +300,8 @@ static void undo_hour(const char *rest, const struct address *holder)
 
 static void let_ended_go(void)
 {
-    tally_count(&meeting_day.tally, NULL, NULL);
-    tally_count(&meeting_hour.tally, NULL, NULL);
+    tally_tidy(&meeting_day.tally);
+    tally_tidy(&meeting_hour.tally);
 }
 
 void rendezvous_init(void)
@@ -308,6 +310,7 @@ void rendezvous_init(void)
     static const struct entry_kind hour = {"hour", undo_hour, NULL, NULL};
 
     matches = metric_counter("signalbox_rendezvous_matches_total", "Live matches of hourly tokens");
+    left_out = metric_counter("signalbox_rendezvous_left_out_total", "Entries that did not fit in a result");
     ownership_add_kind(&day);
     ownership_add_kind(&hour);
     reaper_add_job(let_ended_go);

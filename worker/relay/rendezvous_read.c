@@ -4,11 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "signalbox/json.h"
 #include "signalbox/keys.h"
 #include "signalbox/relay.h"
 #include "signalbox/rendezvous.h"
-
-#define POINTS_MAX 256
 
 /* The fields, as the dialect's row has them. */
 enum { PEER_ID, DAILY_POINTS, HOURLY_TOKENS, DEAD_DROP, RELAY_ID, DEAD_DROPS };
@@ -51,7 +50,7 @@ static struct bytes *text_of_day(const struct registering *r, const struct messa
     if (json_string_length(own))
         builder_json(&drop, (struct span){json_string_value(own), json_string_length(own)});
     else if (!own && m->values[DEAD_DROP].present)
-        builder_add(&drop, m->values[DEAD_DROP].raw);
+        builder_json(&drop, span_of(m->values[DEAD_DROP].text));
     if (builder_len(&drop))
         wire_drop(&w, r->peer, bytes_span(drop.bytes), relay_id);
     builder_free(&drop);
@@ -66,20 +65,20 @@ static void add_meeting(struct registering *r, const struct meeting_kind *kind, 
     r->meetings[r->count++] = (struct meeting){kind, mem_dup(entry), mem_dup(point), text, r};
 }
 
-static bool read_points(struct registering *r, const struct message *m, const json_t *points, const json_t *own_drops,
-                        const struct meeting_kind *kind, struct span relay_id)
+/* The elements are ids: the dialect has looked at them. */
+static void read_points(struct registering *r, const struct message *m, const struct meeting_kind *kind,
+                        const json_t *own_drops, struct span relay_id)
 {
-    size_t i;
-    json_t *value;
+    struct span array = m->values[kind == &meeting_day ? DAILY_POINTS : HOURLY_TOKENS].raw, rest, element;
+    char point[ID_MAX + 1];
+    size_t len;
 
-    if (json_array_size(points) > POINTS_MAX)
-        return false;
-    json_array_foreach (points, i, value) {
-        const char *point = json_string_value(value);
+    if (array.len == 0)
+        return;
+    rest = json_elements(array);
+    while (json_next(&rest, &element) && json_read_string(element, point, sizeof(point), &len)) {
         struct builder w = {0};
 
-        if (!id_of_json(value))
-            return false;
         if (is_listed(r, kind, point))
             continue;
         if (kind == &meeting_hour)
@@ -87,7 +86,6 @@ static bool read_points(struct registering *r, const struct message *m, const js
         add_meeting(r, kind, point,
                     kind == &meeting_hour ? builder_take(&w) : text_of_day(r, m, own_drops, point, relay_id));
     }
-    return true;
 }
 
 static bool are_drops(json_t *drops)
@@ -96,33 +94,10 @@ static bool are_drops(json_t *drops)
     json_t *drop;
 
     json_object_foreach (drops, point, drop)
-        if (!json_is_null(drop) && (!json_is_string(drop) || json_string_length(drop) > DEAD_DROP_MAX))
+        if (!json_is_null(drop) && (!json_is_string(drop) || json_string_length(drop) > DEAD_DROP_MAX ||
+                                    strlen(json_string_value(drop)) != json_string_length(drop)))
             return false;
     return true;
-}
-
-static json_t *load(const struct value *v)
-{
-    return v->present ? json_loadb(v->raw.at, v->raw.len, JSON_ALLOW_NUL, NULL) : NULL;
-}
-
-static const char *read_meetings(struct registering *r, const struct message *m, struct span relay_id)
-{
-    const struct value *v = m->values;
-    json_t *points = load(&v[DAILY_POINTS]), *tokens = load(&v[HOURLY_TOKENS]), *drops = load(&v[DEAD_DROPS]);
-    const char *wrong = NULL;
-
-    if (v[DEAD_DROPS].present && (!drops || !are_drops(drops)))
-        wrong = "deadDrops";
-    if (v[HOURLY_TOKENS].present && (!tokens || !read_points(r, m, tokens, NULL, &meeting_hour, relay_id)))
-        wrong = "hourlyTokens";
-    if (v[DAILY_POINTS].present &&
-        (!points || !read_points(r, m, points, wrong ? NULL : drops, &meeting_day, relay_id)))
-        wrong = "dailyPoints";
-    json_decref(points);
-    json_decref(tokens);
-    json_decref(drops);
-    return wrong;
 }
 
 const char *registering_read(struct registering *r, const struct message *m)
@@ -130,6 +105,7 @@ const char *registering_read(struct registering *r, const struct message *m)
     const struct value *relay_id = &m->values[RELAY_ID];
     struct span relay = relay_id->present ? relay_id->raw : SPAN("null");
     struct builder w = {0};
+    json_t *drops = NULL;
 
     r->peer = mem_dup(m->values[PEER_ID].text);
     builder_text(&w, "{\"type\":\"rendezvous_match\",\"match\":");
@@ -137,5 +113,15 @@ const char *registering_read(struct registering *r, const struct message *m)
     builder_text(&w, "}");
     r->match = builder_take(&w);
     r->meetings = mem_alloc(2 * POINTS_MAX * sizeof(*r->meetings));
-    return read_meetings(r, m, relay);
+    if (m->values[DEAD_DROPS].present) {
+        drops = json_loadb(m->values[DEAD_DROPS].raw.at, m->values[DEAD_DROPS].raw.len, JSON_ALLOW_NUL, NULL);
+        if (!drops || !are_drops(drops)) {
+            json_decref(drops);
+            return "deadDrops";
+        }
+    }
+    read_points(r, m, &meeting_day, drops, relay);
+    read_points(r, m, &meeting_hour, NULL, relay);
+    json_decref(drops);
+    return NULL;
 }

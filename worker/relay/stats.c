@@ -67,28 +67,28 @@ static void on_days(const struct reply *r, void *arg)
 {
     struct asking *a = arg;
 
-    finish_one(a, r && reply_read(r, "ii", &a->days.names, &a->days.entries));
+    finish_one(a, r && reply_read(r, "ii-", &a->days.names, &a->days.entries));
 }
 
 static void on_hours(const struct reply *r, void *arg)
 {
     struct asking *a = arg;
 
-    finish_one(a, r && reply_read(r, "ii", &a->hours.names, &a->hours.entries));
+    finish_one(a, r && reply_read(r, "ii-", &a->hours.names, &a->hours.entries));
 }
 
 static void on_sources(const struct reply *r, void *arg)
 {
     struct asking *a = arg;
 
-    finish_one(a, r && reply_read(r, "ii", &a->sources.names, &a->sources.entries));
+    finish_one(a, r && reply_read(r, "ii-", &a->sources.names, &a->sources.entries));
 }
 
 static void on_waits(const struct reply *r, void *arg)
 {
     struct asking *a = arg;
 
-    finish_one(a, r && reply_read(r, "ii", &a->waits.names, &a->waits.entries));
+    finish_one(a, r && reply_read(r, "ii-", &a->waits.names, &a->waits.entries));
 }
 
 static void on_cached(const struct reply *r, void *arg)
