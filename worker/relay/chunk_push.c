@@ -18,6 +18,8 @@ struct pushing {
     session_id session;
     char *chunk;
     struct bytes *data;
+    int answers_due;
+    bool ok;
 };
 
 static void pushing_free(void *arg)
@@ -62,34 +64,15 @@ static void serve_waiters(const struct pushing *p, const struct reply *waiters)
     free(here);
 }
 
-static void on_kept(const struct reply *r, void *arg)
+/* The client hears of it once what had to leave the cache for it is on its way out. */
+static void answered(struct pushing *p)
 {
-    const struct reply *evicted;
-    long long now_ms;
-    char key[KEY_MAX];
-
-    (void)arg;
-    if (!r || !reply_read(r, "ri", &evicted, &now_ms))
-        return;
-    for (size_t i = 0; i < reply_count(evicted); i++) {
-        key_chunk(key, reply_span(reply_at(evicted, i)).at, "data");
-        struct call c = call_new(&script_chunk_evict);
-        call_key(&c, key);
-        call_int(&c, now_ms);
-        call_send(&c, NULL, NULL);
-        metric_add(evictions, 1);
-    }
-}
-
-static void on_pushed(const struct reply *r, void *arg)
-{
-    struct pushing *p = arg;
     struct session *s = session_find(p->session);
-    const struct reply *waiters;
     struct builder w = {0};
-    bool ok = r && reply_read(r, "r", &waiters);
 
-    if (s && ok) {
+    if (--p->answers_due > 0)
+        return;
+    if (s && p->ok) {
         builder_text(&w, "{\"type\":\"chunk_push_ack\",\"chunkId\":");
         builder_json(&w, span_of(p->chunk));
         builder_text(&w, "}");
@@ -97,11 +80,39 @@ static void on_pushed(const struct reply *r, void *arg)
     } else if (s) {
         session_fail(s, ERR_UNAVAILABLE, NULL);
     }
-    if (ok)
-        serve_waiters(p, waiters);
     if (s)
         session_release(s);
     pushing_free(p);
+}
+
+static void on_kept(const struct reply *r, void *arg)
+{
+    const struct reply *evicted;
+    long long now_ms;
+    char key[KEY_MAX];
+
+    if (r && reply_read(r, "ri", &evicted, &now_ms)) {
+        for (size_t i = 0; i < reply_count(evicted); i++) {
+            struct call c = call_new(&script_chunk_evict);
+            key_chunk(key, reply_span(reply_at(evicted, i)).at, "data");
+            call_key(&c, key);
+            call_int(&c, now_ms);
+            call_send(&c, NULL, NULL);
+            metric_add(evictions, 1);
+        }
+    }
+    answered(arg);
+}
+
+static void on_pushed(const struct reply *r, void *arg)
+{
+    struct pushing *p = arg;
+    const struct reply *waiters;
+
+    p->ok = r && reply_read(r, "r", &waiters);
+    if (p->ok)
+        serve_waiters(p, waiters);
+    answered(p);
 }
 
 static void call_message(struct call *c, const struct pushing *p)
@@ -132,6 +143,7 @@ static void push(struct session *s, void *arg)
     char key[KEY_MAX];
 
     (void)s;
+    p->answers_due = 2;
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         key_chunk(key, p->chunk, parts[i]);
         call_key(&c, key);
@@ -148,7 +160,7 @@ static void push(struct session *s, void *arg)
     call_text(&c, p->chunk);
     call_int(&c, config->chunk_cache_ttl_ms);
     call_int(&c, config->chunk_cache_max);
-    call_send(&c, on_kept, NULL);
+    call_send(&c, on_kept, p);
 }
 
 enum err handle_chunk_push(struct session *s, const struct message *m)
@@ -164,7 +176,7 @@ enum err handle_chunk_push(struct session *s, const struct message *m)
         return ERR_NONE;
     }
     p = mem_alloc(sizeof(*p));
-    *p = (struct pushing){session_id_of(s), mem_dup(chunk->text), bytes_copy(data->raw)};
+    *p = (struct pushing){.session = session_id_of(s), .chunk = mem_dup(chunk->text), .data = bytes_copy(data->raw)};
     if (peer->present)
         return peer_claim(CLAIM_IF_NEW, s, peer->text, 0, NULL, push, pushing_free, p);
     session_hold(s);
