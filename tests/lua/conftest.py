@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from chunks import Chunk
 from names import ROOT, slot
 
 SCRIPTS = ROOT / "redis-lua"
@@ -100,3 +101,14 @@ def now(db):
         return seconds * 1000 + micros // 1000
 
     return now
+
+
+@pytest.fixture
+def about(now):
+    """Whether a time in ms is that long from now."""
+    return lambda ms, ahead: now() + ahead - 100 < ms <= now() + ahead
+
+
+@pytest.fixture
+def chunk(db, call):
+    return Chunk(db, call, "c")

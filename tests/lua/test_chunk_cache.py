@@ -5,17 +5,27 @@ import time
 import pytest
 
 from chunks import TTL, Chunk
-from names import key
+from names import IDS, key
 
-
-# --- keep, touch, census, overdue --------------------------------------------------------------------------------
 
 USES, ENDS, PULLS = key("CHUNK_USES"), key("CHUNK_ENDS"), key("CHUNK_PULLS")
 
 
 @pytest.fixture
-def keep(call):
-    return lambda chunk, ttl=TTL, most=3: call("chunk/keep", [USES, ENDS, PULLS], chunk, ttl, most)[0]
+def keep_at(call, now):
+    """keep_at(chunk): ([evicted], now)"""
+    def keep_at(chunk, ttl=TTL, most=3):
+        before = now()
+        evicted, at = call("chunk/keep", [USES, ENDS, PULLS], chunk, ttl, most)
+        assert before <= at <= now()
+        return evicted, at
+
+    return keep_at
+
+
+@pytest.fixture
+def keep(keep_at):
+    return lambda *args, **kw: keep_at(*args, **kw)[0]
 
 
 @pytest.fixture
@@ -29,8 +39,8 @@ def census(call):
 
 
 @pytest.fixture
-def overdue(call):
-    return lambda most=100: call("chunk/overdue", [PULLS], most)[0]
+def evict(call):
+    return lambda chunk, at: call("chunk/evict", [chunk.key("data")], at)[0]
 
 
 def test_the_least_recently_used_goes(db, keep, touch):
@@ -88,17 +98,66 @@ def test_an_empty_cache_counts_nothing(db, census):
     assert db.dbsize() == 0
 
 
-def test_overdue_pulls_go_to_one_caller_and_come_again_after_a_second(db, overdue, now):
-    db.zadd(PULLS, {"late": now() - 10, "later": now() - 5, "in time": now() + 5000})
-    assert overdue() == ["late", "later"]
-    assert overdue() == []
-    assert 900 < db.zscore(PULLS, "late") - now() <= 1000
-    assert db.zcard(PULLS) == 3
-    time.sleep(1.01)
-    assert overdue(1) == ["late"]
-    assert overdue() == ["later"]
+# --- evict -------------------------------------------------------------------------------------------------------
 
-
-def test_no_pull_is_overdue_where_there_is_none(db, overdue):
-    assert overdue() == []
+def test_an_evicted_chunk_is_deleted_once(db, chunk, evict, now):
+    chunk.push("1")
+    assert evict(chunk, now() + 1) == 1
     assert db.dbsize() == 0
+    assert evict(chunk, now() + 1) == 0
+
+
+@pytest.mark.parametrize("later, deleted", [(-60000, 0), (-1, 0), (0, 0), (1, 1), (60000, 1)])
+def test_a_chunk_goes_only_if_it_was_cached_before_it_was_to_go(db, chunk, evict, later, deleted):
+    chunk.push("1")
+    before = db.hgetall(chunk.key("data"))
+    assert evict(chunk, int(before["cachedAt"]) + later) == deleted
+    assert db.hgetall(chunk.key("data")) == ({} if deleted else before)
+
+
+@pytest.mark.parametrize("cached_at, at", [(999, 1000), (9999999999999, 10000000000000)])
+def test_times_are_compared_as_numbers(db, chunk, evict, cached_at, at):
+    chunk.push("1")
+    db.hset(chunk.key("data"), "cachedAt", cached_at)
+    assert evict(chunk, at) == 1
+
+
+def test_a_chunk_that_is_pushed_again_before_it_is_deleted_stays(db, chunk, keep_at, evict):
+    chunk.push("old")
+    keep_at(chunk.id, most=1)
+    time.sleep(0.002)
+    evicted, at = keep_at("another", most=1)
+    assert evicted == [chunk.id]
+    assert chunk.read() == "old", "it is the worker that deletes it"
+    time.sleep(0.002)
+    chunk.push("new")
+    assert evict(chunk, at) == 0
+    assert chunk.read() == "new"
+    assert TTL - 1000 < db.pttl(chunk.key("data")) <= TTL
+
+
+def test_a_chunk_that_is_not_pushed_again_goes_when_keep_said_so(db, chunk, keep_at, evict):
+    chunk.push("old")
+    keep_at(chunk.id, most=1)
+    time.sleep(0.002)
+    [_], at = keep_at("another", most=1)
+    assert evict(chunk, at) == 1
+    assert not db.exists(chunk.key("data"))
+
+
+def test_reading_does_not_save_a_chunk_from_eviction(chunk, evict, now):
+    chunk.push("1")
+    time.sleep(0.002)
+    at = now()
+    chunk.read()
+    assert evict(chunk, at) == 1
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_any_id_will_do(db, call, keep, touch, evict, now, id):
+    chunk = Chunk(db, call, id)
+    chunk.push("1")
+    assert keep(id) == [] and touch(id) == 1
+    assert keep("another", most=1) == [id]
+    assert evict(chunk, now() + 1) == 1
+    assert set(db.keys()) == {USES, ENDS}

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """claim/: an identity belongs to one socket."""
+import re
 import time
 
 import pytest
@@ -12,8 +13,19 @@ TTL = 60000
 
 
 @pytest.fixture
-def take(call):
-    return lambda claimer, replaceable="", ttl=TTL, keys=PEER: call("claim/take", keys, claimer, replaceable, ttl)
+def take_at(db, call):
+    """take_at(claimer): [the holder that keeps it or "", since when the claimer has it]"""
+    def take_at(claimer, replaceable="", ttl=TTL, keys=PEER):
+        holder, since = call("claim/take", keys, claimer, replaceable, ttl)
+        assert since == (0 if holder else int(db.hget(keys[0], "registeredAt")))
+        return [holder, since]
+
+    return take_at
+
+
+@pytest.fixture
+def take(take_at):
+    return lambda *args, **kw: take_at(*args, **kw)[0]
 
 
 @pytest.fixture
@@ -23,10 +35,11 @@ def state(db):
 
 def test_a_free_id_is_given_and_dated(db, take, state, now):
     before = now()
-    assert take(ALICE) == [""]
+    assert take(ALICE) == ""
     assert set(state()) == {"addr", "registeredAt", "lastUpdate"}
     assert state()["addr"] == ALICE
     assert before <= int(state()["registeredAt"]) == int(state()["lastUpdate"]) <= now()
+    assert re.fullmatch(r"\d{13}", state()["registeredAt"])
     assert TTL - 5000 < db.pttl(PEER[0]) <= TTL
 
 
@@ -34,7 +47,7 @@ def test_its_holder_takes_it_again_and_keeps_its_date(db, take, state):
     take(ALICE, ttl=1000)
     first = state()
     time.sleep(0.005)
-    assert take(ALICE) == [""]
+    assert take(ALICE) == ""
     assert state()["registeredAt"] == first["registeredAt"]
     assert int(state()["lastUpdate"]) > int(first["lastUpdate"])
     assert db.pttl(PEER[0]) > 1000
@@ -45,7 +58,7 @@ def test_an_id_of_another_stays_as_it_is_and_its_holder_is_named(db, take, state
     take(ALICE)
     before, ttl = state(), db.pttl(PEER[0])
     for _ in range(2):
-        assert take(BOB, replaceable, ttl=10 * TTL) == [ALICE]
+        assert take(BOB, replaceable, ttl=10 * TTL) == ALICE
         assert state() == before
         assert db.pttl(PEER[0]) <= ttl
 
@@ -54,31 +67,31 @@ def test_the_named_holder_is_replaced_and_running_it_twice_does_no_harm(take, st
     take(ALICE)
     first = state()
     time.sleep(0.005)
-    assert take(BOB, ALICE) == [""]
+    assert take(BOB, ALICE) == ""
     replaced = state()
     assert replaced["addr"] == BOB
     assert int(replaced["registeredAt"]) > int(first["registeredAt"])
-    assert take(BOB, ALICE) == [""]
+    assert take(BOB, ALICE) == ""
     assert state()["registeredAt"] == replaced["registeredAt"]
-    assert take(ALICE) == [BOB]
+    assert take(ALICE) == BOB
 
 
 def test_only_the_first_of_two_replaces_the_same_holder(take):
     take(ALICE)
-    assert take(BOB, ALICE) == [""]
-    assert take(CAROL, ALICE) == [BOB]
+    assert take(BOB, ALICE) == ""
+    assert take(CAROL, ALICE) == BOB
 
 
 def test_an_id_that_was_not_refreshed_is_free(take, state):
     take(ALICE, ttl=20)
     time.sleep(0.03)
-    assert take(BOB) == [""]
+    assert take(BOB) == ""
     assert state()["addr"] == BOB
 
 
 def test_a_record_without_an_address_is_free(db, take, state):
     db.hset(PEER[0], "lastUpdate", "1")
-    assert take(BOB) == [""]
+    assert take(BOB) == ""
     assert state()["addr"] == BOB
 
 
@@ -116,16 +129,73 @@ def test_refresh_does_nothing_for_another(db, call, take, state):
     assert db.pttl(PEER[0]) <= 1000
 
 
-def test_refresh_brings_nothing_back(db, call):
+def test_refresh_gives_back_what_redis_has_lost(db, call, take, take_at, state, now):
+    take(ALICE)
+    db.flushall()
+    before = now()
+    assert call("claim/refresh", PEER, ALICE, TTL) == [1]
+    assert state()["addr"] == ALICE and set(state()) == {"addr", "registeredAt", "lastUpdate"}
+    assert before <= int(state()["registeredAt"]) == int(state()["lastUpdate"]) <= now()
+    assert TTL - 5000 < db.pttl(PEER[0]) <= TTL
+    assert take(BOB) == ALICE
+    assert take_at(ALICE) == ["", int(state()["registeredAt"])]
+
+
+def test_only_the_first_of_two_is_given_back_what_was_lost(call, state):
+    assert call("claim/refresh", PEER, ALICE, TTL) == [1]
+    before = state()
+    assert call("claim/refresh", PEER, BOB, TTL) == [0]
+    assert state() == before
+
+
+def test_refresh_does_not_take_a_lost_one_from_who_has_taken_it_since(db, call, take, state):
+    take(ALICE)
+    db.flushall()
+    take(BOB)
+    before = state()
     assert call("claim/refresh", PEER, ALICE, TTL) == [0]
-    assert not db.exists(PEER[0])
+    assert state() == before
+
+
+def test_refresh_gives_a_record_without_an_address_to_who_asks(db, call, state):
+    db.hset(PEER[0], "lastUpdate", "1")
+    assert call("claim/refresh", PEER, ALICE, TTL) == [1]
+    assert state()["addr"] == ALICE and state()["registeredAt"] == state()["lastUpdate"] != "1"
+
+
+def test_a_replaced_holders_date_is_before_its_successors_within_a_millisecond(db, call):
+    pipeline = db.pipeline(transaction=True)
+    claimers = [ALICE, BOB, CAROL] * 20
+    for before, claimer in zip(["", *claimers], claimers):
+        call("claim/take", PEER, claimer, before, TTL, client=pipeline)
+    replies = pipeline.execute()
+    assert [holder for holder, _ in replies] == [""] * 60
+    dates = [since for _, since in replies]
+    assert dates == sorted(set(dates))
+    assert dates[-1] - dates[0] < 1000
+
+
+def test_a_successors_date_is_later_even_when_the_clock_was_set_back(db, take_at, state, now):
+    take_at(ALICE)
+    ahead = now() + 100000
+    db.hset(PEER[0], "registeredAt", ahead)
+    assert take_at(ALICE) == ["", ahead]
+    assert take_at(BOB, ALICE) == ["", ahead + 1]
+    assert int(state()["lastUpdate"]) <= now()
+
+
+def test_who_takes_its_own_again_is_told_the_date_it_had(take_at):
+    first = take_at(ALICE)
+    time.sleep(0.005)
+    assert take_at(ALICE) == take_at(ALICE, BOB) == first
+    assert take_at(BOB) == [ALICE, 0]
 
 
 @pytest.mark.parametrize("id", IDS)
 def test_any_id_will_do(db, call, take, id):
     keys = [key("peer", id)]
-    assert take(ALICE, keys=keys) == [""]
-    assert take(BOB, keys=keys) == [ALICE]
+    assert take(ALICE, keys=keys) == ""
+    assert take(BOB, keys=keys) == ALICE
     assert call("claim/refresh", keys, ALICE, TTL) == [1]
     assert call("claim/release", keys, ALICE) == [1]
     assert db.dbsize() == 0

@@ -8,19 +8,35 @@ from names import IDS, key
 
 POINT = [key("point", "day", "p1"), key("point_ends", "day", "p1")]
 HERE, THERE = "1f0c9a3e.1", "1f0c9a3e.12"
-TTL, KEPT = 60000, 64
+TTL, KEPT, BUDGET, SINCE = 60000, 64, 1 << 20, 1763723106999
+
+
+def entry(text="{}", address=HERE, since=SINCE):
+    return f"{address} {since}\n{text}"
 
 
 @pytest.fixture
-def meet(db, call):
-    """meet(peer, text): ({other: entry}, [dropped])"""
-    def meet(peer, text="{}", address=HERE, ttl=TTL, kept=KEPT, keys=POINT):
-        others, dropped = call("rendezvous/meet", keys, peer, f"{address}\n{text}", ttl, kept)
-        entries = dict(zip(others[0::2], others[1::2]))
-        assert len(others) == 2 * len(entries) and peer not in entries
+def register(db, call):
+    """register(peer, text): [1 or 0, [(other, entry)], [dropped], left out]"""
+    def register(peer, text="{}", address=HERE, since=SINCE, ttl=TTL, kept=KEPT, budget=BUDGET, keys=POINT):
+        done, others, dropped, left_out = call("rendezvous/meet", keys, peer, address, since, text, ttl, kept, budget)
+        others = list(zip(others[0::2], others[1::2], strict=True))
+        assert peer not in dict(others) and len(dict(others)) == len(others)
+        assert sum(len(one.encode()) for _, one in others) <= budget
         assert set(db.hkeys(keys[0])) == set(db.zrange(keys[1], 0, -1)), "the two keys disagree"
-        assert db.hlen(keys[0]) <= kept
-        return entries, dropped
+        assert done == 0 or db.hlen(keys[0]) <= kept
+        return [done, others, dropped, left_out]
+
+    return register
+
+
+@pytest.fixture
+def meet(register):
+    """meet(peer, text): ({other: entry}, [dropped]) of one that registers and is answered everything"""
+    def meet(*args, **kw):
+        done, others, dropped, left_out = register(*args, **kw)
+        assert done == 1 and left_out == 0
+        return dict(others), dropped
 
     return meet
 
@@ -37,20 +53,20 @@ def leave(db, call):
 
 def test_each_meets_who_came_before(meet):
     assert meet("a", "first") == ({}, [])
-    assert meet("b", "second") == ({"a": f"{HERE}\nfirst"}, [])
-    assert meet("c", address=THERE) == ({"a": f"{HERE}\nfirst", "b": f"{HERE}\nsecond"}, [])
+    assert meet("b", "second") == ({"a": entry("first")}, [])
+    assert meet("c", address=THERE) == ({"a": entry("first"), "b": entry("second")}, [])
 
 
 def test_coming_twice_meets_the_same_and_leaves_one_entry(db, meet):
     meet("a")
-    assert meet("b") == meet("b") == ({"a": f"{HERE}\n{{}}"}, [])
+    assert meet("b") == meet("b") == ({"a": entry()}, [])
     assert db.hlen(POINT[0]) == 2
 
 
 def test_coming_again_replaces_ones_entry(meet):
     meet("a", "old")
     meet("a", "new", THERE)
-    assert meet("b") == ({"a": f"{THERE}\nnew"}, [])
+    assert meet("b") == ({"a": entry("new", THERE)}, [])
 
 
 def test_points_are_apart(meet):
@@ -64,7 +80,7 @@ def test_points_are_apart(meet):
                                   "x" * 16384])
 def test_an_entry_is_kept_as_it_is(meet, text):
     meet("a", text)
-    assert meet("b") == ({"a": f"{HERE}\n{text}"}, [])
+    assert meet("b") == ({"a": entry(text)}, [])
 
 
 def test_entries_end_and_the_keys_with_the_last(db, meet, now):
@@ -107,7 +123,7 @@ def test_of_more_than_are_kept_the_oldest_is_dropped_and_named(meet):
         assert meet(f"peer-{i}")[1] == []
     for i in range(10):
         others, dropped = meet(f"late-{i}")
-        assert dropped == [f"peer-{i}"]
+        assert dropped == [f"{HERE} peer-{i}"]
         assert len(others) == KEPT
     assert not {f"peer-{i}" for i in range(10)} & set(meet("late-9")[0])
 
@@ -116,23 +132,23 @@ def test_who_comes_again_is_the_newest(meet):
     for peer in "abc":
         meet(peer, kept=3)
     assert meet("a", kept=3)[1] == []
-    assert meet("d", kept=3)[1] == ["b"]
-    assert meet("e", kept=3)[1] == ["c"]
-    assert meet("f", kept=3)[1] == ["a"]
+    assert meet("d", kept=3)[1] == [f"{HERE} b"]
+    assert meet("e", kept=3)[1] == [f"{HERE} c"]
+    assert meet("f", kept=3)[1] == [f"{HERE} a"]
 
 
 def test_all_that_are_too_many_are_dropped_at_once(meet):
     for i in range(10):
         meet(f"peer-{i}")
     others, dropped = meet("new", kept=3)
-    assert dropped == [f"peer-{i}" for i in range(8)]
+    assert dropped == [f"{HERE} peer-{i}" for i in range(8)]
     assert set(meet("other")[0]) == {"peer-8", "peer-9", "new"}
 
 
 def test_the_new_one_is_kept_even_alone(meet):
     meet("a", kept=1)
     others, dropped = meet("b", kept=1)
-    assert set(others) == {"a"} and dropped == ["a"]
+    assert set(others) == {"a"} and dropped == [f"{HERE} a"]
 
 
 def test_entries_of_one_millisecond_keep_their_order(db, call):
@@ -140,9 +156,12 @@ def test_entries_of_one_millisecond_keep_their_order(db, call):
     peers = [f"{i * 7919 % 1000:03}" for i in range(400)]
     pipeline = db.pipeline(transaction=True)
     for peer in peers:
-        call("rendezvous/meet", POINT, peer, f"{HERE}\n", TTL, KEPT, client=pipeline)
-    dropped = [peer for _, gone in pipeline.execute() for peer in gone]
-    assert dropped == peers[:-KEPT]
+        call("rendezvous/meet", POINT, peer, HERE, SINCE, "", TTL, KEPT, BUDGET, client=pipeline)
+    replies = pipeline.execute()
+    dropped = [peer for _, _, gone, _ in replies for peer in gone]
+    assert dropped == [f"{HERE} {peer}" for peer in peers[:-KEPT]]
+    for i, (_, others, _, _) in enumerate(replies):
+        assert others[0::2] == peers[max(0, i - KEPT):i][::-1], "newest first"
     kept = db.zrange(POINT[1], 0, -1, withscores=True)
     assert [peer for peer, _ in kept] == peers[-KEPT:]
     assert len({int(end) for _, end in kept}) < KEPT, "no two came in one millisecond"
@@ -173,9 +192,97 @@ def test_leaving_where_one_never_was_does_nothing(db, leave):
 
 
 def test_an_address_in_the_text_is_not_the_holders(meet, leave):
-    meet("a", f"{THERE}\n")
+    meet("a", f"{THERE} {SINCE}\n")
     assert leave("a", THERE) == 0
     assert leave("a", HERE) == 1
+
+
+@pytest.mark.parametrize("earlier, later", [(SINCE, SINCE + 1), (999, 1000), (1, SINCE)])
+def test_a_later_holders_entry_is_not_overwritten(db, register, earlier, later):
+    register("b")
+    register("a", "later", THERE, later)
+    before = [db.hgetall(POINT[0]), db.zrange(POINT[1], 0, -1, withscores=True)]
+    for _ in range(2):
+        assert register("a", "earlier", HERE, earlier, ttl=10 * TTL, kept=1) == [0, [], [], 0]
+    assert [db.hgetall(POINT[0]), db.zrange(POINT[1], 0, -1, withscores=True)] == before
+    assert max(db.pttl(name) for name in POINT) <= TTL
+
+
+@pytest.mark.parametrize("earlier, later", [(SINCE, SINCE + 1), (999, 1000), (1, SINCE)])
+def test_an_earlier_holders_entry_is_overwritten(register, earlier, later):
+    register("a", "earlier", THERE, earlier)
+    assert register("a", "later", HERE, later) == [1, [], [], 0]
+    assert register("b")[1] == [("a", entry("later", HERE, later))]
+
+
+def test_a_holder_is_not_fenced_by_itself(register):
+    register("a", "old", since=SINCE + 5)
+    assert register("a", "new", since=SINCE)[0] == 1
+    assert register("b")[1] == [("a", entry("new"))]
+
+
+def test_only_the_same_id_is_fenced(register):
+    register("a", address=THERE, since=SINCE + 5)
+    assert register("b", since=SINCE) == [1, [("a", entry("{}", THERE, SINCE + 5))], [], 0]
+
+
+def test_the_fence_goes_with_the_later_holders_entry(register, leave):
+    register("a", address=THERE, since=SINCE + 5)
+    assert register("a")[0] == 0
+    assert leave("a", THERE) == 1
+    assert register("a")[0] == 1
+
+
+def test_a_date_in_the_text_is_not_the_holders(register):
+    register("a", f"{THERE} {SINCE + 9}\n", THERE, SINCE - 1)
+    assert register("a")[0] == 1
+
+
+def test_others_are_answered_newest_first(register):
+    for peer in "bdac":
+        register(peer)
+    register("b", "again")
+    assert [peer for peer, _ in register("x")[1]] == ["b", "c", "a", "d"]
+
+
+def test_who_was_dropped_is_named_with_its_own_address(register):
+    register("a", address=THERE), register("b b")
+    assert register("c", address=THERE, kept=1)[2] == [f"{THERE} a", f"{HERE} b b"]
+
+
+@pytest.mark.parametrize("spare, answered", [(0, "dcb"), (-1, "dc"), (1, "dcb")])
+def test_the_newest_that_fit_are_answered_and_the_others_counted(db, register, spare, answered):
+    for peer in "abcd":
+        register(peer)
+    done, others, dropped, left_out = register("x", budget=3 * len(entry()) + spare)
+    assert [peer for peer, _ in others] == list(answered)
+    assert (done, dropped, left_out) == (1, [], 4 - len(answered))
+    assert set(db.hkeys(POINT[0])) == set("abcdx"), "left out is not dropped"
+    assert len(register("y")[1]) == 5
+
+
+def test_one_that_is_too_long_does_not_hide_those_behind_it(register):
+    register("a"), register("long", "x" * 5000), register("c")
+    _, others, _, left_out = register("x", budget=1000)
+    assert [peer for peer, _ in others] == ["c", "a"] and left_out == 1
+
+
+def test_ones_own_entry_takes_nothing_from_the_budget_and_is_not_left_out(register):
+    register("a"), register("x", "x" * 5000)
+    assert register("x", "x" * 5000, budget=len(entry()))[1:] == [[("a", entry())], [], 0]
+    assert register("x", budget=0)[1:] == [[], [], 1]
+
+
+def test_the_budget_is_one_of_bytes(register):
+    register("a", "\u00e9" * 100)
+    assert register("x", budget=len(entry("")) + 199)[3] == 1
+    assert register("x", budget=len(entry("")) + 200)[3] == 0
+
+
+def test_an_ended_entry_is_not_counted_as_left_out(db, register, now):
+    register("a"), register("b")
+    db.zadd(POINT[1], {"a": now() - 1})
+    assert register("x", budget=0) == [1, [], [], 1]
 
 
 @pytest.mark.parametrize("id", IDS)
@@ -183,8 +290,8 @@ def test_an_address_in_the_text_is_not_the_holders(meet, leave):
 def test_any_id_will_do(db, meet, leave, kind, id):
     keys = [key("point", kind, id), key("point_ends", kind, id)]
     assert meet(id, keys=keys) == ({}, [])
-    assert meet("another", keys=keys) == ({id: f"{HERE}\n{{}}"}, [])
-    assert meet("third", kept=2, keys=keys)[1] == [id]
+    assert meet("another", keys=keys) == ({id: entry()}, [])
+    assert meet("third", kept=2, keys=keys)[1] == [f"{HERE} {id}"]
     assert meet(id, keys=keys)[1] == []
     assert [leave(peer, keys=keys) for peer in (id, "another", "third")] == [1, 1, 1]
     assert db.dbsize() == 0

@@ -11,10 +11,30 @@ from names import IDS, key, slot
 ALL = all_scripts()
 RELAYS = (key("RELAYS"), key("RELAYS_FREE"), key("RELAYS_TOTALS"))
 OWNED = (key("owners", "1f0c9a3e"), key("owned", "1f0c9a3e", 16777216))
-TALLIES = [(key("DAYS"), key("DAY_COUNTS")), (key("HOURS"), key("HOUR_COUNTS"))]
+TALLIES = [(key(name + "S"), key(name + "_COUNTS")) for name in ("DAY", "HOUR", "SOURCE", "WAIT")]
+PULLS = (key("CHUNK_PULLS"),)
 MEETINGS = [(key("point", kind, id), key("point_ends", kind, id)) for kind in ("day", "hour") for id in IDS]
+
+
+def chunk(*parts):
+    return [tuple(key("chunk", id, part) for part in parts) for id in IDS]
+
+
 # The keys that the worker calls each script with.
 KEYS_OF = {
+    "chunk/announce": chunk("src", "wait", "pull"),
+    "chunk/census": [(key("CHUNK_ENDS"),)],
+    "chunk/evict": chunk("data"),
+    "chunk/keep": [(key("CHUNK_USES"), key("CHUNK_ENDS"), *PULLS)],
+    "chunk/leave": chunk("src") + chunk("wait"),
+    "chunk/overdue": [PULLS],
+    "chunk/pull": chunk("src", "wait", "pull", "tried"),
+    "chunk/push": chunk("data", "wait", "pull", "tried"),
+    "chunk/read": chunk("data"),
+    "chunk/touch": [(key("CHUNK_USES"),)],
+    "chunk/unwatch": [PULLS],
+    "chunk/wait": chunk("data", "wait"),
+    "chunk/watch": [PULLS],
     "claim/refresh": [(key("peer", id),) for id in IDS],
     "claim/release": [(key("peer", id),) for id in IDS],
     "claim/take": [(key("peer", id),) for id in IDS],
@@ -40,7 +60,8 @@ each_script = pytest.mark.parametrize("script", ALL, ids=lambda script: script.n
 
 
 def test_there_are_scripts():
-    assert {"claim", "fleet", "own", "relay", "rendezvous"} <= {script.name.split("/")[0] for script in ALL}
+    domains = {script.name.split("/")[0] for script in ALL}
+    assert {"chunk", "claim", "fleet", "own", "relay", "rendezvous", "tally"} <= domains
 
 
 @pytest.mark.parametrize("name", KEYS_OF)

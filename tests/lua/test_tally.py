@@ -8,6 +8,7 @@ import pytest
 from names import IDS, key
 
 LIST, COUNTS = KEYS = [key("DAYS"), key("DAY_COUNTS")]
+HERE, THERE = "1f0c9a3e.1", "1f0c9a3e.12"
 TTL = 60000
 
 
@@ -33,9 +34,13 @@ class Tally:
         return removed
 
     def count(self, limit=1000):
-        counted = self.call("tally/count", KEYS, limit)
+        """[names, entries]; how many ended ones were taken off is checked here."""
+        before = self.db.zcard(LIST)
+        names, entries, ended = self.call("tally/count", KEYS, limit)
         self.check()
-        return counted
+        assert ended == before - self.db.zcard(LIST) <= limit
+        self.ended = ended
+        return [names, entries]
 
     def check(self):
         counts = {}
@@ -59,6 +64,16 @@ def test_entries_are_counted_once(tally):
     assert tally.add("p\ta", "p\ta", "q\tb") == 1
     assert tally.add("p\ta", "q\tb") == 0
     assert tally.count() == tally.count() == [2, 4]
+
+
+def test_two_sockets_of_one_peer_are_two_entries(tally):
+    assert tally.add(f"p\t{HERE} a", f"p\t{THERE} a") == 2
+    assert tally.count() == [1, 2]
+    assert tally.remove(f"p\t{HERE} a") == 1
+    assert tally.count() == [1, 1]
+    assert tally.remove(f"p\t{HERE} a") == 0
+    assert tally.remove(f"p\t{THERE} a") == 1
+    assert tally.count() == [0, 0]
 
 
 def test_an_entry_knows_its_end_and_adding_it_again_moves_it(db, tally, now):
@@ -85,13 +100,14 @@ def test_what_has_ended_is_not_counted(db, tally):
     tally.add("q\ta", "q\tb")
     time.sleep(0.03)
     assert tally.count() == [1, 2]
-    assert db.zcard(LIST) == 2
+    assert db.zcard(LIST) == 2 and tally.ended == 1
+    assert tally.count() == [1, 2] and tally.ended == 0
 
 
 def test_an_entry_that_ended_just_now_is_not_counted(db, tally, now):
     tally.add("p\ta")
     db.zadd(LIST, {"p\ta": now()})
-    assert tally.count()[1] == 0
+    assert tally.count()[1] == 0 and tally.ended == 1
 
 
 def test_ended_ones_leave_some_at_a_time_the_oldest_first(db, tally):
@@ -99,12 +115,12 @@ def test_ended_ones_leave_some_at_a_time_the_oldest_first(db, tally):
     tally.add(*entries)
     tally.end(*entries[:7])
     db.zadd(LIST, {entries[3]: 1})
-    assert tally.count(1)[1] == 3
+    assert tally.count(1)[1] == 3 and tally.ended == 1
     assert db.zscore(LIST, entries[3]) is None and db.zcard(LIST) == 9
-    assert tally.count(4)[1] == 3
+    assert tally.count(4)[1] == 3 and tally.ended == 4
     assert db.zcard(LIST) == 5
-    assert tally.count(4) == [3, 3]
-    assert tally.count(0) == [3, 3]
+    assert tally.count(4) == [3, 3] and tally.ended == 2
+    assert tally.count(0) == [3, 3] and tally.ended == 0
 
 
 def test_an_ended_one_that_is_added_again_counts_again(tally):
@@ -127,7 +143,7 @@ def test_removing_an_ended_one_that_was_taken_off_changes_nothing(tally):
 
 
 def test_as_much_as_one_message_registers_fits(db, tally):
-    entries = [f"{i}\t{'x' * 256}" for i in range(512)]
+    entries = [f"{i}\t{HERE} {'x' * 256}" for i in range(512)]
     assert tally.add(*entries) == 512
     assert tally.count() == [512, 512]
     assert tally.remove(*entries) == 512
@@ -136,17 +152,18 @@ def test_as_much_as_one_message_registers_fits(db, tally):
 
 @pytest.mark.parametrize("id", IDS)
 def test_any_id_will_do(db, tally, id):
-    assert tally.add(f"{id}\t{id}", f"{id}\tother") == 2
+    assert tally.add(f"{id}\t{HERE} {id}", f"{id}\t{HERE} other") == 2
     assert tally.count() == [1, 2]
-    assert tally.remove(f"{id}\t{id}") == 1
-    tally.end(f"{id}\tother")
-    assert tally.count() == [0, 0]
+    assert tally.remove(f"{id}\t{HERE} {id}") == 1
+    tally.end(f"{id}\t{HERE} other")
+    assert tally.count() == [0, 0] and tally.ended == 1
     assert db.dbsize() == 0
 
 
 def test_random_changes_keep_the_counts(tally):
     chance, there = random.Random(3), set()
     for _ in range(400):
+        ended = 0
         entries = [f"{chance.choice('pqr')}\t{chance.choice('abcdef')}" for _ in range(chance.randint(1, 5))]
         match chance.choice(["add", "remove", "end"]):
             case "add":
@@ -157,5 +174,6 @@ def test_random_changes_keep_the_counts(tally):
                 there -= set(entries)
             case "end":
                 tally.end(*entries)
+                ended = len(set(entries) & there)
                 there -= set(entries)
-        assert tally.count() == [len({entry[0] for entry in there}), len(there)]
+        assert tally.count() == [len({entry[0] for entry in there}), len(there)] and tally.ended == ended
