@@ -25,6 +25,7 @@ struct child {
 static struct child *children;
 static int count;
 static sigset_t handled, before;
+static int failed; /* the status of a worker that ended by itself: it has said why, and would again */
 
 static long long now_ms(void)
 {
@@ -76,7 +77,9 @@ static bool reap(bool stopping)
         for (int i = 0; i < count; i++) {
             if (children[i].pid != pid)
                 continue;
-            if (stopping)
+            if (!stopping && WIFEXITED(status) && WEXITSTATUS(status) != 0)
+                failed = WEXITSTATUS(status);
+            if (stopping || failed)
                 children[i].pid = 0;
             else
                 restart_later(&children[i], status);
@@ -113,8 +116,12 @@ int supervisor_run(int wanted, int (*run)(void), void (*check)(void))
             stopping = true;
             signal_all(SIGTERM);
         }
-        if (reap(stopping) && stopping)
+        if (reap(stopping) && (stopping || failed))
             break;
+        if (failed && !stopping) {
+            stopping = true;
+            signal_all(SIGTERM);
+        }
         if (check && !stopping)
             check();
         for (int i = 0; i < count && !stopping; i++)
@@ -123,5 +130,5 @@ int supervisor_run(int wanted, int (*run)(void), void (*check)(void))
     }
     sigprocmask(SIG_SETMASK, &before, NULL);
     free(children);
-    return 0;
+    return failed;
 }

@@ -16,6 +16,7 @@ bool worker_alive(const char *wid);
 size_t workers_count(void);
 const char *workers_wid(size_t i);
 bool workers_alive(size_t i);
+void workers_drop(const char *wid); /* it has been cleaned up after */
 
 void heartbeat_init(void);
 void heartbeat_fini(void);

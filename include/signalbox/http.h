@@ -42,6 +42,8 @@ struct http_request {
     const char *method, *path, *origin;
     const char *socket_path_name; /* set where the path is a WebSocket's: answered 426 */
     bool head, over_rate;
+    bool chunked;     /* a body in chunks, which is not understood: 411 */
+    bool unknown_end; /* where the request ends cannot be told: the connection ends with the answer */
     long long content_length;
 };
 struct exchange *exchange_new(struct lws *wsi, const struct http_request *request); /* routes and checks it */
@@ -50,5 +52,8 @@ void exchange_body_part(struct exchange *x, struct span part);
 void exchange_body_end(struct exchange *x);
 int exchange_write(struct exchange *x); /* as the library's callback returns: 0, or -1 to close */
 void exchange_ended(struct exchange *x);
-int http_refuse(struct lws *wsi, unsigned status, const char *sentence, const char *origin); /* before an upgrade */
+int http_refuse(struct lws *wsi, unsigned status, const char *sentence, const char *origin,
+                const char *path); /* before an upgrade */
+struct lws_protocol_vhost_options;
+const struct lws_protocol_vhost_options *http_common_headers(void); /* of every answer, also the library's own */
 void http_fini(void);

@@ -28,9 +28,11 @@ struct link {
     struct redisAsyncContext *context;
     struct timer *retry, *patience;
     struct evdns_getaddrinfo_request *lookup;
-    int64_t backoff_ms;
+    int64_t backoff_ms, up_ms;
     bool up, stopped;
+    unsigned connects;
 };
 void link_start(struct link *l, const struct redis_target *target);
 void link_drop(struct link *l, const char *why); /* closes it now and connects again; safe in any callback */
 void link_stop(struct link *l);                  /* for good */
+void links_fini(void);                           /* after all were stopped */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* slots: numbers for things that come and go. A number is never given twice, so that whoever kept one
+/* slots: numbers below 2^53 for things that come and go. A number is not given again (before its place was used half a
+   billion times), so that whoever kept one
    after its thing has left finds nothing instead of a stranger. */
 #pragma once
 

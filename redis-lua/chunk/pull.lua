@@ -32,7 +32,7 @@ redis.call('ZREMRANGEBYSCORE', sources, '-inf', now)
 local size = redis.call('ZCARD', sources)
 local moved = {}
 math.randomseed(seed)
-for i = 1, math.min(size, redis.call('SCARD', tried) + 64) do
+for i = 1, math.min(size, redis.call('SCARD', tried) + redis.call('ZCARD', waits) + 1) do
   local j = math.random(i, size)
   local rank = (moved[j] or j) - 1
   moved[j] = moved[i] or i

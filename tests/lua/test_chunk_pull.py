@@ -89,7 +89,6 @@ def test_among_sources_that_wait_the_one_that_does_not_is_found(chunk):
         chunk.db.delete(chunk.key("pull"))
 
 
-@pytest.mark.xfail(strict=True, reason="chunk/pull draws no more than 64 sources beyond those asked in vain")
 def test_among_very_many_sources_that_wait_the_one_that_does_not_is_found(chunk):
     end = chunk.now() + TTL
     chunk.db.zadd(chunk.key("src"), {f"1f0c9a3e.{i} p": end for i in range(300)})

@@ -7,6 +7,7 @@
 
 #define INDEX_BITS 24
 #define INDEX_MASK ((1u << INDEX_BITS) - 1)
+#define GENERATION_MASK ((1u << 29) - 1) /* so that a number is exact in a double, as in Lua */
 #define NO_SLOT UINT32_MAX
 
 struct slot {
@@ -63,7 +64,8 @@ void slots_drop(struct slots *s, uint64_t number)
     if (!slot)
         return;
     slot->thing = NULL;
-    slot->generation++;
+    slot->generation = (slot->generation + 1) & GENERATION_MASK;
+    slot->generation += slot->generation == 0;
     slot->next_free = s->free_head;
     s->free_head = (uint32_t)(slot - s->at);
     s->count--;

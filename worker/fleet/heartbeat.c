@@ -69,6 +69,16 @@ const char *workers_wid(size_t i)
     return roster[i];
 }
 
+void workers_drop(const char *wid)
+{
+    for (size_t i = 0; i < roster_count; i++) {
+        if (strcmp(roster[i], wid) == 0) {
+            roster[i] = roster[--roster_count];
+            return;
+        }
+    }
+}
+
 bool workers_alive(size_t i)
 {
     return worker_alive(roster[i]);

@@ -70,6 +70,7 @@ static void on_sockets(const struct reply *r, void *arg)
             LOG_INFO("worker_reaped", LOG_TEXT("wid", sweep.wid), LOG_INT("sockets", sweep.sockets));
             metric_add(reaped, 1);
             redis_command(NULL, NULL, "ZREM", KEY_WORKERS, sweep.wid, NULL);
+            workers_drop(sweep.wid);
         }
         end_sweep();
         return;

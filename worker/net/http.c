@@ -25,7 +25,7 @@ struct exchange {
     struct lws *wsi;
     const struct http_route *route;
     struct builder body;
-    bool wants_body, head, written;
+    bool wants_body, head, written, closes;
 
     unsigned status;
     const char *content_type;
@@ -160,6 +160,7 @@ struct exchange *exchange_new(struct lws *wsi, const struct http_request *q)
 
     x->wsi = wsi;
     x->head = q->head;
+    x->closes = q->unknown_end;
     snprintf(x->origin, sizeof(x->origin), "%s", q->origin);
     x->id = slots_put(&exchanges, x);
     lws_set_timeout(wsi, NO_PENDING_TIMEOUT, 0);
@@ -170,6 +171,8 @@ struct exchange *exchange_new(struct lws *wsi, const struct http_request *q)
     choose_route(x, q);
     if (q->over_rate && !(x->route && x->route->always))
         exchange_fail(x, 429, "Too Many Requests");
+    else if (q->chunked)
+        exchange_fail(x, 411, "Length Required");
     else if (q->content_length > BODY_MAX)
         exchange_fail(x, 413, "Payload Too Large");
     x->wants_body = q->content_length > 0;
@@ -228,31 +231,34 @@ bool origin_listed(const char *list, const char *origin)
     return false;
 }
 
-/* NULL: none, the origin may not read the answer. */
-static const char *cors_origin(const char *origin)
+const struct lws_protocol_vhost_options *http_common_headers(void)
 {
-    if (strcmp(config->cors_origins, "*") == 0)
-        return "*";
-    return origin_listed(config->cors_origins, origin) ? origin : NULL;
+    static const struct lws_protocol_vhost_options all = {.name = "access-control-allow-origin:", .value = "*"};
+    static struct lws_protocol_vhost_options headers[] = {
+        {NULL, NULL, "access-control-allow-methods:", "GET, POST, DELETE, OPTIONS"},
+        {NULL, NULL, "access-control-allow-headers:", "Content-Type, Authorization"},
+        {NULL, NULL, "access-control-expose-headers:", "X-Bootstrap-Signature, X-Attestation-Token"},
+    };
+
+    headers[0].next = &headers[1];
+    headers[1].next = &headers[2];
+    headers[2].next = strcmp(config->cors_origins, "*") == 0 ? &all : NULL;
+    return headers;
 }
 
 static void head_begin(struct head *h, struct lws *wsi, unsigned status, const char *origin)
 {
-    const char *allowed = cors_origin(origin);
-
     h->wsi = wsi;
     h->failed = false;
     h->at = h->bytes + LWS_PRE;
     h->end = h->bytes + sizeof(h->bytes) - 1;
     if (lws_add_http_header_status(wsi, status, &h->at, h->end))
         h->failed = true;
-    if (allowed)
-        head_add(h, "access-control-allow-origin", allowed);
-    if (!allowed || *allowed != '*')
+    if (strcmp(config->cors_origins, "*") != 0) {
+        if (origin_listed(config->cors_origins, origin))
+            head_add(h, "access-control-allow-origin", origin);
         head_add(h, "vary", "Origin");
-    head_add(h, "access-control-allow-methods", "GET, POST, DELETE, OPTIONS");
-    head_add(h, "access-control-allow-headers", "Content-Type, Authorization");
-    head_add(h, "access-control-expose-headers", "X-Bootstrap-Signature, X-Attestation-Token");
+    }
     if (status == 426)
         head_add(h, "upgrade", "websocket");
     if (status == 503)
@@ -281,9 +287,14 @@ int exchange_write(struct exchange *x)
     head_begin(&head, x->wsi, x->status, x->origin);
     if (*x->allow)
         head_add(&head, "allow", x->allow);
+    if (x->closes)
+        head_add(&head, "connection", "close");
     if (!head_send(&head, x->content_type, len))
         return -1;
     if (len > 0 && !x->head && lws_write(x->wsi, (unsigned char *)bytes_data(x->answer), len, LWS_WRITE_HTTP_FINAL) < 0)
+        return -1;
+    /* A client that sends on and does not read would otherwise keep lws spinning: its answer is still flushed. */
+    if (x->closes || lws_partial_buffered(x->wsi) || lws_send_pipe_choked(x->wsi))
         return -1;
     return lws_http_transaction_completed(x->wsi) ? -1 : 0;
 }
@@ -297,9 +308,10 @@ void exchange_ended(struct exchange *x)
     free(x);
 }
 
-int http_refuse(struct lws *wsi, unsigned status, const char *sentence, const char *origin)
+int http_refuse(struct lws *wsi, unsigned status, const char *sentence, const char *origin, const char *path)
 {
-    struct bytes *body = json_bytes(json_pack("{ss}", "error", sentence));
+    struct bytes *body =
+        json_bytes(json_pack("{ss so*}", "error", sentence, "path", status == 404 ? json_string(path) : NULL));
     struct head head;
     bool ok;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "signalbox/limits.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,24 +57,39 @@ static struct span last_entry(const char *text, size_t len)
     return (struct span){text + begin, len - begin};
 }
 
-/* An IPv4 address that came mapped into IPv6 is the same client's. */
-static void copy_ip(struct span ip, char out[static IP_TEXT_MAX])
+/* Copies an address without port and brackets; one that came mapped into IPv6 is the same client's as IPv4.
+   false: it is none, and out stays as it was. */
+static bool copy_ip(struct span ip, char out[static IP_TEXT_MAX])
 {
-    size_t skip = ip.len > 7 && strncasecmp(ip.at, "::ffff:", 7) == 0 && memchr(ip.at, '.', ip.len) ? 7 : 0;
+    const char *colon = memchr(ip.at, ':', ip.len), *bracket = memchr(ip.at, ']', ip.len);
+    unsigned char parsed[sizeof(struct in6_addr)];
+    char text[IP_TEXT_MAX];
 
-    snprintf(out, IP_TEXT_MAX, "%.*s", (int)(ip.len - skip), ip.at + skip);
+    if (ip.len > 0 && *ip.at == '[' && bracket)
+        ip = (struct span){ip.at + 1, (size_t)(bracket - ip.at - 1)};
+    else if (colon && !memchr(colon + 1, ':', (size_t)(ip.at + ip.len - colon - 1)))
+        ip.len = (size_t)(colon - ip.at);
+    if (ip.len > 7 && strncasecmp(ip.at, "::ffff:", 7) == 0 && memchr(ip.at, '.', ip.len))
+        ip = (struct span){ip.at + 7, ip.len - 7};
+    if (ip.len >= sizeof(text))
+        return false;
+    snprintf(text, sizeof(text), "%.*s", (int)ip.len, ip.at);
+    if (inet_pton(AF_INET, text, parsed) != 1 && inet_pton(AF_INET6, text, parsed) != 1)
+        return false;
+    memcpy(out, text, sizeof(text));
+    return true;
 }
 
 void client_ip(const char *socket_ip, const char *forwarded_for, char out[static IP_TEXT_MAX])
 {
     size_t left = forwarded_for ? strlen(forwarded_for) : 0;
 
-    copy_ip(span_of(socket_ip), out);
+    if (!copy_ip(span_of(socket_ip), out))
+        snprintf(out, IP_TEXT_MAX, "%s", socket_ip);
     while (left > 0 && cidr_contains(trusted, out)) {
         struct span entry = last_entry(forwarded_for, left);
-        if (entry.len == 0 || entry.len >= IP_TEXT_MAX)
+        if (!copy_ip(entry, out))
             return;
-        copy_ip(entry, out);
         left = (size_t)(entry.at - forwarded_for);
         while (left > 0 && forwarded_for[left - 1] != ',')
             left--;

@@ -21,12 +21,14 @@
 
 #define PATH_TABLES_MAX 8
 #define PATH_MAX_LEN 1024
-#define HEADER_MAX 4096
-#define RX_CHUNK 1024 /* kept for each connection by lws; longer messages come in several pieces */
+#define HEADER_MAX 4096   /* of one header that we read */
+#define HEADERS_MAX 16384 /* of a whole request */
+#define RX_CHUNK 1024     /* kept for each connection by lws; longer messages come in several pieces */
 #define READ_MAX 32768
 #define TX_MAX (1 << 20)    /* of one write; without it lws writes no more than RX_CHUNK at a time */
 #define HANDSHAKES_MAX 4096 /* requests whose headers are being read; more wait for one of these */
 #define HANDSHAKE_SECONDS 10
+#define UPGRADE_IGNORED '-' /* what an upgrade that is not to a WebSocket is made to begin with */
 #define KEEPALIVE_SECONDS 60
 
 /* One connection, from its first request on. */
@@ -105,29 +107,38 @@ static struct connection *connection_of(struct lws *wsi)
 
 static const char *header(struct lws *wsi, enum lws_token_indexes token, char *out, size_t room)
 {
+    *out = '\0';
     return lws_hdr_copy(wsi, out, (int)room, token) > 0 ? out : "";
 }
 
-/* true: this connection is new and its address is over the rate of new ones. */
+/* true: the client's address is over its rate of new connections. Behind a proxy that keeps its connections, another
+   client on one of them counts as a new connection. */
 static bool meet_client(struct lws *wsi, struct connection *c)
 {
-    char socket_ip[IP_TEXT_MAX] = "", forwarded[HEADER_MAX];
+    char socket_ip[IP_TEXT_MAX] = "", forwarded[HEADER_MAX], ip[IP_TEXT_MAX];
 
-    if (c->ip[0])
-        return false;
     lws_get_peer_simple(wsi, socket_ip, sizeof(socket_ip));
-    client_ip(socket_ip, header(wsi, WSI_TOKEN_X_FORWARDED_FOR, forwarded, sizeof(forwarded)), c->ip);
-    if (ip_connect(c->ip))
+    client_ip(socket_ip, header(wsi, WSI_TOKEN_X_FORWARDED_FOR, forwarded, sizeof(forwarded)), ip);
+    if (strcmp(ip, c->ip) == 0)
+        return false;
+    memcpy(c->ip, ip, sizeof(ip));
+    if (ip_connect(ip))
         return false;
     metric_add(metric_series(refused, "rate"), 1);
+    LOG_INFO("limit_hit", LOG_TEXT("limit", "IP_CONNECT_RATE"), LOG_TEXT("ip", ip));
     return true;
 }
 
 static int refuse(struct lws *wsi, const char *reason, unsigned status, const char *sentence, const char *origin)
 {
+    const struct connection *c = connection_of(wsi);
+    char path[PATH_MAX_LEN];
+
+    header(wsi, WSI_TOKEN_GET_URI, path, sizeof(path));
     metric_add(metric_series(refused, reason), 1);
-    LOG_INFO("handshake_refused", LOG_TEXT("reason", reason), LOG_INT("status", status));
-    return http_refuse(wsi, status, sentence, origin);
+    LOG_INFO("handshake_refused", LOG_TEXT("reason", reason), LOG_INT("status", status), LOG_TEXT("ip", c->ip),
+             LOG_TEXT("path", path));
+    return http_refuse(wsi, status, sentence, origin, path);
 }
 
 /* 0: go on with the upgrade; else it was refused. */
@@ -153,6 +164,12 @@ static int on_upgrade(struct lws *wsi)
     return 0;
 }
 
+/* lws takes what follows for the body, if the request does not say how long that is. */
+static bool may_have_body(const char *method)
+{
+    return strcmp(method, "POST") == 0 || strcmp(method, "OTHER") == 0;
+}
+
 static int on_request(struct lws *wsi, const char *path)
 {
     static const struct {
@@ -165,6 +182,7 @@ static int on_request(struct lws *wsi, const char *path)
                    {WSI_TOKEN_HEAD_URI, "GET"}};
     struct connection *c = connection_of(wsi);
     char origin[HEADER_MAX], length[24];
+    bool has_length = lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) > 0;
     const struct socket_path *socket_path = find_path(path);
     struct http_request q = {.method = "OTHER", .path = path};
 
@@ -175,6 +193,8 @@ static int on_request(struct lws *wsi, const char *path)
     q.origin = header(wsi, WSI_TOKEN_ORIGIN, origin, sizeof(origin));
     q.socket_path_name = socket_path ? socket_path->name : NULL;
     q.over_rate = meet_client(wsi, c);
+    q.chunked = lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0;
+    q.unknown_end = q.chunked || (!has_length && may_have_body(q.method));
     q.content_length = strtoll(header(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH, length, sizeof(length)), NULL, 10);
     if (c->exchange)
         exchange_ended(c->exchange);
@@ -216,6 +236,18 @@ static void on_destroyed(struct lws *wsi)
     free(c);
 }
 
+/* Upgrades to anything else, h2c above all, are ignored as RFC 9110 section 7.8 has it: lws reads the header's text
+   again after CONFIRM_UPGRADE and goes on with HTTP/1.1 if it knows it no more. On a connection that was kept alive it
+   would refuse by itself and then use freed memory: there the connection is closed. */
+static int wants_other_upgrade(struct lws *wsi)
+{
+    char upgrade[16];
+    const char *to = header(wsi, WSI_TOKEN_UPGRADE, upgrade, sizeof(upgrade));
+
+    return lws_hdr_total_length(wsi, WSI_TOKEN_UPGRADE) > 0 && strcasecmp(to, "websocket") != 0 &&
+           *to != UPGRADE_IGNORED;
+}
+
 static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
 {
     struct connection *c;
@@ -225,8 +257,15 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
         return 0;
     c = lws_get_opaque_user_data(wsi);
     switch (reason) {
+    case LWS_CALLBACK_HTTP_BIND_PROTOCOL:
+        return wants_other_upgrade(wsi);
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
-        return strcmp(in, "websocket") == 0 ? on_upgrade(wsi) : 0;
+        if (strcasecmp(in, "websocket") == 0)
+            return on_upgrade(wsi);
+        *(char *)in = UPGRADE_IGNORED;
+        return 0;
+    case LWS_CALLBACK_RAW_ADOPT: /* CONNECT */
+        return -1;
     case LWS_CALLBACK_HTTP:
         return on_request(wsi, in);
     case LWS_CALLBACK_HTTP_BODY:
@@ -270,7 +309,7 @@ static void on_lws_log(int level, const char *line)
 
     snprintf(text, sizeof(text), "%.*s", (int)(len < sizeof(text) ? len : sizeof(text) - 1), line);
     if (level == LLL_ERR)
-        LOG_ERROR("libwebsockets", LOG_TEXT("message", text));
+        LOG_WARNING("libwebsockets", LOG_TEXT("message", text));
     else
         LOG_DEBUG("libwebsockets", LOG_TEXT("message", text));
 }
@@ -306,7 +345,8 @@ static bool make_context(void)
         .uid = -1,
         .fd_limit_per_thread = fd_limit(),
         .max_http_header_pool = HANDSHAKES_MAX,
-        .max_http_header_data = HEADER_MAX,
+        .max_http_header_data = HEADERS_MAX,
+        .headers = http_common_headers(),
         .pt_serv_buf_size = READ_MAX,
         .timeout_secs = HANDSHAKE_SECONDS,
         .keepalive_timeout = KEEPALIVE_SECONDS,

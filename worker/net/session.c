@@ -58,7 +58,7 @@ static size_t open_count;
 static TAILQ_HEAD(, session) by_ping = TAILQ_HEAD_INITIALIZER(by_ping);
 static void (*end_callbacks[END_CALLBACKS_MAX])(struct session *);
 static void (*heard_callback)(struct session *);
-static struct metric *queue_bytes, *rate_hits, *too_slow, *ping_timeouts;
+static struct metric *queue_bytes, *rate_hits, *too_slow, *too_big, *ping_timeouts;
 
 struct session *session_find(session_id id)
 {
@@ -278,8 +278,8 @@ bool session_writable(struct session *s)
        row, which hangs up before the close frame is sent. The synchronous kill closes once, and politely. */
     lws_close_reason(s->wsi, (enum lws_close_status)s->close_code, (unsigned char *)s->close_reason,
                      strlen(s->close_reason));
-    lws_set_timeout(s->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
     end(s);
+    lws_set_timeout(s->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
     return true;
 }
 
@@ -345,6 +345,7 @@ void session_received(struct session *s, struct span part, bool last, bool binar
         return;
     if (len + still_to_come > (size_t)config->max_message_bytes) {
         builder_free(&s->part);
+        metric_add(too_big, 1);
         LOG_INFO("limit_hit", LOG_TEXT("limit", "MAX_MESSAGE_BYTES"), LOG_INT("sid", s->id));
         session_close(s, CLOSE_TOO_BIG, "message too big");
         return;
@@ -399,6 +400,7 @@ static void on_ping_tick(void *arg)
             session_ping(s);
         } else if (s->state == SESSION_OPEN) {
             metric_add(ping_timeouts, 1);
+            LOG_INFO("limit_hit", LOG_TEXT("limit", "PONG_TIMEOUT_MS"), LOG_INT("sid", s->id));
             drop_output(s);
             session_close(s, CLOSE_GOING_AWAY, "ping timeout");
         }
@@ -412,6 +414,7 @@ void sessions_init(void)
     queue_bytes = metric_gauge("signalbox_send_queue_bytes", "Bytes that wait to be written to clients");
     rate_hits = metric_counter("signalbox_rate_limited_messages_total", "Messages dropped by MESSAGE_RATE");
     too_slow = metric_counter("signalbox_slow_clients_total", "Clients closed because they did not read");
+    too_big = metric_counter("signalbox_too_big_messages_total", "Clients closed because of MAX_MESSAGE_BYTES");
     ping_timeouts = metric_counter("signalbox_ping_timeouts_total", "Clients closed because they did not answer pings");
     timer_every(tick < 5 ? 5 : tick > 1000 ? 1000 : tick, on_ping_tick, NULL);
 }

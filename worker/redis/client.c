@@ -37,7 +37,8 @@ static void (*up_callbacks[UP_CALLBACKS_MAX])(void);
 static size_t in_flight;
 static int64_t last_reply_ms;
 static struct timer *watchdog;
-static struct metric *round_trip, *reconnects, *refused, *errors;
+static struct metric *round_trip, *refused, *errors;
+static struct metric_family *reconnects;
 
 /* hiredis has no time-outs: replies come in order, so a connection whose oldest one is late is dead. */
 static void on_watchdog(void *arg)
@@ -47,10 +48,15 @@ static void on_watchdog(void *arg)
         link_drop(&commands, "no reply in time");
 }
 
+static void count_connect(struct link *l)
+{
+    if (l->connects++ > 0)
+        metric_add(metric_series(reconnects, l->name), 1);
+}
+
 static void on_commands_up(struct link *l)
 {
-    (void)l;
-    metric_add(reconnects, 1);
+    count_connect(l);
     for (size_t i = 0; i < UP_CALLBACKS_MAX && up_callbacks[i]; i++)
         up_callbacks[i]();
 }
@@ -82,7 +88,7 @@ static void subscribe_now(struct channel *c)
 
 static void on_subscriber_up(struct link *l)
 {
-    (void)l;
+    count_connect(l);
     for (struct channel *c = channels; c; c = c->next)
         subscribe_now(c);
 }
@@ -108,7 +114,8 @@ bool redis_init(const char *url, const char *client_name, char problem[static 25
     if (!redis_target_parse(&target, url, problem))
         return false;
     round_trip = metric_histogram("signalbox_redis_round_trip_seconds", "Time from a Redis command to its reply");
-    reconnects = metric_counter("signalbox_redis_connects_total", "Connects of the command connection");
+    reconnects = metric_family(METRIC_COUNTER, "signalbox_redis_reconnects_total",
+                               "Times a connection to Redis was built anew", "connection");
     refused =
         metric_counter("signalbox_redis_refused_total", "Commands refused because Redis was away or too far behind");
     errors = metric_counter("signalbox_redis_errors_total", "Commands that Redis answered with an error");
@@ -127,6 +134,7 @@ void redis_fini(void)
     timer_free(watchdog);
     link_stop(&commands);
     link_stop(&subscriber);
+    links_fini();
     while (channels) {
         struct channel *c = channels;
         channels = c->next;

@@ -16,6 +16,7 @@
 
 #define BACKOFF_LEAST_MS 50
 #define BACKOFF_MOST_MS 2000
+#define STEADY_MS 5000 /* a connection that lasted so long is followed at once by another */
 #define CONNECT_PATIENCE_MS 3000
 
 static struct evdns_base *dns;
@@ -25,6 +26,9 @@ static void connect_now(void *arg);
 static void forget_context(struct link *l)
 {
     bool was_up = l->up;
+
+    if (was_up && loop_ms() - l->up_ms > STEADY_MS)
+        l->backoff_ms = BACKOFF_LEAST_MS;
 
     l->context = NULL;
     l->up = false;
@@ -97,7 +101,7 @@ static void on_greeted(redisAsyncContext *context, void *reply, void *arg)
     timer_free(l->patience);
     l->patience = NULL;
     l->up = true;
-    l->backoff_ms = BACKOFF_LEAST_MS;
+    l->up_ms = loop_ms();
     LOG_INFO("redis_connected", LOG_TEXT("connection", l->name));
     l->on_up(l);
 }
@@ -208,8 +212,11 @@ void link_stop(struct link *l)
     if (l->lookup)
         evdns_getaddrinfo_cancel(l->lookup);
     link_drop(l, "stopped");
-    if (dns) {
+}
+
+void links_fini(void)
+{
+    if (dns)
         evdns_base_free(dns, 0);
-        dns = NULL;
-    }
+    dns = NULL;
 }
