@@ -1,6 +1,6 @@
 -- chunk/push: cache a chunk, end its pull, and send it to all who wait for it, with one publish to each other worker:
 -- in the same breath, so that no waiter is lost with the worker that took the push.
--- KEYS[1] the cached chunk (hash: data, accesses, cachedAt)   KEYS[2] waits (zset: "address peer", ms of the end)
+-- KEYS[1] the cached chunk (hash: data, accesses, cachedAt µs)   KEYS[2] waits (zset: "address peer", ms of the end)
 -- KEYS[3] the pull under way (hash: source, until)   KEYS[4] sources that were asked in vain (set)
 -- ARGV[1] data   ARGV[2] cache ttl ms   ARGV[3] wid of the pushing worker   ARGV[4] what a channel begins with
 -- ARGV[5] head of the frame (inbox.h), up to its targets   ARGV[6] message before the data   ARGV[7] message behind it
@@ -10,7 +10,7 @@ local data, ttl, self, channel, head, before, behind = unpack(ARGV)
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('HSET', cached, 'data', data, 'accesses', 0, 'cachedAt', now)
+redis.call('HSET', cached, 'data', data, 'accesses', 0, 'cachedAt', time[1] .. string.format('%06d', time[2]))
 redis.call('PEXPIRE', cached, ttl)
 local waiters = redis.call('ZRANGEBYSCORE', waits, '(' .. now, '+inf')
 redis.call('DEL', waits, pull, tried)

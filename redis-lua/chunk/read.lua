@@ -1,5 +1,5 @@
 -- chunk/read: read a cached chunk and count the access.
--- KEYS[1] the cached chunk (hash: data, accesses, cachedAt)
+-- KEYS[1] the cached chunk (hash: data, accesses, cachedAt µs)
 -- RETURN  {data or ""}
 local data = redis.call('HGET', KEYS[1], 'data')
 

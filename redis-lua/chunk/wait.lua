@@ -1,5 +1,5 @@
 -- chunk/wait: let a peer wait for a chunk, unless it has been cached since the peer looked.
--- KEYS[1] the cached chunk (hash: data, accesses, cachedAt)   KEYS[2] waits (zset: "address peer", ms of the end)
+-- KEYS[1] the cached chunk (hash: data, accesses, cachedAt µs)   KEYS[2] waits (zset: "address peer", ms of the end)
 -- ARGV[1] "address peer"   ARGV[2] wait ttl ms
 -- RETURN  {data or "" when it waits}
 local cached, waits = KEYS[1], KEYS[2]

@@ -88,15 +88,15 @@ static void answered(struct pushing *p)
 static void on_kept(const struct reply *r, void *arg)
 {
     const struct reply *evicted;
-    long long now_ms;
+    long long now_us;
     char key[KEY_MAX];
 
-    if (r && reply_read(r, "ri", &evicted, &now_ms)) {
+    if (r && reply_read(r, "ri", &evicted, &now_us)) {
         for (size_t i = 0; i < reply_count(evicted); i++) {
             struct call c = call_new(&script_chunk_evict);
             key_chunk(key, reply_span(reply_at(evicted, i)).at, "data");
             call_key(&c, key);
-            call_int(&c, now_ms);
+            call_int(&c, now_us);
             call_send(&c, NULL, NULL);
             metric_add(evictions, 1);
         }
