@@ -148,7 +148,7 @@ def test_a_chunk_that_is_not_pushed_again_goes_when_keep_said_so(db, chunk, keep
 def test_reading_does_not_save_a_chunk_from_eviction(chunk, evict, now):
     chunk.push("1")
     time.sleep(0.002)
-    at = now()
+    at = 1000 * now()
     chunk.read()
     assert evict(chunk, at) == 1
 
