@@ -1,73 +1,18 @@
 # SPDX-License-Identifier: MIT
 """What happens between two steps of a chunk message: a proxy holds back what Redis answers to one worker, so that
 others get in between, or the worker is killed there."""
-import contextlib
-import hashlib
-import socket
-import threading
 import time
 
 import pytest
 
 from clients import bare_socket, frame, read_until
-from harness import ROOT, SLOW, Worker, uid, wait_until
+from harness import SLOW, Worker, uid, wait_until
+from proxy import Proxy
 from test_chunk_cache import chunk_stats, kept, wait_stats
 from test_chunk_pulls import OPEN, who_is_asked
 from test_chunks import NOT_FOUND, announce, data_of, push, wait_in_vain
 
 PATIENCE_MS = 600 * SLOW
-
-
-class Proxy:
-    """Stands between one worker and Redis."""
-
-    def __init__(self, port):
-        self.target, self.listener, self.pattern, self.seen = port, socket.create_server(("127.0.0.1", 0)), None, None
-        self.open = threading.Event()
-        self.open.set()
-        self.url = f"redis://127.0.0.1:{self.listener.getsockname()[1]}/0"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        with contextlib.suppress(OSError):
-            while True:
-                worker, server = self.listener.accept()[0], socket.create_connection(("127.0.0.1", self.target))
-                threading.Thread(target=self._pump, args=(worker, server, True), daemon=True).start()
-                threading.Thread(target=self._pump, args=(server, worker, False), daemon=True).start()
-
-    def _pump(self, source, sink, commands):
-        with contextlib.suppress(OSError):
-            while data := source.recv(1 << 18):
-                if commands and self.pattern and self.pattern in data:
-                    self.open.clear()
-                    self.pattern = None
-                    self.seen.set()
-                if not commands:
-                    self.open.wait()
-                sink.sendall(data)
-        for s in (source, sink):
-            with contextlib.suppress(OSError):
-                s.shutdown(socket.SHUT_RDWR)
-
-    @contextlib.contextmanager
-    def holding(self, script):
-        """Inside, from the next call of that script on, no answer of Redis gets through. Yields what waits for it."""
-        source = (ROOT / "redis-lua" / f"{script}.lua").read_bytes()
-        self.seen, self.pattern = threading.Event(), hashlib.sha1(source).hexdigest().encode()
-
-        def wait():
-            assert self.seen.wait(5 * SLOW), f"{script} was not called"
-            time.sleep(0.05 * SLOW)  # Redis has run it
-
-        try:
-            yield wait
-        finally:
-            self.pattern = None
-            self.open.set()
-
-    def close(self):
-        self.open.set()
-        self.listener.close()
 
 
 @pytest.fixture

@@ -74,10 +74,9 @@ static bool copy_ip(struct span ip, char out[static IP_TEXT_MAX])
     if (ip.len >= sizeof(text))
         return false;
     snprintf(text, sizeof(text), "%.*s", (int)ip.len, ip.at);
-    if (inet_pton(AF_INET, text, parsed) != 1 && inet_pton(AF_INET6, text, parsed) != 1)
-        return false;
-    memcpy(out, text, sizeof(text));
-    return true;
+    if (inet_pton(AF_INET, text, parsed) == 1)
+        return inet_ntop(AF_INET, parsed, out, IP_TEXT_MAX) != NULL;
+    return inet_pton(AF_INET6, text, parsed) == 1 && inet_ntop(AF_INET6, parsed, out, IP_TEXT_MAX) != NULL;
 }
 
 void client_ip(const char *socket_ip, const char *forwarded_for, char out[static IP_TEXT_MAX])

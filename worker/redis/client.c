@@ -182,12 +182,19 @@ void redis_subscribe(const char *name, redis_message on_message)
         subscribe_now(c);
 }
 
+static void on_error(const struct pending *p, const char *error)
+{
+    if (strncmp(error, "NOSCRIPT", 8) != 0)
+        metric_add(errors, 1);
+    p->callback(NULL, error, p->arg);
+}
+
 static void finish(struct pending *p, const redisReply *r)
 {
     if (!r)
         p->callback(NULL, NULL, p->arg);
     else if (r->type == REDIS_REPLY_ERROR)
-        p->callback(NULL, r->str, p->arg);
+        on_error(p, r->str);
     else
         p->callback((const struct reply *)r, NULL, p->arg);
     free(p);
@@ -234,10 +241,8 @@ static void on_command(const struct reply *r, const char *error, void *arg)
 {
     struct command *c = arg;
 
-    if (error) {
-        metric_add(errors, 1);
+    if (error)
         LOG_ERROR("redis_error", LOG_TEXT("error", error));
-    }
     if (c->callback)
         c->callback(r, c->arg);
     free(c);

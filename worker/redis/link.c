@@ -216,7 +216,10 @@ void link_stop(struct link *l)
 
 void links_fini(void)
 {
-    if (dns)
-        evdns_base_free(dns, 0);
+    if (!dns)
+        return;
+    event_base_loop(loop_base(), EVLOOP_NONBLOCK); /* cancelled look-ups end in the loop */
+    evdns_base_free(dns, 1);
+    event_base_loop(loop_base(), EVLOOP_NONBLOCK);
     dns = NULL;
 }
