@@ -13,6 +13,7 @@
 #include "signalbox/delivery.h"
 #include "signalbox/drain.h"
 #include "signalbox/embedded.h"
+#include "signalbox/group.h"
 #include "signalbox/heartbeat.h"
 #include "signalbox/http.h"
 #include "signalbox/inbox.h"
@@ -25,6 +26,7 @@
 #include "signalbox/relay.h"
 #include "signalbox/script.h"
 #include "signalbox/server.h"
+#include "signalbox/signal.h"
 #include "signalbox/status.h"
 #include "signalbox/supervisor.h"
 #include "signalbox/version.h"
@@ -73,6 +75,8 @@ static void stop(void)
     server_fini();
     redis_fini();
     claim_fini();
+    group_fini();
+    signal_fini();
     ownership_fini();
     heartbeat_fini();
     loop_fini();
@@ -92,6 +96,7 @@ static int run(void)
     loop_on_signal(SIGINT, on_signal);
     init_fleet();
     status_init();
+    signal_init();
     relay_init();
     snprintf(name, sizeof(name), "signalbox-%s", self_wid());
     inbox_init();

@@ -19,6 +19,8 @@
     INT(port, PORT, 8080, 0, 65535, "port for HTTP and WebSocket; 0 takes a free one and logs it")                     \
     TEXT(processes, PROCESSES, "1", "worker processes on this port, or auto for one per core")                         \
     TEXT(state_dir, STATE_DIR, "signalbox-state", "where the private Redis keeps its data")                            \
+    TEXT(public_url, PUBLIC_URL, "", "how clients reach this server, told to apps")                                    \
+    TEXT(region, REGION, "", "where this server is, told to apps")                                                     \
     SECRET(redis_url, REDIS_URL, "redis://[user:pass@]host:port/db or unix:///path; empty starts a private Redis")     \
     TEXT(node_id, NODE_ID, "", "name of this node in logs and in Redis; the host name if empty")                       \
     CHOICE(environment, ENVIRONMENT, "development|production", "production hides pairing codes in logs")               \
@@ -30,6 +32,7 @@
     INT(takeover_probe_ms, TAKEOVER_PROBE_MS, 2000, 1, 60000, "how long the holder of an id has to answer a claim")    \
     INT(message_rate, MESSAGE_RATE, 100, 0, 1000000, "messages per second and connection; 0 for no limit")             \
     INT(message_burst, MESSAGE_BURST, 200, 1, 1000000, "messages a connection may send at once")                       \
+    INT(pair_requests_per_minute, PAIR_REQUESTS_PER_MINUTE, 10, 0, 1000000, "per connection; 0 for no limit")          \
     INT(ip_connections_max, IP_CONNECTIONS_MAX, 1000, 0, 1000000,                                                      \
         "open WebSockets per client address; 0 for no limit")                                                          \
     INT(ip_connect_rate, IP_CONNECT_RATE, 100, 0, 1000000, "new connections per second and address; 0 for no limit")   \
@@ -48,6 +51,9 @@
     INT(chunk_pull_timeout_ms, CHUNK_PULL_TIMEOUT_MS, 5000, 1, 3600000, "how long a source has to push a chunk")       \
     INT(chunk_cache_max, CHUNK_CACHE_MAX, 1000, 1, 10000000, "chunks kept in the cache; the least recently used goes") \
     INT(chunk_max_bytes, CHUNK_MAX_BYTES, 65536, 1, 16777216, "longest data of a chunk, as compact JSON")              \
+    INT(pair_timeout_ms, PAIR_TIMEOUT_MS, 120000, 1, MS_PER_DAY, "how long a pair or link request stays open")         \
+    INT(pair_warning_ms, PAIR_WARNING_MS, 30000, 0, MS_PER_DAY, "how long before its end both sides are warned")       \
+    INT(signal_presence_max, SIGNAL_PRESENCE_MAX, 1000, 0, 1000000, "largest room that hears who comes and goes")      \
     CHOICE(dead_drops_on_disconnect, DEAD_DROPS_ON_DISCONNECT, "remove|keep", "daily points of a peer that left")
 
 struct config {

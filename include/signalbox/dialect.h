@@ -39,6 +39,7 @@ struct value {
 
 /* Borrowed until the handler returns. */
 struct message {
+    const char *type; /* of its row */
     struct span frame;
     struct value values[FIELDS_MAX];
 };
@@ -47,7 +48,8 @@ struct message_type {
     const char *type;
     enum err (*handle)(struct session *s, const struct message *m); /* ERR_NONE: answered, or it will be */
     struct field fields[FIELDS_MAX];
-    enum err missing; /* said where a required field is absent; ERR_NONE: ERR_MISSING_FIELD */
+    const char *only_with; /* the row is for messages that have this member; NULL: for all */
+    enum err missing;      /* said where a required field is absent; ERR_NONE: ERR_MISSING_FIELD */
 };
 
 struct dialect {
@@ -55,6 +57,7 @@ struct dialect {
     const struct message_type *types;
     size_t count;
     struct bytes *(*wire_error)(enum err e, const char *text); /* the dialect's error message */
+    void (*on_open)(struct session *s, const char *rest);      /* rest: of the path; NULL: nothing to do */
 };
 
 bool has_control(struct span text); /* a byte that no id may have */

@@ -16,6 +16,19 @@
     X(ERR_REQUEST_FIELDS, "Missing required fields: peerId, chunkId")                                                  \
     X(ERR_PUSH_FIELDS, "Missing required fields: chunkId, data")                                                       \
     X(ERR_CHUNK_TOO_LARGE, "Chunk payload too large: %s byte limit")                                                   \
+    X(ERR_CODE_INVALID, "Invalid pairing code")                                                                        \
+    X(ERR_CODE_IN_USE, "Pairing code already in use")                                                                  \
+    X(ERR_NOT_REGISTERED, "Not registered")                                                                            \
+    X(ERR_TARGET_FIELDS, "Missing target or payload")                                                                  \
+    X(ERR_TARGET_NOT_FOUND, "Target peer not found")                                                                   \
+    X(ERR_NO_REQUEST, "No pending request from this peer")                                                             \
+    X(ERR_CODE_FORMAT, "Invalid pairing code format")                                                                  \
+    X(ERR_KEY_FORMAT, "Invalid public key format")                                                                     \
+    X(ERR_REGISTER_FIRST, "Not registered. Send register message first.")                                              \
+    X(ERR_TARGET_FORMAT, "Invalid target code format")                                                                 \
+    X(ERR_PAIR_RATE, "Too many pair requests. Please slow down.")                                                      \
+    X(ERR_LINK_OTHER, "Cannot respond to link request for another device")                                             \
+    X(ERR_PEER_NOT_FOUND, "Peer not found: %s")                                                                        \
     X(ERR_TOO_MANY_IDS, "Invalid field: peerId")
 
 #define ERR_ENUM(name, text) name,

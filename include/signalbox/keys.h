@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #define ID_MAX 256
-#define KEY_MAX (2 * ID_MAX + 64)
+#define KEY_MAX (4 * ID_MAX + 64)
 
 #define KEY_WORKERS "sb:workers"                     /* zset: wid → last beat, ms */
 #define KEY_SWEEP "sb:sweep"                         /* string: wid of the worker that cleans up after dead ones */
@@ -27,11 +27,19 @@
 #define KEY_WAITS "sb:{chunks}:waits"                  /* the same for those who wait */
 #define KEY_WAIT_COUNTS "sb:{chunks}:waits:counts"
 
+#define KEY_REQUESTS "sb:{requests}" /* zset: request to pair of an app → when to look at it, ms */
+#define KEY_LINKS "sb:{links}"       /* zset: device TAB web client → when the request ends, ms */
+
 void key_inbox(char out[static KEY_MAX], const char *wid);  /* channel: sb:inbox:WID */
 void key_worker(char out[static KEY_MAX], const char *wid); /* hash: sb:worker:WID, the lease */
 void key_owners(char out[static KEY_MAX], const char *wid); /* set: sb:{own:WID}, the sids that own something */
 void key_owned(char out[static KEY_MAX], const char *wid, uint64_t sid); /* zset: sb:{own:WID}:SID, entry → its end */
 void key_peer(char out[static KEY_MAX], const char *peer);               /* hash: sb:{peer:ID} */
+void key_code(char out[static KEY_MAX], const char *room, const char *code);     /* hash: sb:{code:ROOM:CODE} */
+void key_requests(char out[static KEY_MAX], const char *room, const char *code); /* hash: …:requests, requester → */
+void key_link(char out[static KEY_MAX], const char *code);                       /* hash: …:link, of an app's code */
+void key_members(char out[static KEY_MAX], const char *room); /* hash: sb:{signal:ROOM}, code → addr */
+void key_room(char out[static KEY_MAX], const char *room);    /* channel: sb:room:ROOM */
 void key_point(char out[static KEY_MAX], const char *kind,
                const char *point); /* hash: sb:{day:POINT} or sb:{hour:TOKEN} */
 /* part: "data" (hash), "src" and "wait" (zsets: "address peer" → ms), "pull" (hash), "tried" (set) */

@@ -34,5 +34,7 @@ struct link {
 };
 void link_start(struct link *l, const struct redis_target *target);
 void link_drop(struct link *l, const char *why); /* closes it now and connects again; safe in any callback */
-void link_stop(struct link *l);                  /* for good */
-void links_fini(void);                           /* after all were stopped */
+void subscriber_init(const struct redis_target *target, const char *client_name); /* for redis/client.c */
+void subscriber_fini(void);
+void link_stop(struct link *l); /* for good */
+void links_fini(void);          /* after all were stopped */

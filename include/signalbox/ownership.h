@@ -10,7 +10,7 @@
 #include "signalbox/address.h"
 #include "signalbox/session.h"
 
-#define ENTRY_MAX (2 * 256 + 16) /* bytes of an entry */
+#define ENTRY_MAX (3 * 256 + 16) /* bytes of an entry */
 #define IDENTITIES_MAX 256       /* ids that one socket may hold */
 
 struct entry_kind {
@@ -37,7 +37,8 @@ void ownership_forget(struct session *s, size_t count, const struct note *notes)
 void identity_add(struct session *s, const char *kind, const char *id, long long since_ms); /* at most IDENTITIES_MAX */
 bool identity_held(struct session *s, const char *kind, const char *id);
 long long identity_since(struct session *s, const char *kind,
-                         const char *id); /* ms, as claim_done was told; 0: not held */
+                         const char *id);           /* ms, as claim_done was told; 0: not held */
+struct session *identity_holder(const char *entry); /* the session of this worker that holds "kind TAB id"; or NULL */
 void identity_drop(struct session *s, const char *kind, const char *id);
 size_t identity_count(struct session *s, const char *kind);
 void identity_refresh_all(struct session *s, const char *kind);
@@ -46,6 +47,7 @@ const char *identity_at(struct session *s, const char *kind, size_t i);
 /* Undoes the entry at once: its holder has been found gone. */
 void ownership_undo_entry(const char *entry, const struct address *holder);
 void ownership_gone(const char *entry, const struct address *holder, session_id from); /* and tells the sender */
+void ownership_missing(const char *entry, session_id from); /* nobody holds it: only tells the sender */
 
 /* Undoes all that the socket at that address owned; done(ok) when Redis has it, false if it was not reached. */
 void ownership_undo(const struct address *a, void (*done)(bool ok, void *arg), void *arg);

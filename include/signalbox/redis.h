@@ -33,9 +33,15 @@ void redis_command(redis_callback callback, void *arg, ...) __attribute__((senti
 typedef void (*redis_raw_callback)(const struct reply *r, const char *error, void *arg);
 void redis_send_raw(redis_raw_callback callback, void *arg, struct span resp);
 
-/* Messages of a channel, from now until the end of the process, also after a reconnect. */
-typedef void (*redis_message)(struct span message);
-void redis_subscribe(const char *channel, redis_message on_message);
+/* Messages of a channel, until redis_unsubscribe(), also after a reconnect. on_live runs each time the subscription
+   has been confirmed (live), and when it is lost before that or after; it may be NULL. Subscribing again replaces
+   both. */
+typedef void (*redis_message)(const char *channel, struct span message);
+typedef void (*redis_live)(const char *channel, bool live);
+void redis_subscribe(const char *channel, redis_message on_message, redis_live on_live);
+void redis_unsubscribe(const char *channel);
+bool redis_channel_live(const char *channel);
+bool redis_subscriber_up(void);
 
 /* Reads an array reply by a letter for each of its elements: s span, i long long, r nested reply, - skip.
    A nil string reads as an empty span. false (logged as script_reply_malformed): other shape. */

@@ -24,7 +24,7 @@ enum close_code {
 };
 
 /* What a module keeps with a session; freed by that module when the session ends. */
-enum session_slot { SLOT_OWNERSHIP, SESSION_SLOTS };
+enum session_slot { SLOT_OWNERSHIP, SLOT_CALLER, SESSION_SLOTS };
 
 struct session *session_find(session_id id); /* borrowed until the callback returns; NULL: gone or closing */
 session_id session_id_of(const struct session *s);

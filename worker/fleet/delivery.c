@@ -3,10 +3,14 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <uthash.h>
 
+#include "scripts_data.h"
 #include "signalbox/inbox.h"
+#include "signalbox/keys.h"
 #include "signalbox/metrics.h"
 #include "signalbox/ownership.h"
+#include "signalbox/script.h"
 
 static struct metric *local, *remote, *not_found, *dropped;
 
@@ -88,6 +92,120 @@ void delivery_send(struct bytes *b, size_t count, const struct target *targets, 
         send_remote(b, end - begin, elsewhere + begin, from);
     }
     free(elsewhere);
+}
+
+/* A message whose target is being looked up. */
+struct forward {
+    session_id from;
+    struct route *route;
+    struct bytes *bytes;
+};
+
+/* The forwards to one identity that are under way: while there are any, those that follow go the same way, also if
+   its holder is here by now, so that none overtakes another. */
+struct route {
+    char *entry;
+    size_t under_way;
+    UT_hash_handle hh;
+};
+
+static struct route *routes;
+
+static struct route *find_route(const char *entry)
+{
+    struct route *found;
+
+    HASH_FIND_STR(routes, entry, found);
+    return found;
+}
+
+static struct route *take_route(const char *entry)
+{
+    struct route *found = find_route(entry);
+
+    if (!found) {
+        found = mem_alloc(sizeof(*found));
+        found->entry = mem_dup(entry);
+        HASH_ADD_KEYPTR(hh, routes, found->entry, strlen(found->entry), found);
+    }
+    found->under_way++;
+    return found;
+}
+
+static void leave_route(struct route *r)
+{
+    if (--r->under_way > 0)
+        return;
+    HASH_DEL(routes, r);
+    free(r->entry);
+    free(r);
+}
+
+static void tell_gone(const struct forward *f, struct span address)
+{
+    struct address holder;
+
+    metric_add(not_found, 1);
+    if (address_parse(address, &holder))
+        ownership_gone(f->route->entry, &holder, f->from);
+    else
+        ownership_missing(f->route->entry, f->from);
+}
+
+static void on_forwarded(const struct reply *r, void *arg)
+{
+    struct forward *f = arg;
+    struct session *from = session_find(f->from), *to = NULL;
+    struct span address;
+    struct address holder;
+    long long received;
+
+    if (!r || !reply_read(r, "si", &address, &received)) {
+        metric_add(dropped, 1);
+        if (from)
+            session_fail(from, ERR_UNAVAILABLE, NULL);
+    } else if (received > 0) {
+        metric_add(remote, 1);
+    } else {
+        if (received < 0 && address_parse(address, &holder))
+            to = session_find(holder.sid);
+        if (to) {
+            metric_add(local, 1);
+            session_send(to, bytes_ref(f->bytes));
+        } else {
+            tell_gone(f, address);
+        }
+    }
+    leave_route(f->route);
+    bytes_unref(f->bytes);
+    free(f);
+}
+
+void delivery_forward(const char *key, const char *entry, struct bytes *b, session_id from)
+{
+    struct session *here = find_route(entry) ? NULL : identity_holder(entry);
+    struct call c = call_new(&script_fleet_forward);
+    struct builder head = {0};
+    char channel[KEY_MAX];
+    struct forward *f;
+
+    if (here) {
+        metric_add(local, 1);
+        session_send(here, bytes_ref(b));
+        return;
+    }
+    f = mem_alloc(sizeof(*f));
+    *f = (struct forward){from, take_route(entry), bytes_ref(b)};
+    key_inbox(channel, "");
+    inbox_frame_begin(&head, INBOX_SEND, from);
+    call_key(&c, key);
+    call_text(&c, self_wid());
+    call_text(&c, channel);
+    call_span(&c, inbox_frame_head(&head));
+    call_text(&c, entry);
+    call_span(&c, bytes_span(b));
+    call_send(&c, on_forwarded, f);
+    builder_free(&head);
 }
 
 static void on_send(struct inbox_frame *frame)

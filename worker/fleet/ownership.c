@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <uthash.h>
 
 #include "scripts_data.h"
 #include "signalbox/keys.h"
@@ -20,13 +21,16 @@
 
 struct identity {
     const char *kind;
-    char *id;
+    const char *id; /* within entry */
+    char *entry;    /* kind TAB id */
     long long since_ms;
+    session_id session;
+    UT_hash_handle hh;
 };
 
 struct owned {
     bool noted;
-    struct identity *identities;
+    struct identity **identities;
     size_t count, room;
 };
 
@@ -38,6 +42,7 @@ struct closed {
 };
 
 static const struct entry_kind *kinds[KINDS_MAX];
+static struct identity *held_here; /* by entry */
 static TAILQ_HEAD(, closed) closed = TAILQ_HEAD_INITIALIZER(closed);
 static size_t pending;
 static struct metric *undone;
@@ -102,30 +107,77 @@ void ownership_forget(struct session *s, size_t count, const struct note *notes)
     call_send(&c, NULL, NULL);
 }
 
+static size_t identity_index(const struct owned *o, const char *kind, const char *id)
+{
+    size_t i = 0;
+
+    while (i < o->count && (strcmp(o->identities[i]->id, id) != 0 || strcmp(o->identities[i]->kind, kind) != 0))
+        i++;
+    return i;
+}
+
 static struct identity *find_identity(struct session *s, const char *kind, const char *id)
 {
     struct owned *o = owned_of(s);
+    size_t i = identity_index(o, kind, id);
 
-    for (size_t i = 0; i < o->count; i++)
-        if (strcmp(o->identities[i].id, id) == 0 && strcmp(o->identities[i].kind, kind) == 0)
-            return &o->identities[i];
-    return NULL;
+    return i < o->count ? o->identities[i] : NULL;
+}
+
+/* A successor on this worker may have taken the place in the index of one that is just being closed. */
+static void identity_free(struct identity *i)
+{
+    struct identity *indexed;
+
+    HASH_FIND_STR(held_here, i->entry, indexed);
+    if (indexed == i)
+        HASH_DEL(held_here, i);
+    free(i->entry);
+    free(i);
+}
+
+static struct identity *identity_new(const char *kind, const char *id)
+{
+    struct identity *i = mem_alloc(sizeof(*i)), *former;
+    struct builder entry = {0};
+
+    builder_text(&entry, kind);
+    builder_text(&entry, "\t");
+    builder_text(&entry, id);
+    i->kind = kind;
+    i->entry = span_dup(bytes_span(entry.bytes));
+    i->id = i->entry + strlen(kind) + 1;
+    builder_free(&entry);
+    HASH_FIND_STR(held_here, i->entry, former);
+    if (former)
+        HASH_DEL(held_here, former);
+    HASH_ADD_KEYPTR(hh, held_here, i->entry, strlen(i->entry), i);
+    return i;
 }
 
 void identity_add(struct session *s, const char *kind, const char *id, long long since_ms)
 {
     struct owned *o = owned_of(s);
-    struct identity *known = find_identity(s, kind, id);
+    struct identity *i = find_identity(s, kind, id);
 
-    if (known) {
-        known->since_ms = since_ms;
-        return;
+    if (!i) {
+        if (o->count == o->room) {
+            o->room = o->room ? o->room * 2 : 2;
+            o->identities = mem_grow(o->identities, o->room * sizeof(struct identity *));
+        }
+        i = identity_new(kind, id);
+        i->session = session_id_of(s);
+        o->identities[o->count++] = i;
     }
-    if (o->count == o->room) {
-        o->room = o->room ? o->room * 2 : 2;
-        o->identities = mem_grow(o->identities, o->room * sizeof(*o->identities));
-    }
-    o->identities[o->count++] = (struct identity){kind, mem_dup(id), since_ms};
+    i->since_ms = since_ms;
+}
+
+struct session *identity_holder(const char *entry)
+{
+    const struct identity *i;
+
+    HASH_FIND_STR(held_here, entry, i);
+    return i ? session_find(i->session) : NULL;
 }
 
 bool identity_held(struct session *s, const char *kind, const char *id)
@@ -143,12 +195,12 @@ long long identity_since(struct session *s, const char *kind, const char *id)
 void identity_drop(struct session *s, const char *kind, const char *id)
 {
     struct owned *o = owned_of(s);
-    struct identity *found = find_identity(s, kind, id);
+    size_t i = identity_index(o, kind, id);
 
-    if (!found)
+    if (i == o->count)
         return;
-    free(found->id);
-    *found = o->identities[--o->count];
+    identity_free(o->identities[i]);
+    o->identities[i] = o->identities[--o->count];
 }
 
 const char *identity_at(struct session *s, const char *kind, size_t i)
@@ -156,8 +208,8 @@ const char *identity_at(struct session *s, const char *kind, size_t i)
     struct owned *o = owned_of(s);
 
     for (size_t at = 0; at < o->count; at++)
-        if (strcmp(o->identities[at].kind, kind) == 0 && i-- == 0)
-            return o->identities[at].id;
+        if (strcmp(o->identities[at]->kind, kind) == 0 && i-- == 0)
+            return o->identities[at]->id;
     return NULL;
 }
 
@@ -167,7 +219,7 @@ size_t identity_count(struct session *s, const char *kind)
     size_t n = 0;
 
     for (size_t i = 0; i < o->count; i++)
-        n += strcmp(o->identities[i].kind, kind) == 0;
+        n += strcmp(o->identities[i]->kind, kind) == 0;
     return n;
 }
 
@@ -212,6 +264,15 @@ static void identity_refresh(const struct identity *i, const struct address *sel
     for (size_t k = 0; k < KINDS_MAX && kinds[k]; k++)
         if (kinds[k]->refresh && strcmp(kinds[k]->word, i->kind) == 0)
             kinds[k]->refresh(i->id, self);
+}
+
+void ownership_missing(const char *entry, session_id from)
+{
+    const char *rest;
+    const struct entry_kind *kind = find_kind(entry, &rest);
+
+    if (kind && kind->gone)
+        kind->gone(rest, from);
 }
 
 struct undoing {
@@ -327,7 +388,7 @@ static void on_session_end(struct session *s)
         undo_closed(c);
     }
     for (size_t i = 0; i < o->count; i++)
-        free(o->identities[i].id);
+        identity_free(o->identities[i]);
     free(o->identities);
     free(o);
     *session_slot(s, SLOT_OWNERSHIP) = NULL;
@@ -340,7 +401,7 @@ static void refresh_session(struct session *s, void *arg)
 
     (void)arg;
     for (size_t i = 0; o && i < o->count; i++)
-        identity_refresh(&o->identities[i], &self);
+        identity_refresh(o->identities[i], &self);
 }
 
 /* A socket that is open keeps its ids, however little it says. */
@@ -360,8 +421,8 @@ void identity_refresh_all(struct session *s, const char *kind)
     struct address self = self_address(session_id_of(s));
 
     for (size_t i = 0; i < o->count; i++)
-        if (strcmp(o->identities[i].kind, kind) == 0)
-            identity_refresh(&o->identities[i], &self);
+        if (strcmp(o->identities[i]->kind, kind) == 0)
+            identity_refresh(o->identities[i], &self);
 }
 
 void ownership_init(void)

@@ -211,10 +211,17 @@ static enum err read_field(const struct field *f, struct value *v)
     return read_value(f, v);
 }
 
+static bool has_member(const char *name)
+{
+    struct span value;
+
+    return json_find(&members, name, &value) && json_kind(value) != JSON_KIND_NULL;
+}
+
 static const struct message_type *find_type(const struct dialect *d, const char *type)
 {
     for (size_t i = 0; i < d->count; i++)
-        if (strcmp(d->types[i].type, type) == 0)
+        if (strcmp(d->types[i].type, type) == 0 && (!d->types[i].only_with || has_member(d->types[i].only_with)))
             return &d->types[i];
     return NULL;
 }
@@ -246,6 +253,7 @@ static enum err dispatch(struct session *s, struct span frame, const char **deta
             return e;
     }
     *detail = NULL;
+    m.type = row->type;
     return row->handle(s, &m);
 }
 

@@ -12,6 +12,7 @@
 #include "signalbox/config.h"
 #include "signalbox/dialect.h"
 #include "signalbox/http.h"
+#include "signalbox/keys.h"
 #include "signalbox/limits.h"
 #include "signalbox/listener.h"
 #include "signalbox/log.h"
@@ -38,6 +39,7 @@ struct connection {
     const struct socket_path *path;
     struct metric *gauge;
     char ip[IP_TEXT_MAX];
+    char *rest; /* of the path, behind that of its socket_path */
     bool counted;
 };
 
@@ -129,6 +131,14 @@ static bool meet_client(struct lws *wsi, struct connection *c)
     return true;
 }
 
+/* What follows "/signal/" in "/signal/room"; "" in "/signal" and "/signal/". */
+static const char *rest_of(const char *path, const struct socket_path *p)
+{
+    const char *rest = path + strlen(p->path);
+
+    return *rest == '/' ? rest + 1 : rest;
+}
+
 static int refuse(struct lws *wsi, const char *reason, unsigned status, const char *sentence, const char *origin)
 {
     const struct connection *c = connection_of(wsi);
@@ -148,11 +158,13 @@ static int on_upgrade(struct lws *wsi)
     char path[PATH_MAX_LEN], origin_text[HEADER_MAX];
     const char *origin = header(wsi, WSI_TOKEN_ORIGIN, origin_text, sizeof(origin_text));
     bool over_rate = meet_client(wsi, c);
+    const char *rest;
 
     c->path = find_path(header(wsi, WSI_TOKEN_GET_URI, path, sizeof(path)));
+    rest = c->path ? rest_of(path, c->path) : "";
     if (over_rate)
         return refuse(wsi, "rate", 429, "Too Many Requests", origin);
-    if (!c->path)
+    if (!c->path || strlen(rest) > ID_MAX || has_control(span_of(rest)))
         return refuse(wsi, "path", 404, "Not Found", origin);
     if (draining)
         return refuse(wsi, "draining", 503, "Service temporarily unavailable", origin);
@@ -161,6 +173,7 @@ static int on_upgrade(struct lws *wsi)
     if (!ip_open_socket(c->ip))
         return refuse(wsi, "connections", 429, "Too Many Requests", origin);
     c->counted = true;
+    c->rest = mem_dup(rest);
     return 0;
 }
 
@@ -209,6 +222,8 @@ static void on_open(struct lws *wsi, struct connection *c)
     metric_add(c->gauge, 1);
     LOG_DEBUG("connection_open", LOG_TEXT("path", c->path->path), LOG_INT("sid", session_id_of(c->session)),
               LOG_TEXT("ip", c->ip));
+    if (c->path->dialect->on_open)
+        c->path->dialect->on_open(c->session, c->rest);
 }
 
 static void on_closed(struct connection *c)
@@ -233,6 +248,7 @@ static void on_destroyed(struct lws *wsi)
     if (c->counted)
         ip_close_socket(c->ip);
     lws_set_opaque_user_data(wsi, NULL);
+    free(c->rest);
     free(c);
 }
 

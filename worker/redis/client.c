@@ -23,22 +23,13 @@ struct pending {
     int64_t sent_us;
 };
 
-struct channel {
-    char *name;
-    redis_message on_message;
-    bool confirmed;
-    struct channel *next;
-};
-
 static struct redis_target target;
-static struct link commands, subscriber;
-static struct channel *channels;
+static struct link commands;
 static void (*up_callbacks[UP_CALLBACKS_MAX])(void);
 static size_t in_flight;
 static int64_t last_reply_ms;
 static struct timer *watchdog;
 static struct metric *round_trip, *refused, *errors;
-static struct metric_family *reconnects;
 
 /* hiredis has no time-outs: replies come in order, so a connection whose oldest one is late is dead. */
 static void on_watchdog(void *arg)
@@ -48,15 +39,9 @@ static void on_watchdog(void *arg)
         link_drop(&commands, "no reply in time");
 }
 
-static void count_connect(struct link *l)
-{
-    if (l->connects++ > 0)
-        metric_add(metric_series(reconnects, l->name), 1);
-}
-
 static void on_commands_up(struct link *l)
 {
-    count_connect(l);
+    (void)l;
     for (size_t i = 0; i < UP_CALLBACKS_MAX && up_callbacks[i]; i++)
         up_callbacks[i]();
 }
@@ -64,40 +49,6 @@ static void on_commands_up(struct link *l)
 static void on_commands_down(struct link *l)
 {
     (void)l;
-}
-
-static void on_channel(redisAsyncContext *context, void *reply, void *arg)
-{
-    const redisReply *r = reply;
-    struct channel *c = arg;
-
-    if (!r || !context->data || r->type != REDIS_REPLY_ARRAY || r->elements != 3)
-        return;
-    if (strcmp(r->element[0]->str, "message") == 0) {
-        c->on_message((struct span){r->element[2]->str, r->element[2]->len});
-    } else if (strcmp(r->element[0]->str, "subscribe") == 0) {
-        c->confirmed = true;
-        LOG_DEBUG("subscribed", LOG_TEXT("channel", c->name));
-    }
-}
-
-static void subscribe_now(struct channel *c)
-{
-    redisAsyncCommand(subscriber.context, on_channel, c, "SUBSCRIBE %s", c->name);
-}
-
-static void on_subscriber_up(struct link *l)
-{
-    count_connect(l);
-    for (struct channel *c = channels; c; c = c->next)
-        subscribe_now(c);
-}
-
-static void on_subscriber_down(struct link *l)
-{
-    (void)l;
-    for (struct channel *c = channels; c; c = c->next)
-        c->confirmed = false;
 }
 
 bool redis_check_url(const char *url, char problem[static 256])
@@ -114,17 +65,13 @@ bool redis_init(const char *url, const char *client_name, char problem[static 25
     if (!redis_target_parse(&target, url, problem))
         return false;
     round_trip = metric_histogram("signalbox_redis_round_trip_seconds", "Time from a Redis command to its reply");
-    reconnects = metric_family(METRIC_COUNTER, "signalbox_redis_reconnects_total",
-                               "Times a connection to Redis was built anew", "connection");
     refused =
         metric_counter("signalbox_redis_refused_total", "Commands refused because Redis was away or too far behind");
     errors = metric_counter("signalbox_redis_errors_total", "Commands that Redis answered with an error");
     commands = (struct link){
         .name = "commands", .client_name = client_name, .on_up = on_commands_up, .on_down = on_commands_down};
-    subscriber = (struct link){
-        .name = "subscriber", .client_name = client_name, .on_up = on_subscriber_up, .on_down = on_subscriber_down};
     link_start(&commands, &target);
-    link_start(&subscriber, &target);
+    subscriber_init(&target, client_name);
     watchdog = timer_every(REPLY_PATIENCE_MS / 4, on_watchdog, NULL);
     return true;
 }
@@ -133,30 +80,14 @@ void redis_fini(void)
 {
     timer_free(watchdog);
     link_stop(&commands);
-    link_stop(&subscriber);
+    subscriber_fini();
     links_fini();
-    while (channels) {
-        struct channel *c = channels;
-        channels = c->next;
-        free(c->name);
-        free(c);
-    }
     redis_target_free(&target);
 }
 
 bool redis_up(void)
 {
     return commands.up;
-}
-
-bool redis_subscribed(void)
-{
-    if (!subscriber.up)
-        return false;
-    for (const struct channel *c = channels; c; c = c->next)
-        if (!c->confirmed)
-            return false;
-    return true;
 }
 
 void redis_on_up(void (*callback)(void))
@@ -168,18 +99,6 @@ void redis_on_up(void (*callback)(void))
     if (i == UP_CALLBACKS_MAX)
         abort();
     up_callbacks[i] = callback;
-}
-
-void redis_subscribe(const char *name, redis_message on_message)
-{
-    struct channel *c = mem_alloc(sizeof(*c));
-
-    c->name = mem_dup(name);
-    c->on_message = on_message;
-    c->next = channels;
-    channels = c;
-    if (subscriber.up)
-        subscribe_now(c);
 }
 
 static void on_error(const struct pending *p, const char *error)

@@ -136,10 +136,11 @@ void inbox_publish(const char *wid, struct builder *w, unsigned targets, struct 
     redis_send(on_published, p, 3, (struct span[]){SPAN("PUBLISH"), span_of(channel), bytes_span(p->frame)});
 }
 
-static void on_message(struct span message)
+static void on_message(const char *channel, struct span message)
 {
     struct inbox_frame frame;
 
+    (void)channel;
     metric_add(received, 1);
     if (inbox_frame_read(message, &frame) && callbacks[frame.operation]) {
         callbacks[frame.operation](&frame);
@@ -161,5 +162,5 @@ void inbox_init(void)
     received = metric_counter("signalbox_inbox_frames_total", "Frames received from other workers");
     malformed = metric_counter("signalbox_inbox_malformed_total", "Frames from other workers that could not be read");
     key_inbox(channel, self_wid());
-    redis_subscribe(channel, on_message);
+    redis_subscribe(channel, on_message, NULL);
 }

@@ -57,3 +57,46 @@ void key_chunk(char out[static KEY_MAX], const char *chunk, const char *part)
 {
     write_key(out, "sb:{chunk:%s}:%s", chunk, part);
 }
+
+/* A colon in a room's name would let one room and code look like another: it is written as in a URL. */
+static void escape_room(char out[static 3 * ID_MAX + 1], const char *room)
+{
+    size_t n = 0;
+
+    for (; *room && n < 3 * ID_MAX - 2; room++)
+        n += (size_t)snprintf(out + n, 4, *room == ':' ? "%%3A" : *room == '%' ? "%%25" : "%c", *room);
+    out[n] = '\0';
+}
+
+static void write_code(char out[static KEY_MAX], const char *room, const char *code, const char *part)
+{
+    char escaped[3 * ID_MAX + 1];
+
+    escape_room(escaped, room);
+    write_key(out, "sb:{code:%s:%s}%s", escaped, code, part);
+}
+
+void key_code(char out[static KEY_MAX], const char *room, const char *code)
+{
+    write_code(out, room, code, "");
+}
+
+void key_requests(char out[static KEY_MAX], const char *room, const char *code)
+{
+    write_code(out, room, code, ":requests");
+}
+
+void key_link(char out[static KEY_MAX], const char *code)
+{
+    write_code(out, "", code, ":link");
+}
+
+void key_members(char out[static KEY_MAX], const char *room)
+{
+    write_key(out, "sb:{signal:%s}", room);
+}
+
+void key_room(char out[static KEY_MAX], const char *room)
+{
+    write_key(out, "sb:room:%s", room);
+}

@@ -13,6 +13,7 @@
 
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
+#include "signalbox/metrics.h"
 
 #define BACKOFF_LEAST_MS 50
 #define BACKOFF_MOST_MS 2000
@@ -85,6 +86,12 @@ static void on_disconnect(const redisAsyncContext *context, int status)
         lost(l, status == REDIS_OK ? "closed" : context->errstr);
 }
 
+static struct metric_family *reconnects(void)
+{
+    return metric_family(METRIC_COUNTER, "signalbox_redis_reconnects_total",
+                         "Times a connection to Redis was built anew", "connection");
+}
+
 /* The last answer of the greeting: AUTH, SELECT and CLIENT were sent before it, and fail as it does. */
 static void on_greeted(redisAsyncContext *context, void *reply, void *arg)
 {
@@ -102,6 +109,8 @@ static void on_greeted(redisAsyncContext *context, void *reply, void *arg)
     l->patience = NULL;
     l->up = true;
     l->up_ms = loop_ms();
+    if (l->connects++ > 0)
+        metric_add(metric_series(reconnects(), l->name), 1);
     LOG_INFO("redis_connected", LOG_TEXT("connection", l->name));
     l->on_up(l);
 }
@@ -198,6 +207,7 @@ static void connect_now(void *arg)
 
 void link_start(struct link *l, const struct redis_target *target)
 {
+    reconnects();
     l->target = target;
     l->backoff_ms = BACKOFF_LEAST_MS;
     l->stopped = false;

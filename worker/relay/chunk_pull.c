@@ -5,15 +5,12 @@
 #include <string.h>
 
 #include "scripts_data.h"
+#include "signalbox/agenda.h"
 #include "signalbox/chunk.h"
 #include "signalbox/config.h"
 #include "signalbox/delivery.h"
-#include "signalbox/loop.h"
 #include "signalbox/metrics.h"
 #include "signalbox/script.h"
-
-#define OVERDUE_TICK_MS 250
-#define OVERDUE_A_TIME 100
 
 struct pulling {
     char *chunk;
@@ -34,7 +31,7 @@ static void wire_chunk_pull(struct builder *w, const char *chunk)
    not there any more is undone by its delivery, which pulls from the next. */
 void chunk_asked(const char *chunk, const char *source, long long until_ms)
 {
-    char until[24], entry[ENTRY_MAX];
+    char entry[ENTRY_MAX];
     struct builder w = {0};
     struct target target;
     struct bytes *message;
@@ -43,8 +40,7 @@ void chunk_asked(const char *chunk, const char *source, long long until_ms)
     if (!holder_parse(span_of(source), &target.address, &peer))
         return;
     metric_add(pulls, 1);
-    snprintf(until, sizeof(until), "%lld", until_ms);
-    redis_command(NULL, NULL, "ZADD", KEY_CHUNK_PULLS, until, chunk, NULL);
+    agenda_set(KEY_CHUNK_PULLS, chunk, until_ms);
     snprintf(entry, sizeof(entry), "source\t%s\t%s", chunk, peer);
     target.entry = entry;
     wire_chunk_pull(&w, chunk);
@@ -80,17 +76,6 @@ void chunk_watch(const char *chunk)
     call_send(&c, NULL, NULL);
 }
 
-static void stop_watching(const char *chunk, long long decided_ms)
-{
-    struct call c = call_new(&script_chunk_unwatch);
-
-    call_key(&c, KEY_CHUNK_PULLS);
-    call_text(&c, chunk);
-    call_int(&c, decided_ms);
-    call_int(&c, config->chunk_pull_timeout_ms);
-    call_send(&c, NULL, NULL);
-}
-
 static enum pull_result apply(const char *chunk, struct span word, struct span source, long long until_ms,
                               const struct reply *waiters, long long now_ms)
 {
@@ -100,7 +85,7 @@ static enum pull_result apply(const char *chunk, struct span word, struct span s
         return PULL_ASKED;
     }
     if (until_ms == 0)
-        stop_watching(chunk, now_ms);
+        agenda_drop(KEY_CHUNK_PULLS, chunk, now_ms, config->chunk_pull_timeout_ms);
     if (span_is(word, "idle"))
         return PULL_IDLE;
     if (reply_count(waiters)) {
@@ -145,29 +130,9 @@ void chunk_pull(const char *chunk, const char *left, void (*done)(enum pull_resu
     call_send(&c, on_decided, p);
 }
 
-static void on_overdue(const struct reply *r, void *arg)
+static void on_due(const char *chunk)
 {
-    const struct reply *chunks;
-
-    (void)arg;
-    if (!r || !reply_read(r, "r", &chunks))
-        return;
-    for (size_t i = 0; i < reply_count(chunks); i++)
-        chunk_pull(reply_span(reply_at(chunks, i)).at, "", NULL, NULL);
-}
-
-static void on_tick(void *arg)
-{
-    struct call c;
-
-    (void)arg;
-    if (!redis_up())
-        return;
-    c = call_new(&script_chunk_overdue);
-    call_key(&c, KEY_CHUNK_PULLS);
-    call_int(&c, OVERDUE_A_TIME);
-    call_int(&c, config->chunk_pull_timeout_ms);
-    call_send(&c, on_overdue, NULL);
+    chunk_pull(chunk, "", NULL, NULL);
 }
 
 void chunk_pull_init(void)
@@ -175,5 +140,5 @@ void chunk_pull_init(void)
     pulls = metric_counter("signalbox_chunk_pulls_total", "Sources asked to push a chunk");
     failovers = metric_counter("signalbox_chunk_failovers_total", "Pulls that went on to another source");
     exhausted = metric_counter("signalbox_chunk_exhausted_total", "Pulls that ended without a source left");
-    timer_every(OVERDUE_TICK_MS, on_tick, NULL);
+    agenda_watch(KEY_CHUNK_PULLS, config->chunk_pull_timeout_ms, on_due);
 }

@@ -5,11 +5,10 @@
 #include "signalbox/keys.h"
 #include "signalbox/server.h"
 
-#define PUBLIC_KEY_MAX 1024
 #define CONNECTED_MOST 1000000000 /* so that no sum over a fleet overflows */
 #define COUNT_MOST (1LL << 53)
 
-static const struct message_type types[] = {
+const struct message_type relay_types[] = {
     {"register",
      handle_register,
      {{FIELD_ID, "peerId", .required = true},
@@ -42,7 +41,9 @@ static const struct message_type types[] = {
     {"heartbeat", handle_heartbeat, {{FIELD_ID, "peerId"}}},
 };
 
-static struct bytes *wire_error(enum err e, const char *text)
+const size_t relay_types_count = sizeof(relay_types) / sizeof(relay_types[0]);
+
+struct bytes *wire_error(enum err e, const char *text)
 {
     struct builder w = {0};
 
@@ -53,7 +54,8 @@ static struct bytes *wire_error(enum err e, const char *text)
     return builder_take(&w);
 }
 
-static const struct dialect dialect = {"relay", types, sizeof(types) / sizeof(types[0]), wire_error};
+static const struct dialect dialect = {"relay", relay_types, sizeof(relay_types) / sizeof(relay_types[0]), wire_error,
+                                       NULL};
 
 bool id_of_json(const json_t *value)
 {

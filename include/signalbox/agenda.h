@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: MIT */
+/* agenda: things to look at when their time has come, on whichever worker is alive. Each is a zset in Redis; every
+   worker looks, and an entry is handed to one of them. */
+#pragma once
+
+/* due: called for each entry whose time has come; it comes up again after again_ms unless it is moved or taken off. */
+void agenda_watch(const char *key, long long again_ms, void (*due)(const char *entry));
+void agenda_set(const char *key, const char *entry, long long at_ms); /* by Redis' clock */
+/* Takes an entry off that was looked at then, unless it was put on again since. */
+void agenda_drop(const char *key, const char *entry, long long looked_ms, long long again_ms);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* caller: a socket of /signal or of the app dialect, with the pairing code it has registered (PROTOCOL.md section 6).
+   A code belongs to a room; the apps' codes belong to the room without a name. */
+#pragma once
+
+#include "signalbox/dialect.h"
+#include "signalbox/keys.h"
+#include "signalbox/limits.h"
+#include "signalbox/ownership.h"
+
+#define APP_ROOM ""
+
+struct caller {
+    char *room;
+    char *code;       /* NULL: not registered */
+    char *public_key; /* JSON: a string or null */
+    struct bucket pair_requests;
+};
+struct caller *caller_of(struct session *s); /* NULL for a socket of another dialect */
+void caller_open(struct session *s, const char *room);
+
+/* Registers a code, releasing another one the caller had. done runs once, later, with the session held until it has
+   returned: CLAIM_HELD if another socket keeps the code. */
+enum registered { REGISTERED, REGISTERED_HELD, REGISTERED_UNAVAILABLE };
+void caller_register(struct session *s, const char *code, const char *public_key,
+                     void (*done)(struct session *s, enum registered result));
+
+/* Sends `message` to the holder of a code in the caller's room; if there is none the sender gets its dialect's error.
+ */
+void caller_forward(struct session *s, const char *target, struct builder *message);
+void code_entry(char out[static ENTRY_MAX], const char *kind, const char *room, const char *code);
+bool code_split(const char *rest, char room[static ID_MAX + 1], const char **code); /* "ROOM TAB CODE" */
+
+/* {"type":TYPE,"from":CODE,"payload":PAYLOAD} */
+void wire_forward(struct builder *w, const char *type, const char *from, struct span payload);
+void wire_field(struct builder *w, const char *name, const char *text); /* ,"name":"text" */
+
+/* Counts a request to pair; false: over PAIR_REQUESTS_PER_MINUTE. */
+bool caller_may_ask(struct caller *c);
+
+void callers_init(void);

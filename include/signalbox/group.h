@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* group: the sockets of a room, wherever they are. A worker listens on the room's channel while it has a member. */
+#pragma once
+
+#include "signalbox/address.h"
+#include "signalbox/bytes.h"
+#include "signalbox/session.h"
+
+/* Makes the session a member; then(ok) runs once the worker hears the channel, so that nothing sent after it is
+   missed; false: Redis is away. It runs later, also if the session has left. */
+void group_join(const char *channel, session_id id, void (*then)(bool ok, void *arg), void *arg);
+void group_leave(const char *channel, session_id id);
+
+/* What is to be published on the channel for a message to all members but the one at `except`: by a script, in the same
+   breath as what it tells of. */
+struct bytes *group_frame(struct span message, const struct address *except);
+
+void group_fini(void);

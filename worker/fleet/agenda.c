@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/agenda.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "scripts_data.h"
+#include "signalbox/loop.h"
+#include "signalbox/script.h"
+
+#define TICK_MS 250
+#define A_TIME 100
+#define AGENDAS_MAX 8
+
+struct agenda {
+    const char *key;
+    long long again_ms;
+    void (*due)(const char *entry);
+};
+
+static struct agenda agendas[AGENDAS_MAX];
+
+static void look(struct agenda *a);
+
+static void on_due(const struct reply *r, void *arg)
+{
+    struct agenda *a = arg;
+    const struct reply *entries;
+
+    if (!r || !reply_read(r, "r", &entries))
+        return;
+    for (size_t i = 0; i < reply_count(entries); i++)
+        a->due(reply_span(reply_at(entries, i)).at);
+    if (reply_count(entries) == A_TIME)
+        look(a);
+}
+
+static void look(struct agenda *a)
+{
+    struct call c = call_new(&script_agenda_due);
+
+    call_key(&c, a->key);
+    call_int(&c, A_TIME);
+    call_int(&c, a->again_ms);
+    call_send(&c, on_due, a);
+}
+
+static void on_tick(void *arg)
+{
+    if (redis_up())
+        look(arg);
+}
+
+void agenda_watch(const char *key, long long again_ms, void (*due)(const char *entry))
+{
+    size_t i = 0;
+
+    while (i < AGENDAS_MAX && agendas[i].key)
+        i++;
+    if (i == AGENDAS_MAX)
+        abort();
+    agendas[i] = (struct agenda){key, again_ms, due};
+    timer_every(TICK_MS, on_tick, &agendas[i]);
+}
+
+void agenda_set(const char *key, const char *entry, long long at_ms)
+{
+    char at[24];
+
+    snprintf(at, sizeof(at), "%lld", at_ms);
+    redis_command(NULL, NULL, "ZADD", key, at, entry, NULL);
+}
+
+void agenda_drop(const char *key, const char *entry, long long looked_ms, long long again_ms)
+{
+    struct call c = call_new(&script_agenda_drop);
+
+    call_key(&c, key);
+    call_text(&c, entry);
+    call_int(&c, looked_ms);
+    call_int(&c, again_ms);
+    call_send(&c, NULL, NULL);
+}
