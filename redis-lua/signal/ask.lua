@@ -1,0 +1,28 @@
+-- signal/ask: open a request to pair with the holder of a code.
+-- KEYS[1] the code asked (hash)   KEYS[2] the requests open to it (hash: requester, "ms-of-the-end its-address address")
+-- ARGV[1] requester   ARGV[2] its address   ARGV[3] ttl ms   ARGV[4] open requests at most
+-- RETURN  {address of the holder; "" for no such code or too many requests, ms of the end}
+local code, requests = KEYS[1], KEYS[2]
+local requester, address, ttl, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+
+local holder = redis.call('HGET', code, 'addr')
+if not holder then
+  return {'', 0}
+end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if redis.call('HLEN', requests) >= most and redis.call('HEXISTS', requests, requester) == 0 then
+  local open = redis.call('HGETALL', requests)
+  for i = 1, #open, 2 do
+    local ends, _, asked = open[i + 1]:match('^(%d+) (%S+) (%S+)$')
+    if tonumber(ends) <= now or asked ~= holder then
+      redis.call('HDEL', requests, open[i])
+    end
+  end
+  if redis.call('HLEN', requests) >= most then
+    return {'', 0}
+  end
+end
+redis.call('HSET', requests, requester, string.format('%.0f %s %s', now + ttl, address, holder))
+redis.call('PEXPIRE', requests, ttl + 60000)
+return {holder, now + ttl}

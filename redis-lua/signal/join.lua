@@ -1,0 +1,15 @@
+-- signal/join: count a code among the members of a room, and tell the others.
+-- KEYS[1] the room's members (hash: code, address)
+-- ARGV[1] code   ARGV[2] address   ARGV[3] members of a room that is told at most   ARGV[4] its channel   ARGV[5] frame
+-- RETURN  {members, 1 if the code was not among them at that address}
+local members, code, address, most, channel, frame = KEYS[1], unpack(ARGV)
+
+if redis.call('HGET', members, code) == address then
+  return {redis.call('HLEN', members), 0}
+end
+redis.call('HSET', members, code, address)
+local count = redis.call('HLEN', members)
+if count <= tonumber(most) then
+  redis.call('PUBLISH', channel, frame)
+end
+return {count, 1}

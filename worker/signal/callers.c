@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/caller.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scripts_data.h"
+#include "signalbox/claim.h"
+#include "signalbox/config.h"
+#include "signalbox/delivery.h"
+#include "signalbox/group.h"
+#include "signalbox/log.h"
+#include "signalbox/loop.h"
+#include "signalbox/pairing.h"
+#include "signalbox/script.h"
+
+#define KIND "code"
+
+struct registering {
+    session_id session;
+    char *code, *public_key;
+    long long since_ms;
+    void (*done)(struct session *s, enum registered result);
+};
+
+/* A bucket fills by the second: with this clock it has PAIR_REQUESTS_PER_MINUTE seconds in a minute. */
+static int64_t pair_clock(void)
+{
+    return loop_ms() * config->pair_requests_per_minute / 60;
+}
+
+struct caller *caller_of(struct session *s)
+{
+    return *session_slot(s, SLOT_CALLER);
+}
+
+void caller_open(struct session *s, const char *room)
+{
+    struct caller *c = mem_alloc(sizeof(*c));
+
+    c->room = mem_dup(room);
+    c->pair_requests = bucket_full(config->pair_requests_per_minute, pair_clock());
+    *session_slot(s, SLOT_CALLER) = c;
+}
+
+bool caller_may_ask(struct caller *c)
+{
+    return config->pair_requests_per_minute == 0 ||
+           bucket_take(&c->pair_requests, 1, config->pair_requests_per_minute, pair_clock());
+}
+
+void code_entry(char out[static ENTRY_MAX], const char *kind, const char *room, const char *code)
+{
+    snprintf(out, ENTRY_MAX, "%s\t%s\t%s", kind, room, code);
+}
+
+bool code_split(const char *rest, char room[static ID_MAX + 1], const char **code)
+{
+    const char *tab = strchr(rest, '\t');
+
+    if (!tab || tab - rest > ID_MAX)
+        return false;
+    snprintf(room, ID_MAX + 1, "%.*s", (int)(tab - rest), rest);
+    *code = tab + 1;
+    return true;
+}
+
+void wire_field(struct builder *w, const char *name, const char *text)
+{
+    builder_printf(w, ",\"%s\":", name);
+    builder_json(w, span_of(text));
+}
+
+void wire_forward(struct builder *w, const char *type, const char *from, struct span payload)
+{
+    builder_printf(w, "{\"type\":\"%s\"", type);
+    wire_field(w, "from", from);
+    builder_text(w, ",\"payload\":");
+    builder_add(w, payload);
+    builder_text(w, "}");
+}
+
+void caller_forward(struct session *s, const char *target, struct builder *message)
+{
+    struct caller *c = caller_of(s);
+    struct bytes *b = builder_take(message);
+    char key[KEY_MAX], entry[ENTRY_MAX];
+
+    key_code(key, c->room, target);
+    code_entry(entry, KIND, c->room, target);
+    delivery_forward(key, entry, b, session_id_of(s));
+    bytes_unref(b);
+}
+
+/* --- who comes and goes --- */
+
+static void on_passed(const struct reply *r, void *arg)
+{
+    long long members, changed;
+
+    (void)arg;
+    if (r && reply_read(r, "ii", &members, &changed) && changed && config->signal_presence_max &&
+        members == config->signal_presence_max + 1)
+        LOG_WARNING("room_too_big_for_presence", LOG_INT("members", members));
+}
+
+/* Who comes or goes is counted, and the others are told, by one script. */
+static void pass(const struct script *script, const char *type, const char *room, const char *code,
+                 const struct address *at)
+{
+    struct call c = call_new(script);
+    struct builder w = {0};
+    char key[KEY_MAX], channel[KEY_MAX], address[ADDRESS_MAX];
+    struct bytes *frame;
+
+    builder_printf(&w, "{\"type\":\"%s\"", type);
+    wire_field(&w, "pairingCode", code);
+    builder_text(&w, "}");
+    frame = group_frame(bytes_span(w.bytes), at);
+    builder_free(&w);
+    key_members(key, room);
+    key_room(channel, room);
+    address_format(at, address);
+    call_key(&c, key);
+    call_text(&c, code);
+    call_text(&c, address);
+    call_int(&c, config->signal_presence_max);
+    call_text(&c, channel);
+    call_span(&c, bytes_span(frame));
+    call_send(&c, on_passed, NULL);
+    bytes_unref(frame);
+}
+
+/* --- registering --- */
+
+static void undo(const char *rest, const struct address *holder)
+{
+    char key[KEY_MAX], room[ID_MAX + 1];
+    const char *code;
+
+    if (!code_split(rest, room, &code))
+        return;
+    key_code(key, room, code);
+    claim_release(key, holder);
+    if (*room)
+        pass(&script_signal_leave, "peer_left", room, code, holder);
+}
+
+static void refresh(const char *id, const struct address *holder)
+{
+    char key[KEY_MAX], room[ID_MAX + 1];
+    const char *code;
+
+    if (!code_split(id, room, &code))
+        return;
+    key_code(key, room, code);
+    claim_refresh(key, holder);
+}
+
+static void gone(const char *rest, session_id from)
+{
+    struct session *s = session_find(from);
+    char room[ID_MAX + 1];
+    const char *code;
+
+    if (s && code_split(rest, room, &code))
+        session_fail(s, *room ? ERR_TARGET_NOT_FOUND : ERR_PEER_NOT_FOUND, code);
+}
+
+static void release_code(struct session *s, struct caller *c)
+{
+    struct address self = self_address(session_id_of(s));
+    char entry[ENTRY_MAX];
+
+    code_entry(entry, KIND, c->room, c->code);
+    ownership_undo_entry(entry, &self);
+    ownership_forget(s, 1, &(struct note){.entry = entry});
+    identity_drop(s, KIND, entry + sizeof(KIND));
+    free(c->code);
+    free(c->public_key);
+    c->code = c->public_key = NULL;
+}
+
+/* Who has no code hears nothing of the room. */
+static void leave_group(struct session *s, const struct caller *c)
+{
+    char channel[KEY_MAX];
+
+    key_room(channel, c->room);
+    if (*c->room && !c->code)
+        group_leave(channel, session_id_of(s));
+}
+
+static void finish(struct registering *g, struct session *s, enum registered result)
+{
+    if (s) {
+        leave_group(s, caller_of(s));
+        g->done(s, result);
+        session_release(s);
+    }
+    free(g->code);
+    free(g->public_key);
+    free(g);
+}
+
+/* The claim is given up again: what it noted, too. */
+static void fail(struct registering *g, struct session *s, enum registered result)
+{
+    struct caller *c = s ? caller_of(s) : NULL;
+    struct address self = self_address(g->session);
+    char entry[ENTRY_MAX];
+
+    if (c && !(c->code && strcmp(c->code, g->code) == 0)) {
+        code_entry(entry, KIND, c->room, g->code);
+        ownership_undo_entry(entry, &self);
+        ownership_forget(s, 1, &(struct note){.entry = entry});
+    }
+    finish(g, s, result);
+}
+
+static void on_described(const struct reply *r, void *arg)
+{
+    struct registering *g = arg;
+    struct session *s = session_find(g->session);
+    struct caller *c = s ? caller_of(s) : NULL;
+    struct address self = self_address(g->session);
+    char entry[ENTRY_MAX];
+    long long ours;
+    bool same;
+
+    if (!s || !r || !reply_read(r, "i", &ours) || !ours) {
+        fail(g, s, r && s ? REGISTERED_HELD : REGISTERED_UNAVAILABLE);
+        return;
+    }
+    same = c->code && strcmp(c->code, g->code) == 0;
+    if (c->code && !same)
+        release_code(s, c);
+    free(c->code);
+    free(c->public_key);
+    c->code = mem_dup(g->code);
+    c->public_key = mem_dup(g->public_key);
+    code_entry(entry, KIND, c->room, c->code);
+    identity_add(s, KIND, entry + sizeof(KIND), g->since_ms);
+    LOG_DEBUG("code_registered", LOG_CODE("code", c->code), LOG_INT("sid", g->session));
+    if (*c->room && !same)
+        pass(&script_signal_join, "peer_joined", c->room, c->code, &self);
+    finish(g, s, REGISTERED);
+}
+
+static void on_claimed(struct session *s, enum claim_result result, long long since_ms, void *arg)
+{
+    struct registering *g = arg;
+    struct caller *c = s ? caller_of(s) : NULL;
+    char key[KEY_MAX], address[ADDRESS_MAX];
+    struct call call;
+
+    if (!s || result != CLAIM_GRANTED) {
+        fail(g, s, result == CLAIM_HELD ? REGISTERED_HELD : REGISTERED_UNAVAILABLE);
+        return;
+    }
+    g->since_ms = since_ms;
+    key_code(key, c->room, g->code);
+    self_address_text(g->session, address);
+    call = call_new(&script_signal_describe);
+    call_key(&call, key);
+    call_text(&call, address);
+    call_text(&call, g->public_key);
+    call_send(&call, on_described, g);
+}
+
+static void claim_code(bool ok, void *arg)
+{
+    struct registering *g = arg;
+    struct session *s = session_find(g->session);
+    char key[KEY_MAX], entry[ENTRY_MAX];
+    struct caller *c;
+
+    if (!s || !ok) {
+        finish(g, s, REGISTERED_UNAVAILABLE);
+        return;
+    }
+    c = caller_of(s);
+    code_entry(entry, KIND, c->room, g->code);
+    ownership_note(s, 1, &(struct note){.entry = entry});
+    key_code(key, c->room, g->code);
+    claim_start(s, key, on_claimed, g);
+}
+
+void caller_register(struct session *s, const char *code, const char *public_key,
+                     void (*done)(struct session *s, enum registered result))
+{
+    struct registering *g = mem_alloc(sizeof(*g));
+    struct caller *c = caller_of(s);
+    char channel[KEY_MAX];
+
+    *g = (struct registering){session_id_of(s), mem_dup(code), mem_dup(public_key), 0, done};
+    session_hold(s);
+    key_room(channel, c->room);
+    if (*c->room)
+        group_join(channel, g->session, claim_code, g);
+    else
+        claim_code(true, g);
+}
+
+static void on_session_end(struct session *s)
+{
+    struct caller *c = caller_of(s);
+    char channel[KEY_MAX];
+
+    if (!c)
+        return;
+    key_room(channel, c->room);
+    if (*c->room)
+        group_leave(channel, session_id_of(s));
+    free(c->room);
+    free(c->code);
+    free(c->public_key);
+    free(c);
+    *session_slot(s, SLOT_CALLER) = NULL;
+}
+
+void callers_init(void)
+{
+    static const struct entry_kind code = {KIND, undo, refresh, gone};
+
+    ownership_add_kind(&code);
+    session_on_end(on_session_end);
+}

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scripts_data.h"
+#include "signalbox/agenda.h"
+#include "signalbox/app.h"
+#include "signalbox/config.h"
+#include "signalbox/delivery.h"
+#include "signalbox/json.h"
+#include "signalbox/script.h"
+
+#define LOOK_AGAIN_MS 1000
+
+/* A request of a web client to be linked to a device, or the device's answer to it. */
+struct linking {
+    session_id session;
+    char *web, *device, *public_key, *device_name, *device_id; /* the last three are JSON */
+    bool accepted;
+};
+
+static void linking_free(struct linking *l)
+{
+    free(l->web);
+    free(l->device);
+    free(l->public_key);
+    free(l->device_name);
+    free(l->device_id);
+    free(l);
+}
+
+/* In the index of the web client's socket: link TAB device TAB web client. */
+static void link_entry(char out[static ENTRY_MAX], const char *device, const char *web)
+{
+    snprintf(out, ENTRY_MAX, "link\t%s\t%s", device, web);
+}
+
+static void send_link_error(struct session *s, const char *text)
+{
+    struct builder w = {0};
+
+    builder_text(&w, "{\"type\":\"link_error\"");
+    wire_field(&w, "error", text);
+    builder_text(&w, "}");
+    session_send(s, builder_take(&w));
+}
+
+static void send_to_web(struct span address, const char *web, struct builder *w, session_id from)
+{
+    char entry[ENTRY_MAX];
+    struct target t = {.entry = entry};
+    struct bytes *b = builder_take(w);
+
+    code_entry(entry, "code", APP_ROOM, web);
+    if (address_parse(address, &t.address))
+        delivery_send(b, 1, &t, from);
+    bytes_unref(b);
+}
+
+static void wire_link(struct builder *w, const char *type, const char *device)
+{
+    builder_printf(w, "{\"type\":\"%s\"", type);
+    wire_field(w, "linkCode", device);
+}
+
+/* --- the web client asks --- */
+
+static void deliver(const struct linking *l, struct span address, long long until_ms)
+{
+    char entry[ENTRY_MAX], code[ENTRY_MAX];
+    struct target t = {.entry = code};
+    struct builder w = {0};
+    struct bytes *b;
+
+    if (!address_parse(address, &t.address))
+        return;
+    link_entry(entry, l->device, l->web);
+    agenda_set(KEY_LINKS, entry + sizeof("link"), until_ms);
+    wire_link(&w, "link_request", l->device);
+    builder_printf(&w, ",\"publicKey\":%s,\"deviceName\":%s,\"expiresIn\":%lld}", l->public_key, l->device_name,
+                   config->pair_timeout_ms);
+    b = builder_take(&w);
+    code_entry(code, "code", APP_ROOM, l->device);
+    delivery_send(b, 1, &t, l->session);
+    bytes_unref(b);
+}
+
+static void on_asked(const struct reply *r, void *arg)
+{
+    struct linking *l = arg;
+    struct session *s = session_find(l->session);
+    struct span address;
+    long long until_ms;
+
+    if (!r || !reply_read(r, "si", &address, &until_ms)) {
+        if (s)
+            session_fail(s, ERR_UNAVAILABLE, NULL);
+    } else if (address.len) {
+        deliver(l, address, until_ms);
+    } else if (s) {
+        send_link_error(s, "Link request could not be processed");
+    }
+    if (s)
+        session_release(s);
+    linking_free(l);
+}
+
+enum err handle_link_request(struct session *s, const struct message *m)
+{
+    struct caller *c = caller_of(s);
+    char device[7], key[KEY_MAX], address[ADDRESS_MAX], entry[ENTRY_MAX];
+    struct call call = call_new(&script_signal_link);
+    struct linking *l;
+
+    if (!c->code)
+        return ERR_REGISTER_FIRST;
+    if (!is_pairing_code(m->values[0].raw, device))
+        return ERR_CODE_FORMAT;
+    if (!is_public_key(m->values[1].raw))
+        return ERR_KEY_FORMAT;
+    if (!caller_may_ask(c))
+        return ERR_PAIR_RATE;
+    if (strcmp(device, c->code) == 0) {
+        send_link_error(s, "Link request could not be processed");
+        return ERR_NONE;
+    }
+    l = mem_alloc(sizeof(*l));
+    l->session = session_id_of(s);
+    l->web = mem_dup(c->code);
+    l->device = mem_dup(device);
+    l->public_key = span_dup(m->values[1].raw);
+    l->device_name = m->values[2].present ? span_dup(m->values[2].raw) : mem_dup("null");
+    link_entry(entry, device, c->code);
+    ownership_note(s, 1, &(struct note){entry, config->pair_timeout_ms});
+    key_code(key, APP_ROOM, device);
+    call_key(&call, key);
+    key_link(key, device);
+    call_key(&call, key);
+    call_text(&call, c->code);
+    self_address_text(l->session, address);
+    call_text(&call, address);
+    call_text(&call, l->public_key);
+    call_text(&call, l->device_name);
+    call_int(&call, config->pair_timeout_ms);
+    session_hold(s);
+    call_send(&call, on_asked, l);
+    return ERR_NONE;
+}
+
+/* --- the device answers --- */
+
+static void call_unlink(const char *device, const char *why, const char *web, const char *address,
+                        redis_callback callback, void *arg)
+{
+    struct call c = call_new(&script_signal_unlink);
+    char key[KEY_MAX];
+
+    key_link(key, device);
+    call_key(&c, key);
+    call_text(&c, why);
+    call_text(&c, web);
+    call_text(&c, address);
+    call_send(&c, callback, arg);
+}
+
+static void send_matches(struct session *s, const struct linking *l, struct span address, const char *web,
+                         const char *public_key, const char *device_name)
+{
+    struct builder theirs = {0}, ours = {0};
+
+    wire_link(&theirs, "link_matched", l->device);
+    builder_printf(&theirs, ",\"peerPublicKey\":%s,\"isInitiator\":true,\"deviceId\":%s}", caller_of(s)->public_key,
+                   l->device_id);
+    wire_link(&ours, "link_matched", l->device);
+    builder_printf(&ours, ",\"peerPublicKey\":%s,\"isInitiator\":false", public_key);
+    wire_field(&ours, "webClientCode", web);
+    builder_printf(&ours, ",\"deviceName\":%s}", device_name);
+    send_to_web(address, web, &theirs, session_id_of(s));
+    session_send(s, builder_take(&ours));
+}
+
+static void on_unlinked(const struct reply *r, void *arg)
+{
+    struct linking *l = arg;
+    struct session *s = session_find(l->session);
+    struct span web, address, public_key, device_name;
+    struct builder w = {0};
+
+    if (s && (!r || !reply_read(r, "ssss--", &web, &address, &public_key, &device_name))) {
+        session_fail(s, ERR_UNAVAILABLE, NULL);
+    } else if (s && web.len == 0) {
+        send_link_error(s, "No pending link request");
+    } else if (s && l->accepted) {
+        send_matches(s, l, address, web.at, public_key.at, device_name.at);
+    } else if (s) {
+        wire_link(&w, "link_rejected", l->device);
+        builder_text(&w, "}");
+        send_to_web(address, web.at, &w, l->session);
+    }
+    if (s)
+        session_release(s);
+    linking_free(l);
+}
+
+enum err handle_link_response(struct session *s, const struct message *m)
+{
+    struct caller *c = caller_of(s);
+    struct span accepted = m->values[1].raw;
+    struct linking *l;
+    char device[7];
+
+    if (!c->code)
+        return ERR_REGISTER_FIRST;
+    if (!is_pairing_code(m->values[0].raw, device))
+        return ERR_CODE_FORMAT;
+    if (strcmp(device, c->code) != 0)
+        return ERR_LINK_OTHER;
+    if (json_kind(accepted) != JSON_KIND_BOOL) {
+        session_fail(s, ERR_INVALID_FIELD, "accepted");
+        return ERR_NONE;
+    }
+    l = mem_alloc(sizeof(*l));
+    l->session = session_id_of(s);
+    l->device = mem_dup(device);
+    l->device_id = m->values[2].present ? span_dup(m->values[2].raw) : mem_dup("null");
+    l->accepted = span_is(accepted, "true");
+    session_hold(s);
+    call_unlink(device, "answer", "", "", on_unlinked, l);
+    return ERR_NONE;
+}
+
+/* --- the end of what was not answered --- */
+
+static void on_time(const struct reply *r, void *arg)
+{
+    char *rest = arg, device[ID_MAX + 1];
+    struct span web, address;
+    struct builder w = {0};
+    const char *asked_by;
+    long long now, left;
+
+    if (r && reply_read(r, "ss--ii", &web, &address, &now, &left) && code_split(rest, device, &asked_by)) {
+        if (left == 0)
+            agenda_drop(KEY_LINKS, rest, now, LOOK_AGAIN_MS);
+        else
+            agenda_set(KEY_LINKS, rest, now + left);
+        if (web.len) {
+            wire_link(&w, "link_timeout", device);
+            builder_text(&w, "}");
+            send_to_web(address, web.at, &w, 0);
+        }
+    }
+    free(rest);
+}
+
+static void on_due(const char *rest)
+{
+    char device[ID_MAX + 1];
+    const char *web;
+
+    if (code_split(rest, device, &web))
+        call_unlink(device, "time", web, "", on_time, mem_dup(rest));
+}
+
+static void on_gone(const struct reply *r, void *arg)
+{
+    struct span web;
+    long long now;
+
+    if (r && reply_read(r, "s---i-", &web, &now) && web.len)
+        agenda_drop(KEY_LINKS, arg, now, config->pair_timeout_ms);
+    free(arg);
+}
+
+static void undo(const char *rest, const struct address *holder)
+{
+    char device[ID_MAX + 1], address[ADDRESS_MAX];
+    const char *web;
+
+    if (!code_split(rest, device, &web))
+        return;
+    address_format(holder, address);
+    call_unlink(device, "gone", web, address, on_gone, mem_dup(rest));
+}
+
+void links_init(void)
+{
+    static const struct entry_kind link = {"link", undo, NULL, NULL};
+
+    ownership_add_kind(&link);
+    agenda_watch(KEY_LINKS, LOOK_AGAIN_MS, on_due);
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/signal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "signalbox/app.h"
+#include "signalbox/json.h"
+#include "signalbox/pairing.h"
+#include "signalbox/relay.h"
+#include "signalbox/server.h"
+
+#define DEFAULT_ROOM "default"
+#define REQUESTS_MOST 1000 /* open to one code; the spec sets no limit for this dialect */
+
+enum { ACCEPT, REJECT };
+
+static void on_registered(struct session *s, enum registered result)
+{
+    struct builder w = {0};
+
+    if (result == REGISTERED) {
+        builder_text(&w, "{\"type\":\"registered\"");
+        wire_field(&w, "pairingCode", caller_of(s)->code);
+        builder_text(&w, "}");
+        session_send(s, builder_take(&w));
+    } else {
+        session_fail(s, result == REGISTERED_HELD ? ERR_CODE_IN_USE : ERR_UNAVAILABLE, NULL);
+    }
+}
+
+static enum err handle_code_register(struct session *s, const struct message *m)
+{
+    const struct value *code = &m->values[0], *key = &m->values[1];
+    char text[ID_MAX + 1];
+    size_t len;
+
+    if (!code->present || !json_read_string(code->raw, text, sizeof(text), &len) || len == 0 ||
+        has_control((struct span){text, len}))
+        return ERR_CODE_INVALID;
+    if (key->present) {
+        char *raw = span_dup(key->raw);
+        caller_register(s, text, raw, on_registered);
+        free(raw);
+    } else {
+        caller_register(s, text, "null", on_registered);
+    }
+    return ERR_NONE;
+}
+
+static enum err handle_forward(struct session *s, const struct message *m)
+{
+    struct caller *c = caller_of(s);
+    struct builder w = {0};
+
+    if (!c->code)
+        return ERR_NOT_REGISTERED;
+    wire_forward(&w, m->type, c->code, m->values[1].raw);
+    caller_forward(s, m->values[0].text, &w);
+    return ERR_NONE;
+}
+
+static enum err handle_pair_request(struct session *s, const struct message *m)
+{
+    const struct value *target = &m->values[0], *name = &m->values[1];
+    struct caller *c = caller_of(s);
+    struct builder w = {0};
+
+    if (!c->code)
+        return ERR_NOT_REGISTERED;
+    if (!caller_may_ask(c))
+        return ERR_PAIR_RATE;
+    builder_text(&w, "{\"type\":\"pair_request\"");
+    wire_field(&w, "from", c->code);
+    builder_text(&w, ",\"publicKey\":");
+    builder_text(&w, c->public_key);
+    if (name->present) {
+        builder_text(&w, ",\"proposedName\":");
+        builder_add(&w, name->raw);
+    }
+    builder_text(&w, "}");
+    pairing_ask(s, target->text, REQUESTS_MOST, &w, NULL);
+    return ERR_NONE;
+}
+
+static void on_answer(struct session *s, const struct pairing_answer *a)
+{
+    struct caller *c = caller_of(s);
+    struct builder w = {0};
+
+    if (!a->open) {
+        session_fail(s, ERR_NO_REQUEST, NULL);
+        return;
+    }
+    builder_printf(&w, "{\"type\":\"%s\"", a->tag == ACCEPT ? "pair_accept" : "pair_reject");
+    wire_field(&w, "from", c->code);
+    if (a->tag == ACCEPT) {
+        builder_text(&w, ",\"publicKey\":");
+        builder_text(&w, c->public_key);
+    }
+    builder_text(&w, "}");
+    pairing_send(s, a, &w);
+}
+
+static enum err answer(struct session *s, const struct message *m, long long how)
+{
+    if (!caller_of(s)->code)
+        return ERR_NOT_REGISTERED;
+    pairing_answer(s, m->values[0].text, how, on_answer);
+    return ERR_NONE;
+}
+
+static enum err handle_pair_accept(struct session *s, const struct message *m)
+{
+    return answer(s, m, ACCEPT);
+}
+
+static enum err handle_pair_reject(struct session *s, const struct message *m)
+{
+    return answer(s, m, REJECT);
+}
+
+#define FORWARD_ROW(name)                                                                                              \
+    {                                                                                                                  \
+        name, handle_forward, {{FIELD_ID, "target", .required = true}, {FIELD_ANY, "payload", .required = true}},      \
+            .missing = ERR_TARGET_FIELDS                                                                               \
+    }
+
+static const struct message_type types[] = {
+    {"register", handle_code_register, {{FIELD_ANY, "pairingCode"}, {FIELD_TEXT, "publicKey", .most = PUBLIC_KEY_MAX}}},
+    {"pair_request",
+     handle_pair_request,
+     {{FIELD_ID, "target", "targetCode", .required = true}, {FIELD_TEXT, "proposedName", .most = ID_MAX}}},
+    {"pair_accept", handle_pair_accept, {{FIELD_ID, "target", "targetCode", .required = true}}},
+    {"pair_reject", handle_pair_reject, {{FIELD_ID, "target", "targetCode", .required = true}}},
+    FORWARD_ROW("offer"),
+    FORWARD_ROW("answer"),
+    FORWARD_ROW("ice_candidate"),
+    {"ping", handle_ping, {{FIELD_NONE}}},
+};
+
+static void on_open(struct session *s, const char *rest)
+{
+    caller_open(s, *rest ? rest : DEFAULT_ROOM);
+}
+
+static const struct dialect dialect = {"signal", types, sizeof(types) / sizeof(types[0]), wire_error, on_open};
+
+void signal_fini(void)
+{
+    app_fini();
+}
+
+void signal_init(void)
+{
+    static const struct socket_path paths[] = {{"/signal", "signal", &dialect}};
+
+    server_add_paths(paths, sizeof(paths) / sizeof(paths[0]));
+    callers_init();
+    pairing_init();
+    app_init();
+}
