@@ -6,8 +6,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFINED = dict(re.findall(r'#define KEY_(\w+) "([^"]+)"', (ROOT / "include/signalbox/keys.h").read_text()))
+KEYS_C = (ROOT / "worker/redis/keys.c").read_text()
 FORMATS = {name: text + ("d" if number else "") for name, text, number in re.findall(
-    r'void key_(\w+)\([^{]*\{\s*write_key\(out, "([^"]*)"( PRIu64)?', (ROOT / "worker/redis/keys.c").read_text())}
+    r'void key_(\w+)\([^{]*\{\s*write_key\(out, "([^"]*)"( PRIu64)?', KEYS_C)}
+# key_code() and its like go through write_code(), which has what they share.
+CODE = re.search(r'void write_code\([^{]*\{.*?write_key\(out, "([^"]*)"', KEYS_C, re.S)[1]
+FORMATS.update({name: CODE % ("%s" if room == "room" else "", "%s", part) for name, room, part in re.findall(
+    r'void key_(\w+)\([^{]*\{\s*write_code\(out, (room|""), code, "([^"]*)"', KEYS_C)})
 
 # Ids that a script must treat as nothing but text.
 IDS = ["plain", "with  two spaces ", "\"double\" and 'single'", "caf\u00e9-\U0001f600", "100%", "%s%d%%1%w", "a|b|c",

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""fleet/: leases and the roster of workers."""
+"""fleet/: leases, the roster of workers, and messages to whoever holds an identity."""
+import struct
 import time
 
 import pytest
+import redis
 
-from names import key
+from names import IDS, key
 
 WID = "1f0c9a3e"
 WORKER, WORKERS = [key("worker", WID)], [key("WORKERS")]
@@ -68,3 +70,59 @@ def test_the_roster_keeps_who_stopped_beating(db, call):
 def test_the_roster_never_expires(db, call):
     call("fleet/roster", WORKERS, WID)
     assert db.ttl(WORKERS[0]) == -1
+
+
+HOLDER, HEAD = "0badcafe.7", "head of a frame"
+
+
+@pytest.fixture
+def forward(call):
+    def forward(self=WID, entry="code\troom\talice", message="{}", keys=[key("code", "room", "alice")]):
+        return call("fleet/forward", keys, self, "sb:inbox:", HEAD, entry, message)
+
+    return forward
+
+
+@pytest.fixture
+def inbox(db):
+    """What is published to the holder's worker, as bytes."""
+    client = redis.Redis(unix_socket_path=db.connection_pool.connection_kwargs["path"])
+    with client, client.pubsub(ignore_subscribe_messages=True) as listener:
+        listener.subscribe(key("inbox", "0badcafe"))
+        listener.get_message(timeout=5)
+        yield lambda: listener.get_message(timeout=5)["data"]
+
+
+def test_a_message_to_nobody_is_not_sent(db, forward):
+    assert forward() == ["", 0]
+    db.hset(key("code", "room", "alice"), "publicKey", '"k"')
+    assert forward() == ["", 0]
+
+
+def test_a_message_to_a_holder_of_the_sending_worker_is_not_published(db, forward, inbox):
+    db.hset(key("code", "room", "alice"), "addr", HOLDER)
+    assert forward(self="0badcafe") == [HOLDER, -1]
+    assert forward(message="the first") == [HOLDER, 1]
+    assert inbox().endswith(b"the first")
+
+
+def test_a_message_to_a_worker_that_does_not_listen_reaches_nobody(db, forward):
+    db.hset(key("code", "room", "alice"), "addr", HOLDER)
+    assert forward() == [HOLDER, 0]
+
+
+@pytest.mark.parametrize("sid", [0, 1, 255, 256, 2**32, 2**53 - 1])
+@pytest.mark.parametrize("entry", ["", "code\troom\talice", "x" * 300])
+def test_a_forwarded_message_is_a_frame_with_one_target(db, forward, inbox, sid, entry):
+    db.hset(key("code", "room", "alice"), "addr", f"0badcafe.{sid}")
+    message = '{"sdp" : "caf\u00e9\\u0000"}'
+    assert forward(entry=entry, message=message) == [f"0badcafe.{sid}", 1]
+    assert inbox() == (HEAD.encode() + struct.pack("<HQH", 1, sid, len(entry)) + entry.encode() + message.encode())
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_any_id_may_hold_what_is_forwarded_to(db, forward, inbox, id):
+    keys = [key("code", "room", id)]
+    db.hset(keys[0], "addr", HOLDER)
+    assert forward(entry=f"code\troom\t{id}", message=id * 3, keys=keys) == [HOLDER, 1]
+    assert inbox().endswith(f"code\troom\t{id}".encode() + id.encode() * 3)

@@ -20,25 +20,31 @@ def chunk(*parts):
     return [tuple(key("chunk", id, part) for part in parts) for id in IDS]
 
 
+def coded(*names):
+    return [tuple(key(name, *([id] if name == "link" else [room, id])) for name in names)
+            for room in ("", "default", "a%3Ab", "%25") for id in IDS if room == "" or "link" not in names]
+
+
 # The keys that the worker calls each script with.
 KEYS_OF = {
+    "agenda/drop": [PULLS, (key("REQUESTS"),), (key("LINKS"),)],
+    "agenda/due": [PULLS, (key("REQUESTS"),), (key("LINKS"),)],
     "chunk/announce": chunk("src", "wait", "pull"),
     "chunk/census": [(key("CHUNK_ENDS"),)],
     "chunk/evict": chunk("data"),
     "chunk/keep": [(key("CHUNK_USES"), key("CHUNK_ENDS"), *PULLS)],
     "chunk/leave": chunk("src") + chunk("wait"),
-    "chunk/overdue": [PULLS],
     "chunk/pull": chunk("src", "wait", "pull", "tried"),
     "chunk/push": chunk("data", "wait", "pull", "tried"),
     "chunk/read": chunk("data"),
     "chunk/touch": [(key("CHUNK_USES"),)],
-    "chunk/unwatch": [PULLS],
     "chunk/wait": chunk("data", "wait"),
     "chunk/watch": [PULLS],
     "claim/refresh": [(key("peer", id),) for id in IDS],
     "claim/release": [(key("peer", id),) for id in IDS],
     "claim/take": [(key("peer", id),) for id in IDS],
     "fleet/beat": [(key("worker", "1f0c9a3e"),)],
+    "fleet/forward": coded("code"),
     "fleet/roster": [(key("WORKERS"),)],
     "own/forget": [OWNED],
     "own/note": [OWNED],
@@ -49,6 +55,15 @@ KEYS_OF = {
     "relay/remove": [RELAYS],
     "rendezvous/leave": MEETINGS,
     "rendezvous/meet": MEETINGS,
+    "signal/answer": coded("requests"),
+    "signal/ask": coded("code", "requests"),
+    "signal/describe": coded("code"),
+    "signal/join": [(key("members", id),) for id in IDS],
+    "signal/leave": [(key("members", id),) for id in IDS],
+    "signal/link": coded("code", "link"),
+    "signal/look": coded("requests"),
+    "signal/unlink": coded("link"),
+    "signal/withdraw": coded("requests"),
     "tally/add": TALLIES,
     "tally/count": TALLIES,
     "tally/remove": TALLIES,
@@ -61,7 +76,7 @@ each_script = pytest.mark.parametrize("script", ALL, ids=lambda script: script.n
 
 def test_there_are_scripts():
     domains = {script.name.split("/")[0] for script in ALL}
-    assert {"chunk", "claim", "fleet", "own", "relay", "rendezvous", "tally"} <= domains
+    assert {"agenda", "chunk", "claim", "fleet", "own", "relay", "rendezvous", "signal", "tally"} <= domains
 
 
 @pytest.mark.parametrize("name", KEYS_OF)

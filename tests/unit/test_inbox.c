@@ -41,8 +41,9 @@ void redis_send(redis_callback callback, void *arg, size_t count, const struct s
     sent.arg = arg;
 }
 
-void redis_subscribe(const char *channel, redis_message on_message)
+void redis_subscribe(const char *channel, redis_message on_message, redis_live on_live)
 {
+    (void)on_live;
     snprintf(subscribed, sizeof(subscribed), "%s", channel);
     deliver = on_message;
 }
@@ -262,13 +263,13 @@ static void a_message_goes_to_its_operation_and_a_malformed_one_is_counted(void 
     assert_string_equal(subscribed, own);
     malformed = metric_counter("signalbox_inbox_malformed_total", "");
     whole = publish(NULL);
-    deliver(whole); /* nobody cares for it yet */
+    deliver(own, whole); /* nobody cares for it yet */
     assert_int_equal(metric_value(malformed), 1);
     inbox_on(INBOX_SEND, on_send);
-    deliver(whole);
+    deliver(own, whole);
     assert_int_equal(received, 1);
-    deliver((struct span){whole.at, HEADER_LEN});
-    deliver((struct span){"", 0});
+    deliver(own, (struct span){whole.at, HEADER_LEN});
+    deliver(own, (struct span){"", 0});
     assert_int_equal(received, 1);
     assert_int_equal(metric_value(malformed), 3);
     answer(1);

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: MIT
+"""signal/: members of a room, requests to pair and to link."""
+import time
+
+import pytest
+
+from names import IDS, key
+
+ALICE, BOB, HOLDER = "1f0c9a3e.1", "0badcafe.12", "0badcafe.7"
+CODE, REQUESTS, MEMBERS, LINK = (key("code", "room", "target"), key("requests", "room", "target"),
+                                 key("members", "room"), key("link", "target"))
+APP_CODE = key("code", "", "target")
+CHANNEL, TTL = key("room", "room"), 60000
+
+
+@pytest.fixture
+def join(call):
+    return lambda code, address=ALICE, most=10: call(
+        "signal/join", [MEMBERS], code, address, most, CHANNEL, f"+{code}")
+
+
+@pytest.fixture
+def leave(call):
+    return lambda code, address=ALICE, most=10: call(
+        "signal/leave", [MEMBERS], code, address, most, CHANNEL, "-" + code)
+
+
+@pytest.fixture
+def heard(db):
+    """What the room's channel has heard since it was last asked."""
+    with db.pubsub(ignore_subscribe_messages=True) as listener:
+        listener.subscribe(CHANNEL)
+        listener.get_message(timeout=5)
+
+        def heard():
+            got = []
+            db.publish(CHANNEL, "end")
+            while (data := listener.get_message(timeout=5)["data"]) != "end":
+                got.append(data)
+            return got
+
+        yield heard
+
+
+@pytest.fixture
+def ask(call):
+    return lambda requester="a", address=ALICE, ttl=TTL, most=10, keys=(CODE, REQUESTS): call(
+        "signal/ask", list(keys), requester, address, ttl, most)
+
+
+@pytest.fixture
+def answer(call):
+    return lambda requester="a", address=HOLDER: call("signal/answer", [REQUESTS], requester, address)[0]
+
+
+@pytest.fixture
+def look(call):
+    return lambda requester="a": call("signal/look", [REQUESTS], requester)
+
+
+@pytest.fixture
+def withdraw(call):
+    return lambda requester="a", address=ALICE: call("signal/withdraw", [REQUESTS], requester, address)[0]
+
+
+@pytest.fixture
+def link(call):
+    return lambda web="w", address=ALICE, public_key='"k"', name="null", ttl=TTL: call(
+        "signal/link", [APP_CODE, LINK], web, address, public_key, name, ttl)
+
+
+@pytest.fixture
+def unlink(call):
+    return lambda why, web="", address="": call("signal/unlink", [LINK], why, web, address)
+
+
+@pytest.fixture
+def target(db):
+    """The code that is asked is held by somebody."""
+    db.hset(CODE, "addr", HOLDER)
+    db.hset(APP_CODE, "addr", HOLDER)
+
+
+def test_a_room_counts_its_codes_and_says_who_is_new(db, join):
+    assert join("a") == [1, 1]
+    assert join("b", BOB) == [2, 1]
+    assert join("a") == [2, 0]
+    assert join("a", BOB) == [2, 1], "a successor is new"
+    assert db.hgetall(MEMBERS) == {"a": BOB, "b": BOB}
+    assert db.ttl(MEMBERS) == -1
+
+
+def test_a_code_leaves_a_room_once_and_only_for_who_had_it(db, join, leave):
+    join("a"), join("b")
+    assert leave("a", BOB) == [2, 0]
+    assert leave("a") == [1, 1]
+    assert leave("a") == [1, 0]
+    assert leave("nobody") == [1, 0]
+    assert leave("b") == [0, 1]
+    assert leave("b") == [0, 0]
+    assert db.dbsize() == 0
+
+
+def test_a_room_is_told_once_who_comes_and_goes(join, leave, heard):
+    join("a"), join("a"), join("b"), leave("a", BOB), leave("a"), leave("a"), leave("b")
+    assert heard() == ["+a", "+b", "-a"], "the last one leaves nobody to tell"
+
+
+@pytest.mark.parametrize("most", [0, 1, 2, 3])
+def test_a_room_past_the_limit_is_not_told(join, leave, heard, most):
+    for code in "abcd":
+        join(code, most=most)
+    for code in "abcd":
+        leave(code, most=most)
+    assert heard() == [f"+{code}" for code in "abcd"[:most]] + [f"-{code}" for code in "abcd"[4 - most:3]]
+
+
+def test_the_key_of_a_code_is_noted_only_for_its_holder(db, call, target):
+    assert call("signal/describe", [CODE], ALICE, '"k"') == [0]
+    assert call("signal/describe", [CODE], HOLDER, '"k"') == [1]
+    assert db.hgetall(CODE) == {"addr": HOLDER, "publicKey": '"k"'}
+    db.delete(CODE)
+    assert call("signal/describe", [CODE], HOLDER, '"k"') == [0]
+    assert not db.exists(CODE)
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_any_code_may_be_a_member(db, join, leave, id):
+    assert join(id) == [1, 1]
+    assert leave(id) == [0, 1]
+    assert db.dbsize() == 0
+
+
+def test_a_code_that_nobody_holds_cannot_be_asked(db, ask):
+    assert ask() == ["", 0]
+    assert db.dbsize() == 0
+    db.hset(CODE, "publicKey", "null")
+    assert ask() == ["", 0]
+    assert not db.exists(REQUESTS)
+
+
+def test_a_request_is_kept_until_after_its_end(db, ask, target, about):
+    holder, until = ask()
+    assert holder == HOLDER and about(until, TTL)
+    assert db.hgetall(REQUESTS) == {"a": f"{until} {ALICE} {HOLDER}"}
+    assert TTL + 50000 < db.pttl(REQUESTS) <= TTL + 60000
+
+
+def test_a_request_made_again_begins_anew(db, ask, target):
+    first = ask(ttl=1000)[1]
+    holder, second = ask(address=BOB)
+    assert holder == HOLDER and second > first
+    assert db.hgetall(REQUESTS) == {"a": f"{second} {BOB} {HOLDER}"}
+
+
+def test_no_more_requests_are_open_to_one_than_allowed(ask, answer, withdraw, target):
+    assert [ask(f"{i}", most=3)[0] for i in range(5)] == [HOLDER] * 3 + [""] * 2
+    assert ask("1", most=3)[0] == HOLDER, "one that is open may be made again"
+    assert answer("0") == ALICE
+    assert ask("4", most=3)[0] == HOLDER
+    assert withdraw("4") == 1
+    assert ask("5", most=3)[0] == HOLDER
+    assert ask("6", most=3) == ["", 0]
+
+
+def test_requests_whose_time_is_over_make_room(db, ask, target):
+    ask("old", ttl=10), ask("older", ttl=10), ask("young")
+    time.sleep(0.02)
+    assert ask("new", most=3)[0] == HOLDER
+    assert set(db.hkeys(REQUESTS)) == {"young", "new"}
+
+
+def test_a_request_is_answered_once(db, ask, answer, target):
+    assert answer() == ""
+    ask(), ask("b", BOB)
+    assert answer() == ALICE
+    assert answer() == ""
+    assert db.hkeys(REQUESTS) == ["b"]
+    assert answer("b") == BOB
+    assert not db.exists(REQUESTS)
+
+
+def test_a_request_whose_time_is_over_cannot_be_answered(db, ask, answer, target):
+    ask(ttl=5)
+    time.sleep(0.01)
+    assert answer() == ""
+    assert not db.exists(REQUESTS)
+
+
+def test_only_the_socket_that_was_asked_answers(db, ask, answer, target):
+    ask()
+    assert answer(address=BOB) == ""
+    assert db.hlen(REQUESTS) == 1
+    assert answer() == ALICE
+
+
+def test_requests_to_a_former_holder_make_room(db, ask, target):
+    ask("a"), ask("b")
+    db.hset(CODE, "addr", BOB)
+    assert ask("c", most=2)[0] == BOB
+    assert db.hkeys(REQUESTS) == ["c"]
+
+
+@pytest.mark.parametrize("side", [ALICE, HOLDER])
+def test_a_request_is_withdrawn_by_either_of_its_two(ask, withdraw, target, side):
+    ask()
+    assert withdraw(address=side) == 1
+    assert withdraw(address=side) == 0
+
+
+def test_a_request_is_withdrawn_only_by_its_two(db, ask, withdraw, target):
+    assert withdraw() == 0
+    ask()
+    assert withdraw(address=BOB) == 0
+    assert withdraw("b") == 0
+    assert db.hlen(REQUESTS) == 1
+    assert withdraw() == 1
+    assert withdraw() == 0
+    assert not db.exists(REQUESTS)
+
+
+def test_a_look_says_how_long_a_request_stays_open(ask, look, target, now):
+    assert look()[:3] == ["", "", 0]
+    until = ask()[1]
+    requester, asked, left, at = look()
+    assert [requester, asked, left] == [ALICE, HOLDER, until - at] and at <= now()
+    assert look()[0] == ALICE, "it stays open"
+    assert look("b")[:3] == ["", "", 0]
+
+
+def test_a_look_ends_a_request_whose_time_is_over_once(db, ask, look, target, about):
+    ask(ttl=5)
+    time.sleep(0.01)
+    requester, asked, left, at = look()
+    assert [requester, asked, left] == [ALICE, HOLDER, 0] and about(at, 0)
+    assert look()[:3] == ["", "", 0]
+    assert not db.exists(REQUESTS)
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_any_code_may_ask_and_be_asked(db, call, ask, id):
+    keys = key("code", "room", id), key("requests", "room", id)
+    db.hset(keys[0], "addr", HOLDER)
+    assert call("signal/describe", keys[:1], HOLDER, f'"{id}"') == [1]
+    for end, reply in ("answer", ALICE), ("withdraw", 1):
+        assert ask(id, keys=keys)[0] == HOLDER
+        assert call("signal/look", keys[1:], id)[0] == ALICE
+        assert call(f"signal/{end}", keys[1:], id, HOLDER)[0] == reply
+        assert db.keys() == [keys[0]]
+
+
+def test_a_device_that_is_not_there_cannot_be_linked(db, link):
+    assert link() == ["", 0]
+    assert db.dbsize() == 0
+
+
+def test_a_link_is_kept_until_after_its_end(db, link, target, about):
+    device, until = link(name='"my \\"web\\""')
+    assert device == HOLDER and about(until, TTL)
+    assert db.hgetall(LINK) == {"from": "w", "addr": ALICE, "publicKey": '"k"', "deviceName": '"my \\"web\\""',
+                                "until": str(until)}
+    assert TTL + 50000 < db.pttl(LINK) <= TTL + 60000
+
+
+def test_a_device_is_asked_by_one_at_a_time(db, link, unlink, target):
+    link()
+    assert link("other", BOB) == ["", 0]
+    assert db.hget(LINK, "from") == "w"
+    assert link(public_key='"new"')[0] == HOLDER, "the same one may ask again"
+    assert unlink("answer")[:4] == ["w", ALICE, '"new"', "null"]
+    assert link("other", BOB)[0] == HOLDER
+
+
+def test_a_link_whose_time_is_over_makes_room(db, link, target):
+    link(ttl=5)
+    time.sleep(0.01)
+    assert link("other", BOB)[0] == HOLDER
+    assert db.hget(LINK, "from") == "other"
+
+
+@pytest.mark.parametrize("why, web, address, over, ends", [
+    ("answer", "", "", False, True), ("answer", "w", "", False, True), ("answer", "x", "", False, False),
+    ("answer", "", "", True, False), ("time", "w", "", True, True), ("time", "w", "", False, False),
+    ("time", "x", "", True, False), ("gone", "w", ALICE, False, True), ("gone", "w", ALICE, True, True),
+    ("gone", "w", BOB, False, False), ("gone", "x", ALICE, False, False)])
+def test_a_link_ends_once_and_for_its_own_reasons(db, link, unlink, target, why, web, address, over, ends):
+    assert unlink(why, web, address)[:4] == [""] * 4
+    until = link(ttl=5 if over else TTL)[1]
+    time.sleep(0.01 * over)
+    *reply, at, left = unlink(why, web, address)
+    assert reply == (["w", ALICE, '"k"', "null"] if ends else [""] * 4)
+    assert left in (0, max(until - at, 0)) and (left > 0 or over or not ends)
+    assert db.exists(LINK) == (not ends)
+    assert unlink(why, web, address)[:4] == [""] * 4
