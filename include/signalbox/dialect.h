@@ -62,6 +62,11 @@ struct dialect {
 
 bool has_control(struct span text); /* a byte that no id may have */
 
+/* What the dialects of PROTOCOL.md sections 5 and 6 have in common. */
+#define PUBLIC_KEY_MAX 1024                             /* bytes */
+struct bytes *wire_error(enum err e, const char *text); /* {"type":"error","message":TEXT} */
+enum err handle_ping(struct session *s, const struct message *m);
+
 void dialect_init(void);
 void dialect_fini(void);
 void dialect_receive(struct session *s, struct span frame, bool binary);

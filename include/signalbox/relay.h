@@ -15,7 +15,6 @@ enum err handle_register_rendezvous(struct session *s, const struct message *m);
 enum err handle_chunk_announce(struct session *s, const struct message *m);
 enum err handle_chunk_request(struct session *s, const struct message *m);
 enum err handle_chunk_push(struct session *s, const struct message *m);
-enum err handle_ping(struct session *s, const struct message *m);
 enum err handle_heartbeat(struct session *s, const struct message *m);
 
 /* Makes the peer id s's own: at once if it is already, else by a claim. Then next(s, arg) runs once, with the session
@@ -34,11 +33,8 @@ void peer_holder_find(struct session *s, const char *peer,
 bool id_of_json(const json_t *value); /* whether it is a string that may be an id */
 
 #define CALLS_AT_ONCE 64    /* script calls of one message that are under way together */
-#define PUBLIC_KEY_MAX 1024 /* bytes */
 #define DEAD_DROP_MAX 16384 /* bytes */
 #define POINTS_MAX 256      /* daily points, and hourly tokens, of one message */
-
-struct bytes *wire_error(enum err e, const char *text); /* {"type":"error","message":TEXT} */
 
 extern const struct message_type relay_types[];
 extern const size_t relay_types_count;

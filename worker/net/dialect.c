@@ -270,3 +270,21 @@ void dialect_receive(struct session *s, struct span frame, bool binary)
     if (e != ERR_NONE)
         session_fail(s, e, detail);
 }
+
+struct bytes *wire_error(enum err e, const char *text)
+{
+    struct builder w = {0};
+
+    (void)e;
+    builder_text(&w, "{\"type\":\"error\",\"message\":");
+    builder_json(&w, span_of(text));
+    builder_text(&w, "}");
+    return builder_take(&w);
+}
+
+enum err handle_ping(struct session *s, const struct message *m)
+{
+    (void)m;
+    session_send(s, bytes_copy(SPAN("{\"type\":\"pong\"}")));
+    return ERR_NONE;
+}

@@ -43,17 +43,6 @@ const struct message_type relay_types[] = {
 
 const size_t relay_types_count = sizeof(relay_types) / sizeof(relay_types[0]);
 
-struct bytes *wire_error(enum err e, const char *text)
-{
-    struct builder w = {0};
-
-    (void)e;
-    builder_text(&w, "{\"type\":\"error\",\"message\":");
-    builder_json(&w, span_of(text));
-    builder_text(&w, "}");
-    return builder_take(&w);
-}
-
 static const struct dialect dialect = {"relay", relay_types, sizeof(relay_types) / sizeof(relay_types[0]), wire_error,
                                        NULL};
 
@@ -63,13 +52,6 @@ bool id_of_json(const json_t *value)
     size_t len = json_string_length(value);
 
     return text && len > 0 && len <= ID_MAX && !has_control((struct span){text, len});
-}
-
-enum err handle_ping(struct session *s, const struct message *m)
-{
-    (void)m;
-    session_send(s, bytes_copy(SPAN("{\"type\":\"pong\"}")));
-    return ERR_NONE;
 }
 
 void relay_init(void)

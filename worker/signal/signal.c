@@ -7,7 +7,6 @@
 #include "signalbox/app.h"
 #include "signalbox/json.h"
 #include "signalbox/pairing.h"
-#include "signalbox/relay.h"
 #include "signalbox/server.h"
 
 #define DEFAULT_ROOM "default"
