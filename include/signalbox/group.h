@@ -11,6 +11,9 @@
 void group_join(const char *channel, session_id id, void (*then)(bool ok, void *arg), void *arg);
 void group_leave(const char *channel, session_id id);
 
+/* True once for as long as this worker listens on the channel: to say something once. */
+bool group_first(const char *channel);
+
 /* What is to be published on the channel for a message to all members but the one at `except`: by a script, in the same
    breath as what it tells of. */
 struct bytes *group_frame(struct span message, const struct address *except);

@@ -39,7 +39,7 @@ bool inbox_frame_read(struct span message, struct inbox_frame *frame) __attribut
 bool inbox_next_target(struct inbox_frame *frame, struct inbox_target *target); /* false: no more, or malformed */
 
 /* Puts a frame together. Targets come before the body. */
-void inbox_frame_begin(struct builder *w, enum inbox_operation operation, uint64_t from_sid);
+void inbox_frame_begin(struct builder *w, enum inbox_operation operation, struct address from);
 void inbox_frame_target(struct builder *w, struct inbox_target target);
 struct span inbox_frame_head(const struct builder *w); /* what was begun, up to the number of targets */
 
@@ -49,4 +49,6 @@ typedef void (*inbox_unreached)(struct inbox_frame *frame, const char *wid, bool
 void inbox_publish(const char *wid, struct builder *w, unsigned targets, struct span body, inbox_unreached unreached);
 
 void inbox_on(enum inbox_operation operation, void (*callback)(struct inbox_frame *frame));
-void inbox_init(void); /* subscribes */
+bool inbox_live(void);                             /* frames for this worker arrive */
+void inbox_on_heard_again(void (*callback)(void)); /* frames may have been lost, but now they arrive again */
+void inbox_init(void);                             /* subscribes */

@@ -42,7 +42,6 @@ struct session *identity_holder(const char *entry); /* the session of this worke
 void identity_drop(struct session *s, const char *kind, const char *id);
 size_t identity_count(struct session *s, const char *kind);
 void identity_refresh_all(struct session *s, const char *kind);
-const char *identity_at(struct session *s, const char *kind, size_t i);
 
 /* Undoes the entry at once: its holder has been found gone. */
 void ownership_undo_entry(const char *entry, const struct address *holder);

@@ -11,7 +11,8 @@
 struct reply;
 
 /* Runs exactly once, from the loop, never before the call returned. r is NULL if Redis was not reached, did not
-   answer in time, or answered with an error: the command may or may not have run. */
+   answer in time, or answered with an error: the command may or may not have run. Commands run and answer in the order
+   they were sent, but for scripts that Redis had forgotten: a context shared by two commands counts their answers. */
 typedef void (*redis_callback)(const struct reply *r, void *arg);
 
 bool redis_check_url(const char *url, char problem[static 256]) __attribute__((warn_unused_result));
@@ -22,7 +23,6 @@ bool redis_init(const char *url, const char *client_name, char problem[static 25
 void redis_fini(void); /* pending callbacks run with NULL */
 
 bool redis_up(void);                      /* commands are answered */
-bool redis_subscribed(void);              /* the subscriber is connected and every channel was confirmed */
 void redis_on_up(void (*callback)(void)); /* after each connect of the command connection; up to 8 */
 
 /* One command, its words given by count spans. callback may be NULL: errors are logged and counted. */
@@ -32,6 +32,9 @@ void redis_command(redis_callback callback, void *arg, ...) __attribute__((senti
 /* One command as it goes over the wire; seen gets Redis' error text too (NULL: not reached). */
 typedef void (*redis_raw_callback)(const struct reply *r, const char *error, void *arg);
 void redis_send_raw(redis_raw_callback callback, void *arg, struct span resp);
+/* Within a callback of a reply: holds back what is sent from now on until all that is under way has been answered; then
+   idle() runs, and what was held goes out behind what idle() sends. */
+void redis_hold(void (*idle)(void));
 
 /* Messages of a channel, until redis_unsubscribe(), also after a reconnect. on_live runs each time the subscription
    has been confirmed (live), and when it is lost before that or after; it may be NULL. Subscribing again replaces

@@ -2,8 +2,6 @@
 /* relay: the protocol of /relay (PROTOCOL.md section 5): relay registry, rendezvous. */
 #pragma once
 
-#include <jansson.h>
-
 #include "signalbox/dialect.h"
 #include "signalbox/ownership.h"
 
@@ -29,8 +27,6 @@ enum err peer_claim(enum claim_when when, struct session *s, const char *peer, s
 enum peer_holder { PEER_FREE, PEER_HELD, PEER_UNKNOWN };
 void peer_holder_find(struct session *s, const char *peer,
                       void (*callback)(struct session *s, enum peer_holder, void *arg), void *arg);
-
-bool id_of_json(const json_t *value); /* whether it is a string that may be an id */
 
 #define CALLS_AT_ONCE 64    /* script calls of one message that are under way together */
 #define DEAD_DROP_MAX 16384 /* bytes */

@@ -1,5 +1,5 @@
 -- signal/link: open a request to link a device; a device has one at a time.
--- KEYS[1] the device's code (hash)   KEYS[2] the link open to it (hash: from, addr, publicKey, deviceName, until)
+-- KEYS[1] the device's code (hash)   KEYS[2] the link open to it (hash: from, addr, asked, publicKey, deviceName, until)
 -- ARGV[1] code of the web client   ARGV[2] its address   ARGV[3] public key   ARGV[4] device name, JSON   ARGV[5] ttl ms
 -- RETURN  {address of the device; "" for no such device or one that is asked by another, ms of the end}
 local code, link = KEYS[1], KEYS[2]
@@ -12,7 +12,7 @@ local open = redis.call('HMGET', link, 'from', 'until')
 if not device or (open[1] and open[1] ~= from and tonumber(open[2]) > now) then
   return {'', 0}
 end
-redis.call('HSET', link, 'from', from, 'addr', address, 'publicKey', public_key, 'deviceName', name,
+redis.call('HSET', link, 'from', from, 'addr', address, 'asked', device, 'publicKey', public_key, 'deviceName', name,
   'until', string.format('%.0f', now + ttl))
 redis.call('PEXPIRE', link, ttl + 60000)
 return {device, now + ttl}

@@ -9,42 +9,53 @@ import time
 from harness import ROOT, SLOW
 
 
+def opened():
+    gate = threading.Event()
+    gate.set()
+    return gate
+
+
 class Proxy:
     """Stands between one worker and Redis."""
 
     def __init__(self, port):
         self.target, self.listener, self.pattern, self.seen = port, socket.create_server(("127.0.0.1", 0)), None, None
-        self.open = threading.Event()
-        self.open.set()
+        self.open, self.door, self.shut, self.whole = opened(), opened(), None, True
+        self.delay = 0  # of each answer, in seconds
         self.url = f"redis://127.0.0.1:{self.listener.getsockname()[1]}/0"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self):
         with contextlib.suppress(OSError):
             while True:
-                worker, server = self.listener.accept()[0], socket.create_connection(("127.0.0.1", self.target))
-                threading.Thread(target=self._pump, args=(worker, server, True), daemon=True).start()
-                threading.Thread(target=self._pump, args=(server, worker, False), daemon=True).start()
+                worker = self.listener.accept()[0]
+                self.door.wait()
+                server, own = socket.create_connection(("127.0.0.1", self.target)), opened()
+                threading.Thread(target=self._pump, args=(worker, server, own, True), daemon=True).start()
+                threading.Thread(target=self._pump, args=(server, worker, own, False), daemon=True).start()
 
-    def _pump(self, source, sink, commands):
+    def _pump(self, source, sink, own, commands):
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 18):
                 if commands and self.pattern and self.pattern in data:
-                    self.open.clear()
+                    self.shut = self.open if self.whole else own
+                    self.shut.clear()
                     self.pattern = None
                     self.seen.set()
                 if not commands:
+                    time.sleep(self.delay)
                     self.open.wait()
+                    own.wait()
                 sink.sendall(data)
         for s in (source, sink):
             with contextlib.suppress(OSError):
                 s.shutdown(socket.SHUT_RDWR)
 
     @contextlib.contextmanager
-    def holding_from(self, pattern):
-        """Inside, from the next command on that contains those bytes, no answer of Redis gets through. Yields what
-        waits for it."""
-        self.seen, self.pattern = threading.Event(), pattern
+    def holding_from(self, pattern, whole=True):
+        """Inside, from the next command on that contains those bytes, no answer of Redis gets through: where not whole,
+        none on the connection of that command. Yields what waits for it."""
+        self.seen, self.pattern, self.whole = threading.Event(), pattern, whole
 
         def wait():
             assert self.seen.wait(5 * SLOW), f"{pattern} was not sent"
@@ -54,13 +65,24 @@ class Proxy:
             yield wait
         finally:
             self.pattern = None
-            self.open.set()
+            if self.shut:
+                self.shut.set()
 
     def holding(self, script):
         """The same from the next call of that script on."""
         source = (ROOT / "redis-lua" / f"{script}.lua").read_bytes()
         return self.holding_from(hashlib.sha1(source).hexdigest().encode())
 
+    @contextlib.contextmanager
+    def keeping_out(self):
+        """Inside, new connections get nowhere."""
+        self.door.clear()
+        try:
+            yield
+        finally:
+            self.door.set()
+
     def close(self):
         self.open.set()
+        self.door.set()
         self.listener.close()

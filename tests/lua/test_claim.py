@@ -141,6 +141,22 @@ def test_refresh_gives_back_what_redis_has_lost(db, call, take, take_at, state, 
     assert take_at(ALICE) == ["", int(state()["registeredAt"])]
 
 
+def test_refresh_gives_back_what_was_noted_with_it(db, call, state):
+    fields = "publicKey", '"k"', "name", "with  spaces %s"
+    for _ in range(2):
+        assert call("claim/refresh", PEER, ALICE, TTL, *fields) == [1]
+    assert state() == {**state(), "addr": ALICE, "publicKey": '"k"', "name": "with  spaces %s"}
+    assert len(state()) == 5
+    assert call("claim/refresh", PEER, BOB, TTL, "publicKey", "another") == [0]
+    assert state()["publicKey"] == '"k"'
+
+
+def test_refresh_notes_nothing_new_of_one_that_was_not_lost(call, take, state):
+    take(ALICE)
+    assert call("claim/refresh", PEER, ALICE, TTL, "publicKey", "k") == [1]
+    assert set(state()) == {"addr", "registeredAt", "lastUpdate"}
+
+
 def test_only_the_first_of_two_is_given_back_what_was_lost(call, state):
     assert call("claim/refresh", PEER, ALICE, TTL) == [1]
     before = state()

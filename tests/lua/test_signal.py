@@ -50,7 +50,8 @@ def ask(call):
 
 @pytest.fixture
 def answer(call):
-    return lambda requester="a", address=HOLDER: call("signal/answer", [REQUESTS], requester, address)[0]
+    return lambda requester="a", address=HOLDER, asker=ALICE: call(
+        "signal/answer", [REQUESTS], requester, address, asker)[0]
 
 
 @pytest.fixture
@@ -156,7 +157,7 @@ def test_a_request_made_again_begins_anew(db, ask, target):
 def test_no_more_requests_are_open_to_one_than_allowed(ask, answer, withdraw, target):
     assert [ask(f"{i}", most=3)[0] for i in range(5)] == [HOLDER] * 3 + [""] * 2
     assert ask("1", most=3)[0] == HOLDER, "one that is open may be made again"
-    assert answer("0") == ALICE
+    assert answer("0") == 1
     assert ask("4", most=3)[0] == HOLDER
     assert withdraw("4") == 1
     assert ask("5", most=3)[0] == HOLDER
@@ -171,27 +172,28 @@ def test_requests_whose_time_is_over_make_room(db, ask, target):
 
 
 def test_a_request_is_answered_once(db, ask, answer, target):
-    assert answer() == ""
+    assert answer() == 0
     ask(), ask("b", BOB)
-    assert answer() == ALICE
-    assert answer() == ""
+    assert answer(asker=BOB) == 0
+    assert answer() == 1
+    assert answer() == 0
     assert db.hkeys(REQUESTS) == ["b"]
-    assert answer("b") == BOB
+    assert answer("b", asker=BOB) == 1
     assert not db.exists(REQUESTS)
 
 
 def test_a_request_whose_time_is_over_cannot_be_answered(db, ask, answer, target):
     ask(ttl=5)
     time.sleep(0.01)
-    assert answer() == ""
+    assert answer() == 0
     assert not db.exists(REQUESTS)
 
 
 def test_only_the_socket_that_was_asked_answers(db, ask, answer, target):
     ask()
-    assert answer(address=BOB) == ""
+    assert answer(address=BOB) == 0
     assert db.hlen(REQUESTS) == 1
-    assert answer() == ALICE
+    assert answer() == 1
 
 
 def test_requests_to_a_former_holder_make_room(db, ask, target):
@@ -242,10 +244,10 @@ def test_any_code_may_ask_and_be_asked(db, call, ask, id):
     keys = key("code", "room", id), key("requests", "room", id)
     db.hset(keys[0], "addr", HOLDER)
     assert call("signal/describe", keys[:1], HOLDER, f'"{id}"') == [1]
-    for end, reply in ("answer", ALICE), ("withdraw", 1):
+    for end, by in ("answer", (HOLDER, ALICE)), ("withdraw", (HOLDER,)):
         assert ask(id, keys=keys)[0] == HOLDER
         assert call("signal/look", keys[1:], id)[0] == ALICE
-        assert call(f"signal/{end}", keys[1:], id, HOLDER)[0] == reply
+        assert call(f"signal/{end}", keys[1:], id, *by)[0] == 1
         assert db.keys() == [keys[0]]
 
 
@@ -258,7 +260,7 @@ def test_a_link_is_kept_until_after_its_end(db, link, target, about):
     device, until = link(name='"my \\"web\\""')
     assert device == HOLDER and about(until, TTL)
     assert db.hgetall(LINK) == {"from": "w", "addr": ALICE, "publicKey": '"k"', "deviceName": '"my \\"web\\""',
-                                "until": str(until)}
+                                "until": str(until), "asked": HOLDER}
     assert TTL + 50000 < db.pttl(LINK) <= TTL + 60000
 
 
@@ -267,7 +269,7 @@ def test_a_device_is_asked_by_one_at_a_time(db, link, unlink, target):
     assert link("other", BOB) == ["", 0]
     assert db.hget(LINK, "from") == "w"
     assert link(public_key='"new"')[0] == HOLDER, "the same one may ask again"
-    assert unlink("answer")[:4] == ["w", ALICE, '"new"', "null"]
+    assert unlink("answer", address=HOLDER)[:4] == ["w", ALICE, '"new"', "null"]
     assert link("other", BOB)[0] == HOLDER
 
 
@@ -278,9 +280,26 @@ def test_a_link_whose_time_is_over_makes_room(db, link, target):
     assert db.hget(LINK, "from") == "other"
 
 
+def test_only_the_device_that_was_asked_answers_a_link(db, link, unlink, target):
+    link()
+    db.hset(APP_CODE, "addr", BOB)
+    assert unlink("answer", address=BOB)[:4] == [""] * 4
+    assert db.hget(LINK, "asked") == HOLDER
+    assert unlink("answer", address=HOLDER)[:2] == ["w", ALICE]
+
+
+def test_a_link_asked_for_again_asks_who_has_the_code_now(db, link, unlink, target):
+    link()
+    db.hset(APP_CODE, "addr", BOB)
+    assert link()[0] == BOB
+    assert unlink("answer", address=HOLDER)[:4] == [""] * 4
+    assert unlink("answer", address=BOB)[:2] == ["w", ALICE]
+
+
 @pytest.mark.parametrize("why, web, address, over, ends", [
-    ("answer", "", "", False, True), ("answer", "w", "", False, True), ("answer", "x", "", False, False),
-    ("answer", "", "", True, False), ("time", "w", "", True, True), ("time", "w", "", False, False),
+    ("answer", "", HOLDER, False, True), ("answer", "w", HOLDER, False, True), ("answer", "x", HOLDER, False, False),
+    ("answer", "", HOLDER, True, False), ("answer", "", BOB, False, False), ("answer", "", ALICE, False, False),
+    ("answer", "", "", False, False), ("time", "w", "", True, True), ("time", "w", "", False, False),
     ("time", "x", "", True, False), ("gone", "w", ALICE, False, True), ("gone", "w", ALICE, True, True),
     ("gone", "w", BOB, False, False), ("gone", "x", ALICE, False, False)])
 def test_a_link_ends_once_and_for_its_own_reasons(db, link, unlink, target, why, web, address, over, ends):

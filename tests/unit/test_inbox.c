@@ -41,6 +41,12 @@ void redis_send(redis_callback callback, void *arg, size_t count, const struct s
     sent.arg = arg;
 }
 
+bool redis_channel_live(const char *channel)
+{
+    (void)channel;
+    return true;
+}
+
 void redis_subscribe(const char *channel, redis_message on_message, redis_live on_live)
 {
     (void)on_live;
@@ -67,7 +73,7 @@ static struct span publish(inbox_unreached unreached)
 {
     struct builder w = {0};
 
-    inbox_frame_begin(&w, INBOX_SEND, 77);
+    inbox_frame_begin(&w, INBOX_SEND, self_address(77));
     for (size_t i = 0; i < COUNT(targets); i++)
         inbox_frame_target(&w, targets[i]);
     inbox_publish(OTHER, &w, COUNT(targets), body, unreached);
@@ -112,7 +118,7 @@ static void a_frame_needs_neither_targets_nor_a_body(void **state)
         struct inbox_frame frame;
         struct inbox_target t;
 
-        inbox_frame_begin(&w, o, 0);
+        inbox_frame_begin(&w, o, self_address(0));
         assert_int_equal(builder_len(&w), HEADER_LEN);
         inbox_publish(OTHER, &w, 0, (struct span){"", 0}, NULL);
         assert_true(inbox_frame_read(bytes_span(sent.frame), &frame));
@@ -131,7 +137,7 @@ static void numbers_are_little_endian_on_every_machine(void **state)
     const char *at;
 
     (void)state;
-    inbox_frame_begin(&w, INBOX_PROBE, 0x1122334455667788);
+    inbox_frame_begin(&w, INBOX_PROBE, self_address(0x1122334455667788));
     inbox_frame_target(&w, (struct inbox_target){0x1122334455667788, {"ab", 2}});
     inbox_publish(OTHER, &w, 1, (struct span){"", 0}, NULL);
     at = bytes_data(sent.frame);

@@ -71,7 +71,7 @@ void agenda_set(const char *key, const char *entry, long long at_ms)
     redis_command(NULL, NULL, "ZADD", key, at, entry, NULL);
 }
 
-void agenda_drop(const char *key, const char *entry, long long looked_ms, long long again_ms)
+void agenda_drop(const char *key, const char *entry, long long looked_ms, long long again_ms, long long at_ms)
 {
     struct call c = call_new(&script_agenda_drop);
 
@@ -79,5 +79,6 @@ void agenda_drop(const char *key, const char *entry, long long looked_ms, long l
     call_text(&c, entry);
     call_int(&c, looked_ms);
     call_int(&c, again_ms);
+    call_int(&c, at_ms);
     call_send(&c, NULL, NULL);
 }

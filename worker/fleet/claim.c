@@ -65,7 +65,7 @@ static void send_to(const struct address *to, enum inbox_operation operation, ui
 {
     struct builder w = {0};
 
-    inbox_frame_begin(&w, operation, from);
+    inbox_frame_begin(&w, operation, self_address(from));
     inbox_frame_target(&w, (struct inbox_target){.sid = to->sid});
     inbox_publish(to->wid, &w, 1, (struct span){"", 0}, unreached);
 }
@@ -279,7 +279,7 @@ static void on_refreshed(const struct reply *r, void *arg)
     free(holder);
 }
 
-void claim_refresh(const char *key, const struct address *holder)
+void claim_refresh(const char *key, const struct address *holder, const char *field, const char *value)
 {
     struct call c = call_new(&script_claim_refresh);
     session_id *session = mem_alloc(sizeof(*session));
@@ -290,6 +290,10 @@ void claim_refresh(const char *key, const struct address *holder)
     call_key(&c, key);
     call_text(&c, address);
     call_int(&c, IDENTITY_TTL_MS);
+    if (field) {
+        call_text(&c, field);
+        call_text(&c, value);
+    }
     call_send(&c, on_refreshed, session);
 }
 

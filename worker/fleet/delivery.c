@@ -6,6 +6,7 @@
 #include <uthash.h>
 
 #include "scripts_data.h"
+#include "signalbox/heartbeat.h"
 #include "signalbox/inbox.h"
 #include "signalbox/keys.h"
 #include "signalbox/metrics.h"
@@ -14,11 +15,17 @@
 
 static struct metric *local, *remote, *not_found, *dropped;
 
-static void gone(const char *entry, const struct address *holder, session_id from)
+/* said: by its worker itself. One that does not listen but has its lease may come back to its subscription: its sockets
+   keep what they registered until the lease ends. */
+static void gone(const char *entry, const struct address *holder, session_id from, bool said)
 {
     metric_add(not_found, 1);
-    if (entry && *entry)
+    if (!entry || !*entry)
+        return;
+    if (said || !worker_alive(holder->wid))
         ownership_gone(entry, holder, from);
+    else
+        ownership_missing(entry, from);
 }
 
 /* Nobody listens at that worker, or Redis was not reached: what became of the frame is then unknown, and counted. */
@@ -36,7 +43,7 @@ static void on_unreached(struct inbox_frame *frame, const char *wid, bool lost)
         }
         memcpy(holder.wid, wid, WID_LEN);
         entry = span_dup(t.entry);
-        gone(entry, &holder, frame->from.sid);
+        gone(entry, &holder, frame->from.sid, false);
         free(entry);
     }
 }
@@ -53,7 +60,7 @@ static void send_remote(struct bytes *b, size_t count, const struct target *cons
 {
     struct builder w = {0};
 
-    inbox_frame_begin(&w, INBOX_SEND, from);
+    inbox_frame_begin(&w, INBOX_SEND, self_address(from));
     for (size_t i = 0; i < count; i++)
         inbox_frame_target(&w, (struct inbox_target){targets[i]->address.sid, span_of(targets[i]->entry)});
     metric_add(remote, (double)count);
@@ -65,7 +72,7 @@ static void send_local(struct bytes *b, const struct target *t, session_id from)
     struct session *s = session_find(t->address.sid);
 
     if (!s) {
-        gone(t->entry, &t->address, from);
+        gone(t->entry, &t->address, from, true);
         return;
     }
     metric_add(local, 1);
@@ -141,23 +148,26 @@ static void leave_route(struct route *r)
     free(r);
 }
 
-static void tell_gone(const struct forward *f, struct span address)
+/* It is here, or nobody got it. */
+static void deliver_looked_up(const struct forward *f, struct span address, bool here)
 {
     struct address holder;
 
-    metric_add(not_found, 1);
-    if (address_parse(address, &holder))
-        ownership_gone(f->route->entry, &holder, f->from);
-    else
+    if (!address_parse(address, &holder)) {
+        metric_add(not_found, 1);
         ownership_missing(f->route->entry, f->from);
+    } else if (here) {
+        send_local(f->bytes, &(struct target){holder, f->route->entry}, f->from);
+    } else {
+        gone(f->route->entry, &holder, f->from, false);
+    }
 }
 
 static void on_forwarded(const struct reply *r, void *arg)
 {
     struct forward *f = arg;
-    struct session *from = session_find(f->from), *to = NULL;
+    struct session *from = session_find(f->from);
     struct span address;
-    struct address holder;
     long long received;
 
     if (!r || !reply_read(r, "si", &address, &received)) {
@@ -167,14 +177,7 @@ static void on_forwarded(const struct reply *r, void *arg)
     } else if (received > 0) {
         metric_add(remote, 1);
     } else {
-        if (received < 0 && address_parse(address, &holder))
-            to = session_find(holder.sid);
-        if (to) {
-            metric_add(local, 1);
-            session_send(to, bytes_ref(f->bytes));
-        } else {
-            tell_gone(f, address);
-        }
+        deliver_looked_up(f, address, received < 0);
     }
     leave_route(f->route);
     bytes_unref(f->bytes);
@@ -197,7 +200,7 @@ void delivery_forward(const char *key, const char *entry, struct bytes *b, sessi
     f = mem_alloc(sizeof(*f));
     *f = (struct forward){from, take_route(entry), bytes_ref(b)};
     key_inbox(channel, "");
-    inbox_frame_begin(&head, INBOX_SEND, from);
+    inbox_frame_begin(&head, INBOX_SEND, self_address(from));
     call_key(&c, key);
     call_text(&c, self_wid());
     call_text(&c, channel);
@@ -222,7 +225,7 @@ static void on_send(struct inbox_frame *frame)
             continue;
         }
         if (missing++ == 0)
-            inbox_frame_begin(&answer, INBOX_GONE, frame->from.sid);
+            inbox_frame_begin(&answer, INBOX_GONE, self_address(frame->from.sid));
         inbox_frame_target(&answer, t);
     }
     bytes_unref(b);
@@ -240,7 +243,7 @@ static void on_gone(struct inbox_frame *frame)
         char *entry = span_dup(t.entry);
 
         holder.sid = t.sid;
-        gone(entry, &holder, frame->from.sid);
+        gone(entry, &holder, frame->from.sid, true);
         free(entry);
     }
 }

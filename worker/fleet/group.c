@@ -20,6 +20,7 @@ struct group {
     char *channel;
     session_id *members;
     size_t count, room;
+    bool said;
     struct joining *joining; /* until the channel is live */
     UT_hash_handle hh;
 };
@@ -152,12 +153,21 @@ void group_leave(const char *channel, session_id id)
     drop_if_empty(g);
 }
 
+bool group_first(const char *channel)
+{
+    struct group *g = find(channel);
+    bool first = g && !g->said;
+
+    if (g)
+        g->said = true;
+    return first;
+}
+
 struct bytes *group_frame(struct span message, const struct address *except)
 {
     struct builder w = {0};
 
-    inbox_frame_begin(&w, INBOX_SEND, except->sid);
-    memcpy(bytes_data(w.bytes) + 2, except->wid, WID_LEN);
+    inbox_frame_begin(&w, INBOX_SEND, *except);
     builder_add(&w, message);
     return builder_take(&w);
 }

@@ -9,6 +9,7 @@
 #include <uthash.h>
 
 #include "scripts_data.h"
+#include "signalbox/inbox.h"
 #include "signalbox/keys.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
@@ -17,7 +18,9 @@
 
 #define KINDS_MAX 16
 #define UNDO_BATCH_LAST "127" /* rank of the last entry that is undone in one go */
-#define REFRESH_PARTS 200     /* of a second each: an identity is refreshed three times in its IDENTITY_TTL_MS */
+#define RESYNC_MS 20
+#define RESYNC_SOCKETS 50 /* about so many in each RESYNC_MS */
+#define REFRESH_PARTS 200 /* of a second each: an identity is refreshed three times in its IDENTITY_TTL_MS */
 
 struct identity {
     const char *kind;
@@ -201,16 +204,6 @@ void identity_drop(struct session *s, const char *kind, const char *id)
         return;
     identity_free(o->identities[i]);
     o->identities[i] = o->identities[--o->count];
-}
-
-const char *identity_at(struct session *s, const char *kind, size_t i)
-{
-    struct owned *o = owned_of(s);
-
-    for (size_t at = 0; at < o->count; at++)
-        if (strcmp(o->identities[at]->kind, kind) == 0 && i-- == 0)
-            return o->identities[at]->id;
-    return NULL;
 }
 
 size_t identity_count(struct session *s, const char *kind)
@@ -425,8 +418,32 @@ void identity_refresh_all(struct session *s, const char *kind)
             identity_refresh(o->identities[i], &self);
 }
 
+/* Frames were missed, and perhaps Redis has lost what it held: every id is written again, a few sockets at a time. */
+static unsigned resync_part, resync_parts;
+static struct timer *resync_timer;
+
+static void on_resync(void *arg)
+{
+    (void)arg;
+    if (redis_up() && resync_part < resync_parts)
+        session_each_part(resync_part++, resync_parts, refresh_session, NULL);
+    if (resync_part < resync_parts)
+        return;
+    timer_free(resync_timer);
+    resync_timer = NULL;
+}
+
+static void resync(void)
+{
+    resync_part = 0;
+    resync_parts = (unsigned)(session_count() / RESYNC_SOCKETS) + 1;
+    if (!resync_timer)
+        resync_timer = timer_every(RESYNC_MS, on_resync, NULL);
+}
+
 void ownership_init(void)
 {
+    inbox_on_heard_again(resync);
     timer_every(1000, on_refresh, NULL);
     redis_on_up(retry);
     undone = metric_counter("signalbox_entries_undone_total", "Registered entries removed for sockets that left");

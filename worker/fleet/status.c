@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "signalbox/http.h"
+#include "signalbox/inbox.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
 #include "signalbox/redis.h"
@@ -22,7 +23,7 @@ static const char *not_ready(void)
         return "draining";
     if (!redis_up())
         return "redis is out of reach";
-    return redis_subscribed() ? NULL : "subscription is not live";
+    return inbox_live() ? NULL : "subscription is not live";
 }
 
 static void handle_ready(struct exchange *x)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "signalbox/link.h"
 #include "signalbox/log.h"
@@ -21,12 +22,17 @@ struct pending {
     redis_raw_callback callback;
     void *arg;
     int64_t sent_us;
+    struct bytes *held; /* the command, while it is held back */
+    STAILQ_ENTRY(pending) next;
 };
 
 static struct redis_target target;
 static struct link commands;
 static void (*up_callbacks[UP_CALLBACKS_MAX])(void);
 static size_t in_flight;
+static STAILQ_HEAD(held, pending) held = STAILQ_HEAD_INITIALIZER(held);
+static size_t held_count;
+static void (*on_idle)(void); /* not NULL: commands are held back */
 static int64_t last_reply_ms;
 static struct timer *watchdog;
 static struct metric *round_trip, *refused, *errors;
@@ -119,6 +125,46 @@ static void finish(struct pending *p, const redisReply *r)
     free(p);
 }
 
+static void on_refused(void *arg)
+{
+    finish(arg, NULL);
+}
+
+static void on_reply(redisAsyncContext *context, void *reply, void *arg);
+
+static void transmit(struct pending *p, struct span resp)
+{
+    if (!commands.up || in_flight >= IN_FLIGHT_MAX ||
+        redisAsyncFormattedCommand(commands.context, on_reply, p, resp.at, resp.len) != REDIS_OK) {
+        metric_add(refused, 1);
+        loop_defer(on_refused, p);
+    } else if (in_flight++ == 0) {
+        last_reply_ms = loop_ms();
+    }
+}
+
+static void go_on(void)
+{
+    void (*idle)(void) = on_idle;
+
+    on_idle = NULL;
+    idle();
+    while (!STAILQ_EMPTY(&held) && !on_idle) {
+        struct pending *p = STAILQ_FIRST(&held);
+
+        STAILQ_REMOVE_HEAD(&held, next);
+        held_count--;
+        transmit(p, bytes_span(p->held));
+        bytes_unref(p->held);
+        p->held = NULL;
+    }
+}
+
+void redis_hold(void (*idle)(void))
+{
+    on_idle = idle;
+}
+
 static void on_reply(redisAsyncContext *context, void *reply, void *arg)
 {
     struct pending *p = arg;
@@ -129,26 +175,22 @@ static void on_reply(redisAsyncContext *context, void *reply, void *arg)
     if (reply)
         metric_observe(round_trip, (double)(loop_us() - p->sent_us) / 1e6);
     finish(p, reply);
-}
-
-static void on_refused(void *arg)
-{
-    finish(arg, NULL);
+    if (on_idle && in_flight == 0)
+        go_on();
 }
 
 void redis_send_raw(redis_raw_callback callback, void *arg, struct span resp)
 {
     struct pending *p = mem_alloc(sizeof(*p));
 
-    *p = (struct pending){callback, arg, loop_us()};
-    if (!commands.up || in_flight >= IN_FLIGHT_MAX ||
-        redisAsyncFormattedCommand(commands.context, on_reply, p, resp.at, resp.len) != REDIS_OK) {
-        metric_add(refused, 1);
-        loop_defer(on_refused, p);
-        return;
+    *p = (struct pending){.callback = callback, .arg = arg, .sent_us = loop_us()};
+    if (on_idle && commands.up && held_count < IN_FLIGHT_MAX) {
+        p->held = bytes_copy(resp);
+        STAILQ_INSERT_TAIL(&held, p, next);
+        held_count++;
+    } else {
+        transmit(p, resp);
     }
-    if (in_flight++ == 0)
-        last_reply_ms = loop_ms();
 }
 
 struct command {

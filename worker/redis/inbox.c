@@ -17,6 +17,8 @@
 
 static void (*callbacks[INBOX_OPERATIONS])(struct inbox_frame *frame);
 static struct metric *received, *malformed;
+static char own_channel[KEY_MAX];
+static void (*heard_again)(void);
 
 static uint64_t read_u64(const char *at)
 {
@@ -82,13 +84,13 @@ bool inbox_next_target(struct inbox_frame *frame, struct inbox_target *target)
     return true;
 }
 
-void inbox_frame_begin(struct builder *w, enum inbox_operation operation, uint64_t from_sid)
+void inbox_frame_begin(struct builder *w, enum inbox_operation operation, struct address from)
 {
     const char head[] = {FRAME_VERSION, (char)operation};
 
     builder_add(w, (struct span){head, sizeof(head)});
-    builder_add(w, (struct span){self_wid(), WID_LEN});
-    add_u64(w, from_sid);
+    builder_add(w, (struct span){from.wid, WID_LEN});
+    add_u64(w, from.sid);
     add_u16(w, 0);
 }
 
@@ -155,12 +157,30 @@ void inbox_on(enum inbox_operation operation, void (*callback)(struct inbox_fram
     callbacks[operation] = callback;
 }
 
+static void on_live(const char *channel, bool live)
+{
+    static bool before;
+
+    (void)channel;
+    if (live && before && heard_again)
+        heard_again();
+    before |= live;
+}
+
+bool inbox_live(void)
+{
+    return redis_channel_live(own_channel);
+}
+
+void inbox_on_heard_again(void (*callback)(void))
+{
+    heard_again = callback;
+}
+
 void inbox_init(void)
 {
-    char channel[KEY_MAX];
-
     received = metric_counter("signalbox_inbox_frames_total", "Frames received from other workers");
     malformed = metric_counter("signalbox_inbox_malformed_total", "Frames from other workers that could not be read");
-    key_inbox(channel, self_wid());
-    redis_subscribe(channel, on_message, NULL);
+    key_inbox(own_channel, self_wid());
+    redis_subscribe(own_channel, on_message, on_live);
 }

@@ -20,6 +20,9 @@
 #define STEADY_MS 5000 /* a connection that lasted so long is followed at once by another */
 #define CONNECT_PATIENCE_MS 3000
 
+/* Without EVLOOP_ONCE it goes on while anything is readable, and libuv's descriptor may be so for ever. */
+#define ONE_TURN (EVLOOP_NONBLOCK | EVLOOP_ONCE)
+
 static struct evdns_base *dns;
 
 static void connect_now(void *arg);
@@ -226,10 +229,10 @@ void link_stop(struct link *l)
 
 void links_fini(void)
 {
+    event_base_loop(loop_base(), ONE_TURN); /* what was deferred and cancelled look-ups end in the loop */
     if (!dns)
         return;
-    event_base_loop(loop_base(), EVLOOP_NONBLOCK); /* cancelled look-ups end in the loop */
     evdns_base_free(dns, 1);
-    event_base_loop(loop_base(), EVLOOP_NONBLOCK);
+    event_base_loop(loop_base(), ONE_TURN);
     dns = NULL;
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "scripts_data.h"
 #include "signalbox/log.h"
@@ -16,8 +17,11 @@ struct running {
     int words;
     size_t tail_at; /* where the keys and arguments begin in command */
     struct bytes *command;
+    STAILQ_ENTRY(running) next;
 };
 
+static STAILQ_HEAD(unknown,
+                   running) unknown = STAILQ_HEAD_INITIALIZER(unknown); /* to Redis, in the order of the calls */
 static struct metric_family *calls, *failures;
 
 struct call call_new(const struct script *script)
@@ -76,7 +80,6 @@ static void on_eval(const struct reply *r, const char *error, void *arg)
     finish(arg, r, error);
 }
 
-/* Redis has forgotten its scripts (SCRIPT FLUSH, fail-over): EVAL runs this one and teaches it again. */
 static void eval(struct running *run)
 {
     struct span all = bytes_span(run->command);
@@ -90,12 +93,28 @@ static void eval(struct running *run)
     builder_free(&w);
 }
 
+static void eval_unknown(void)
+{
+    while (!STAILQ_EMPTY(&unknown)) {
+        struct running *run = STAILQ_FIRST(&unknown);
+
+        STAILQ_REMOVE_HEAD(&unknown, next);
+        eval(run);
+    }
+}
+
+/* Redis has forgotten its scripts (SCRIPT FLUSH, fail-over): EVAL runs them and teaches them again, once no call is
+   under way that may fail likewise, so that none overtakes an earlier one. */
 static void on_evalsha(const struct reply *r, const char *error, void *arg)
 {
-    if (error && strncmp(error, "NOSCRIPT", 8) == 0)
-        eval(arg);
-    else
-        finish(arg, r, error);
+    struct running *run = arg;
+
+    if (error && strncmp(error, "NOSCRIPT", 8) == 0) {
+        STAILQ_INSERT_TAIL(&unknown, run, next);
+        redis_hold(eval_unknown);
+    } else {
+        finish(run, r, error);
+    }
 }
 
 void call_send(struct call *c, redis_callback callback, void *arg)

@@ -6,7 +6,10 @@
 
 #include "signalbox/link.h"
 #include "signalbox/log.h"
+#include "signalbox/loop.h"
 #include "signalbox/redis.h"
+
+#define REPLY_PATIENCE_MS 2000
 
 /* hiredis 0.14 forgets a channel when UNSUBSCRIBE is answered, also one that was subscribed again meanwhile: so a
    channel is subscribed again only after that answer. */
@@ -22,7 +25,9 @@ struct channel {
 
 static struct link subscriber;
 static struct channel *channels;
-static size_t unconfirmed; /* wanted channels that are not live */
+static size_t unanswered; /* SUBSCRIBE and UNSUBSCRIBE, which are answered in order */
+static int64_t last_answer_ms;
+static struct timer *watchdog;
 
 static struct channel *find(const char *name)
 {
@@ -46,7 +51,6 @@ static void on_subscribed(struct channel *c)
     if (c->state != CHANNEL_SUBSCRIBING)
         return;
     c->state = CHANNEL_LIVE;
-    unconfirmed -= c->on_message != NULL;
     LOG_DEBUG("subscribed", LOG_TEXT("channel", c->name));
     if (c->on_live && c->on_message)
         c->on_live(c->name, true);
@@ -70,6 +74,10 @@ static void on_push(redisAsyncContext *context, void *reply, void *arg)
     if (!r || !context->data || r->type != REDIS_REPLY_ARRAY || r->elements != 3)
         return;
     c = find(r->element[1]->str);
+    if (strcmp(r->element[0]->str, "message") != 0) {
+        unanswered -= unanswered > 0;
+        last_answer_ms = loop_ms();
+    }
     if (!c)
         return;
     if (strcmp(r->element[0]->str, "message") == 0) {
@@ -82,12 +90,28 @@ static void on_push(redisAsyncContext *context, void *reply, void *arg)
     }
 }
 
+static void ask(struct channel *c, enum channel_state state)
+{
+    c->state = state;
+    if (unanswered++ == 0)
+        last_answer_ms = loop_ms();
+    if (state == CHANNEL_SUBSCRIBING)
+        redisAsyncCommand(subscriber.context, on_push, NULL, "SUBSCRIBE %s", c->name);
+    else
+        redisAsyncCommand(subscriber.context, NULL, NULL, "UNSUBSCRIBE %s", c->name);
+}
+
 static void subscribe_now(struct channel *c)
 {
-    if (!subscriber.up)
-        return;
-    c->state = CHANNEL_SUBSCRIBING;
-    redisAsyncCommand(subscriber.context, on_push, NULL, "SUBSCRIBE %s", c->name);
+    if (subscriber.up)
+        ask(c, CHANNEL_SUBSCRIBING);
+}
+
+static void on_watchdog(void *arg)
+{
+    (void)arg;
+    if (subscriber.up && unanswered > 0 && loop_ms() - last_answer_ms > REPLY_PATIENCE_MS)
+        link_drop(&subscriber, "no reply in time");
 }
 
 static void on_up(struct link *l)
@@ -104,12 +128,10 @@ static void on_down(struct link *l)
     struct channel *c, *next;
 
     (void)l;
-    unconfirmed = 0;
+    unanswered = 0;
     HASH_ITER (hh, channels, c, next) {
         c->state = CHANNEL_IDLE;
-        if (c->on_message)
-            unconfirmed++;
-        else
+        if (!c->on_message)
             drop(c);
     }
     HASH_ITER (hh, channels, c, next)
@@ -126,7 +148,6 @@ void redis_subscribe(const char *name, redis_message on_message, redis_live on_l
         c->name = mem_dup(name);
         HASH_ADD_KEYPTR(hh, channels, c->name, strlen(c->name), c);
     }
-    unconfirmed += !c->on_message && c->state != CHANNEL_LIVE;
     c->on_message = on_message;
     c->on_live = on_live;
     if (c->state == CHANNEL_IDLE)
@@ -147,12 +168,10 @@ void redis_unsubscribe(const char *name)
     if (!c || !c->on_message)
         return;
     c->on_message = NULL;
-    unconfirmed -= c->state != CHANNEL_LIVE;
     if (c->state == CHANNEL_IDLE) {
         drop(c);
     } else if (c->state != CHANNEL_LEAVING) {
-        c->state = CHANNEL_LEAVING;
-        redisAsyncCommand(subscriber.context, NULL, NULL, "UNSUBSCRIBE %s", c->name);
+        ask(c, CHANNEL_LEAVING);
     }
 }
 
@@ -161,23 +180,19 @@ bool redis_subscriber_up(void)
     return subscriber.up;
 }
 
-bool redis_subscribed(void)
-{
-    return subscriber.up && unconfirmed == 0;
-}
-
 void subscriber_init(const struct redis_target *target, const char *client_name)
 {
     subscriber = (struct link){.name = "subscriber", .client_name = client_name, .on_up = on_up, .on_down = on_down};
     link_start(&subscriber, target);
+    watchdog = timer_every(REPLY_PATIENCE_MS / 4, on_watchdog, NULL);
 }
 
 void subscriber_fini(void)
 {
     struct channel *c, *next;
 
+    timer_free(watchdog);
     link_stop(&subscriber);
     HASH_ITER (hh, channels, c, next)
         drop(c);
-    unconfirmed = 0;
 }

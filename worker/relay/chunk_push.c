@@ -124,7 +124,7 @@ static void call_message(struct call *c, const struct pushing *p)
 
     key_inbox(channel, "");
     call_text(c, channel);
-    inbox_frame_begin(&head, INBOX_SEND, 0);
+    inbox_frame_begin(&head, INBOX_SEND, self_address(0));
     call_span(c, inbox_frame_head(&head));
     wire_chunk_data(&message, p->chunk, (struct span){0}, "relay");
     all = bytes_span(message.bytes);

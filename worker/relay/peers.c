@@ -155,7 +155,7 @@ static void refresh(const char *peer, const struct address *holder)
     char key[KEY_MAX];
 
     key_peer(key, peer);
-    claim_refresh(key, holder);
+    claim_refresh(key, holder, NULL, NULL);
 }
 
 struct beating {

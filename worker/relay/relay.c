@@ -46,14 +46,6 @@ const size_t relay_types_count = sizeof(relay_types) / sizeof(relay_types[0]);
 static const struct dialect dialect = {"relay", relay_types, sizeof(relay_types) / sizeof(relay_types[0]), wire_error,
                                        NULL};
 
-bool id_of_json(const json_t *value)
-{
-    const char *text = json_string_value(value);
-    size_t len = json_string_length(value);
-
-    return text && len > 0 && len <= ID_MAX && !has_control((struct span){text, len});
-}
-
 void relay_init(void)
 {
     static const struct socket_path paths[] = {{"/relay", "relay", &dialect}};

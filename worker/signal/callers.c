@@ -99,10 +99,10 @@ static void on_passed(const struct reply *r, void *arg)
 {
     long long members, changed;
 
-    (void)arg;
     if (r && reply_read(r, "ii", &members, &changed) && changed && config->signal_presence_max &&
-        members == config->signal_presence_max + 1)
+        members == config->signal_presence_max + 1 && group_first(arg))
         LOG_WARNING("room_too_big_for_presence", LOG_INT("members", members));
+    free(arg);
 }
 
 /* Who comes or goes is counted, and the others are told, by one script. */
@@ -128,7 +128,7 @@ static void pass(const struct script *script, const char *type, const char *room
     call_int(&c, config->signal_presence_max);
     call_text(&c, channel);
     call_span(&c, bytes_span(frame));
-    call_send(&c, on_passed, NULL);
+    call_send(&c, on_passed, mem_dup(channel));
     bytes_unref(frame);
 }
 
@@ -147,15 +147,20 @@ static void undo(const char *rest, const struct address *holder)
         pass(&script_signal_leave, "peer_left", room, code, holder);
 }
 
+/* All that Redis may have lost is given back. */
 static void refresh(const char *id, const struct address *holder)
 {
+    struct session *s = session_find(holder->sid);
+    struct caller *c = s ? caller_of(s) : NULL;
     char key[KEY_MAX], room[ID_MAX + 1];
     const char *code;
 
-    if (!code_split(id, room, &code))
+    if (!c || !code_split(id, room, &code))
         return;
     key_code(key, room, code);
-    claim_refresh(key, holder);
+    claim_refresh(key, holder, "publicKey", c->public_key);
+    if (*room)
+        pass(&script_signal_join, "peer_joined", room, code, holder);
 }
 
 static void gone(const char *rest, session_id from)

@@ -12,6 +12,7 @@
 #include "signalbox/script.h"
 
 #define LOOK_AGAIN_MS 1000
+#define NOT_PROCESSED "Link request could not be processed"
 
 /* A request of a web client to be linked to a device, or the device's answer to it. */
 struct linking {
@@ -68,8 +69,8 @@ static void wire_link(struct builder *w, const char *type, const char *device)
 
 static void deliver(const struct linking *l, struct span address, long long until_ms)
 {
-    char entry[ENTRY_MAX], code[ENTRY_MAX];
-    struct target t = {.entry = code};
+    char entry[ENTRY_MAX];
+    struct target t = {.entry = entry};
     struct builder w = {0};
     struct bytes *b;
 
@@ -81,7 +82,6 @@ static void deliver(const struct linking *l, struct span address, long long unti
     builder_printf(&w, ",\"publicKey\":%s,\"deviceName\":%s,\"expiresIn\":%lld}", l->public_key, l->device_name,
                    config->pair_timeout_ms);
     b = builder_take(&w);
-    code_entry(code, "code", APP_ROOM, l->device);
     delivery_send(b, 1, &t, l->session);
     bytes_unref(b);
 }
@@ -99,7 +99,7 @@ static void on_asked(const struct reply *r, void *arg)
     } else if (address.len) {
         deliver(l, address, until_ms);
     } else if (s) {
-        send_link_error(s, "Link request could not be processed");
+        send_link_error(s, NOT_PROCESSED);
     }
     if (s)
         session_release(s);
@@ -122,7 +122,7 @@ enum err handle_link_request(struct session *s, const struct message *m)
     if (!caller_may_ask(c))
         return ERR_PAIR_RATE;
     if (strcmp(device, c->code) == 0) {
-        send_link_error(s, "Link request could not be processed");
+        send_link_error(s, NOT_PROCESSED);
         return ERR_NONE;
     }
     l = mem_alloc(sizeof(*l));
@@ -208,7 +208,7 @@ enum err handle_link_response(struct session *s, const struct message *m)
     struct caller *c = caller_of(s);
     struct span accepted = m->values[1].raw;
     struct linking *l;
-    char device[7];
+    char device[7], self[ADDRESS_MAX];
 
     if (!c->code)
         return ERR_REGISTER_FIRST;
@@ -226,7 +226,8 @@ enum err handle_link_response(struct session *s, const struct message *m)
     l->device_id = m->values[2].present ? span_dup(m->values[2].raw) : mem_dup("null");
     l->accepted = span_is(accepted, "true");
     session_hold(s);
-    call_unlink(device, "answer", "", "", on_unlinked, l);
+    self_address_text(l->session, self);
+    call_unlink(device, "answer", "", self, on_unlinked, l);
     return ERR_NONE;
 }
 
@@ -242,7 +243,7 @@ static void on_time(const struct reply *r, void *arg)
 
     if (r && reply_read(r, "ss--ii", &web, &address, &now, &left) && code_split(rest, device, &asked_by)) {
         if (left == 0)
-            agenda_drop(KEY_LINKS, rest, now, LOOK_AGAIN_MS);
+            agenda_drop(KEY_LINKS, rest, now, LOOK_AGAIN_MS, 0);
         else
             agenda_set(KEY_LINKS, rest, now + left);
         if (web.len) {
@@ -269,7 +270,7 @@ static void on_gone(const struct reply *r, void *arg)
     long long now;
 
     if (r && reply_read(r, "s---i-", &web, &now) && web.len)
-        agenda_drop(KEY_LINKS, arg, now, config->pair_timeout_ms);
+        agenda_drop(KEY_LINKS, arg, now, config->pair_timeout_ms, 0);
     free(arg);
 }
 
@@ -284,9 +285,20 @@ static void undo(const char *rest, const struct address *holder)
     call_unlink(device, "gone", web, address, on_gone, mem_dup(rest));
 }
 
+/* The device did not get the request: it is not open. */
+static void gone(const char *rest, session_id from)
+{
+    struct session *s = session_find(from);
+    struct address self = self_address(from);
+
+    undo(rest, &self);
+    if (s)
+        send_link_error(s, NOT_PROCESSED);
+}
+
 void links_init(void)
 {
-    static const struct entry_kind link = {"link", undo, NULL, NULL};
+    static const struct entry_kind link = {"link", undo, NULL, gone};
 
     ownership_add_kind(&link);
     agenda_watch(KEY_LINKS, LOOK_AGAIN_MS, on_due);

@@ -29,13 +29,31 @@ static void request_entry(char out[static ENTRY_MAX], const char *room, const ch
     snprintf(out, ENTRY_MAX, "ask\t%s\t%s\t%s", room, target, requester);
 }
 
-/* Takes a request that has ended off the agenda, but not one that was opened since: that one is further away. */
-static void stop_watching(const char *rest, long long ended_ms)
+struct request {
+    char room[ID_MAX + 1], target[ID_MAX + 1];
+    const char *requester; /* within the entry */
+};
+
+static bool request_split(const char *rest, struct request *q)
+{
+    const char *pair;
+
+    return code_split(rest, q->room, &pair) && code_split(pair, q->target, &q->requester);
+}
+
+/* How soon a request is looked at again: never later than one that is opened anew, so that this is not taken off the
+   agenda with the one that has ended. */
+static long long look_again_ms(void)
 {
     long long until_warning = config->pair_timeout_ms - config->pair_warning_ms;
 
-    agenda_drop(KEY_REQUESTS, rest, ended_ms,
-                until_warning > config->pair_warning_ms ? until_warning : config->pair_warning_ms);
+    return until_warning < LOOK_AGAIN_MS ? until_warning : LOOK_AGAIN_MS;
+}
+
+/* It was to come up before its end, for the warning, or at its end. */
+static void stop_watching(const char *rest, long long ended_ms, long long until_ms)
+{
+    agenda_drop(KEY_REQUESTS, rest, ended_ms, config->pair_timeout_ms - config->pair_warning_ms, until_ms);
 }
 
 static void asking_free(struct asking *a)
@@ -49,15 +67,14 @@ static void asking_free(struct asking *a)
 
 static void deliver(struct asking *a, struct span holder, long long until_ms)
 {
-    char entry[ENTRY_MAX], asked[ENTRY_MAX + sizeof("asked")];
-    struct target t = {.entry = asked};
+    char entry[ENTRY_MAX];
+    struct target t = {.entry = entry};
 
     if (!address_parse(holder, &t.address))
         return;
     request_entry(entry, a->room, a->target, a->requester);
-    snprintf(asked, sizeof(asked), "asked\t%s", entry + sizeof("ask"));
     if (!*a->room)
-        agenda_set(KEY_REQUESTS, entry + 4, until_ms - config->pair_warning_ms);
+        agenda_set(KEY_REQUESTS, entry + sizeof("ask"), until_ms - config->pair_warning_ms);
     delivery_send(a->message, 1, &t, a->session);
 }
 
@@ -112,69 +129,100 @@ void pairing_ask(struct session *s, const char *target, long long most, struct b
 
 struct answering {
     session_id session;
-    char *entry;               /* of the request */
-    char *requester, *address; /* of the requester; NULL: no such request */
+    char *entry;                            /* of the request */
+    char *requester, *address, *public_key; /* of the one who asked */
     long long tag;
-    bool failed;
     void (*done)(struct session *s, const struct pairing_answer *a);
 };
+
+static void answering_free(struct answering *a)
+{
+    free(a->entry);
+    free(a->requester);
+    free(a->address);
+    free(a->public_key);
+    free(a);
+}
+
+/* open: the request was, and has ended. */
+static void answered(struct answering *a, bool open)
+{
+    struct session *s = session_find(a->session);
+    struct pairing_answer answer = {.requester = a->requester, .public_key = a->public_key, .tag = a->tag};
+
+    if (s) {
+        answer.open = open && address_parse(span_of(a->address), &answer.address);
+        a->done(s, &answer);
+        session_release(s);
+    }
+    answering_free(a);
+}
+
+static void answer_failed(struct answering *a)
+{
+    struct session *s = session_find(a->session);
+
+    if (s) {
+        session_fail(s, ERR_UNAVAILABLE, NULL);
+        session_release(s);
+    }
+    answering_free(a);
+}
 
 static void on_answered(const struct reply *r, void *arg)
 {
     struct answering *a = arg;
-    struct span address;
-    long long now;
+    long long open, now, until;
 
-    a->failed = !r || !reply_read(r, "si", &address, &now);
-    if (a->failed || address.len == 0)
+    if (!r || !reply_read(r, "iii", &open, &now, &until)) {
+        answer_failed(a);
         return;
-    a->address = span_dup(address);
-    stop_watching(a->entry + sizeof("ask"), now);
+    }
+    if (open)
+        stop_watching(a->entry + sizeof("ask"), now, until);
+    answered(a, open != 0);
 }
 
-/* {address, public key} of the requester's code: it is answered only if it is still the socket that asked. */
+/* {address, public key} of the requester's code: the request ends only if it is of the socket that has the code. */
 static void on_requester(const struct reply *r, void *arg)
 {
     struct answering *a = arg;
     struct session *s = session_find(a->session);
-    struct pairing_answer answer = {.requester = a->requester, .public_key = "null", .tag = a->tag};
     struct span address, key;
+    struct address requester;
+    char self[ADDRESS_MAX], requests[KEY_MAX];
+    struct call call = call_new(&script_signal_answer);
 
-    if (s && (a->failed || !r || !reply_read(r, "ss", &address, &key))) {
-        session_fail(s, ERR_UNAVAILABLE, NULL);
-    } else if (s) {
-        answer.open = a->address && span_is(address, a->address) && address_parse(address, &answer.address) &&
-                      worker_alive(answer.address.wid);
-        if (key.len)
-            answer.public_key = key.at;
-        a->done(s, &answer);
+    if (!s || !r || !reply_read(r, "ss", &address, &key)) {
+        answer_failed(a);
+        return;
     }
-    if (s)
-        session_release(s);
-    free(a->entry);
-    free(a->requester);
-    free(a->address);
-    free(a);
+    if (!address_parse(address, &requester) || !worker_alive(requester.wid)) {
+        answered(a, false);
+        return;
+    }
+    a->address = span_dup(address);
+    a->public_key = key.len ? span_dup(key) : mem_dup("null");
+    key_requests(requests, caller_of(s)->room, caller_of(s)->code);
+    self_address_text(a->session, self);
+    call_key(&call, requests);
+    call_text(&call, a->requester);
+    call_text(&call, self);
+    call_text(&call, a->address);
+    call_send(&call, on_answered, a);
 }
 
 void pairing_answer(struct session *s, const char *requester, long long tag,
                     void (*done)(struct session *s, const struct pairing_answer *a))
 {
     struct caller *c = caller_of(s);
-    struct call call = call_new(&script_signal_answer);
     struct answering *a = mem_alloc(sizeof(*a));
-    char key[KEY_MAX], self[ADDRESS_MAX], entry[ENTRY_MAX];
+    char key[KEY_MAX], entry[ENTRY_MAX];
 
     request_entry(entry, c->room, c->code, requester);
     *a = (struct answering){.session = session_id_of(s), .entry = mem_dup(entry), .tag = tag, .done = done};
     a->requester = mem_dup(requester);
     session_hold(s);
-    key_requests(key, c->room, c->code);
-    call_key(&call, key);
-    call_text(&call, requester);
-    self_address_text(a->session, self);
-    call_text(&call, self);
-    call_send(&call, on_answered, a);
     key_code(key, c->room, requester);
     redis_command(on_requester, a, "HMGET", key, "addr", "publicKey", NULL);
 }
@@ -194,46 +242,36 @@ void pairing_send(struct session *s, const struct pairing_answer *a, struct buil
 
 static void on_withdrawn(const struct reply *r, void *arg)
 {
-    long long removed, now;
+    long long removed, now, until;
 
-    if (r && reply_read(r, "ii", &removed, &now) && removed)
-        stop_watching(arg, now);
+    if (r && reply_read(r, "iii", &removed, &now, &until) && removed)
+        stop_watching(arg, now, until);
     free(arg);
 }
 
 static void undo(const char *rest, const struct address *holder)
 {
-    char room[ID_MAX + 1], target[ID_MAX + 1], key[KEY_MAX], address[ADDRESS_MAX];
     struct call c = call_new(&script_signal_withdraw);
-    const char *pair, *requester;
+    char key[KEY_MAX], address[ADDRESS_MAX];
+    struct request q;
 
-    if (!code_split(rest, room, &pair) || !code_split(pair, target, &requester))
+    if (!request_split(rest, &q))
         return;
-    key_requests(key, room, target);
-    call_key(&c, key);
-    call_text(&c, requester);
+    key_requests(key, q.room, q.target);
     address_format(holder, address);
+    call_key(&c, key);
+    call_text(&c, q.requester);
     call_text(&c, address);
     call_send(&c, on_withdrawn, mem_dup(rest));
 }
 
-/* The one asked was not there any more: its code goes, and the request with it. */
-static void asked_undo(const char *rest, const struct address *holder)
-{
-    char room[ID_MAX + 1], target[ID_MAX + 1], entry[ENTRY_MAX];
-    const char *pair, *requester;
-
-    undo(rest, holder);
-    if (!code_split(rest, room, &pair) || !code_split(pair, target, &requester))
-        return;
-    code_entry(entry, "code", room, target);
-    ownership_undo_entry(entry, holder);
-}
-
-static void asked_gone(const char *rest, session_id from)
+/* The one asked did not get the request: it is not open. */
+static void gone(const char *rest, session_id from)
 {
     struct session *s = session_find(from);
+    struct address self = self_address(from);
 
+    undo(rest, &self);
     if (s && *rest != '\t')
         session_fail(s, ERR_TARGET_NOT_FOUND, NULL);
     else if (s)
@@ -263,21 +301,20 @@ static void tell(struct span to, const char *to_code, const char *type, const ch
 
 static void on_looked(const struct reply *r, void *arg)
 {
-    char *rest = arg, room[ID_MAX + 1], target[ID_MAX + 1];
-    const char *pair, *requester;
+    char *rest = arg;
     struct span from, asked;
     long long left, now;
+    struct request q;
 
-    if (r && reply_read(r, "ssii", &from, &asked, &left, &now) && code_split(rest, room, &pair) &&
-        code_split(pair, target, &requester)) {
+    if (r && reply_read(r, "ssii", &from, &asked, &left, &now) && request_split(rest, &q)) {
         if (left == 0)
-            agenda_drop(KEY_REQUESTS, rest, now, LOOK_AGAIN_MS);
+            agenda_drop(KEY_REQUESTS, rest, now, look_again_ms(), 0);
         if (from.len && left == 0)
-            tell(from, requester, "pair_timeout", target, 0);
+            tell(from, q.requester, "pair_timeout", q.target, 0);
         if (from.len && left > 0 && left <= config->pair_warning_ms) {
             agenda_set(KEY_REQUESTS, rest, now + left);
-            tell(from, requester, "pair_expiring", target, left);
-            tell(asked, target, "pair_expiring", requester, left);
+            tell(from, q.requester, "pair_expiring", q.target, left);
+            tell(asked, q.target, "pair_expiring", q.requester, left);
         }
     }
     free(rest);
@@ -285,24 +322,22 @@ static void on_looked(const struct reply *r, void *arg)
 
 static void on_due(const char *rest)
 {
-    char room[ID_MAX + 1], target[ID_MAX + 1], key[KEY_MAX];
     struct call c = call_new(&script_signal_look);
-    const char *pair, *requester;
+    struct request q;
+    char key[KEY_MAX];
 
-    if (!code_split(rest, room, &pair) || !code_split(pair, target, &requester))
+    if (!request_split(rest, &q))
         return;
-    key_requests(key, room, target);
+    key_requests(key, q.room, q.target);
     call_key(&c, key);
-    call_text(&c, requester);
+    call_text(&c, q.requester);
     call_send(&c, on_looked, mem_dup(rest));
 }
 
 void pairing_init(void)
 {
-    static const struct entry_kind ask = {"ask", undo, NULL, NULL};
-    static const struct entry_kind asked = {"asked", asked_undo, NULL, asked_gone};
+    static const struct entry_kind ask = {"ask", undo, NULL, gone};
 
     ownership_add_kind(&ask);
-    ownership_add_kind(&asked);
-    agenda_watch(KEY_REQUESTS, LOOK_AGAIN_MS, on_due);
+    agenda_watch(KEY_REQUESTS, look_again_ms(), on_due);
 }
