@@ -24,6 +24,7 @@
 #include "signalbox/reaper.h"
 #include "signalbox/redis.h"
 #include "signalbox/relay.h"
+#include "signalbox/room.h"
 #include "signalbox/script.h"
 #include "signalbox/server.h"
 #include "signalbox/signal.h"
@@ -77,6 +78,7 @@ static void stop(void)
     claim_fini();
     group_fini();
     signal_fini();
+    rooms_fini();
     ownership_fini();
     heartbeat_fini();
     loop_fini();
@@ -98,6 +100,7 @@ static int run(void)
     status_init();
     signal_init();
     relay_init();
+    rooms_init();
     snprintf(name, sizeof(name), "signalbox-%s", self_wid());
     inbox_init();
     if (!redis_init(*config->redis_url ? config->redis_url : embedded_url(), name, problem))

@@ -40,6 +40,7 @@
     INT(send_queue_max, SEND_QUEUE_MAX, 1048576, 1024, 1073741824,                                                     \
         "bytes that may wait for a client that does not read")                                                         \
     INT(max_message_bytes, MAX_MESSAGE_BYTES, 262144, 1024, 16777216, "longest message of a client")                   \
+    INT(room_max_message_bytes, ROOM_MAX_MESSAGE_BYTES, 32768, 1024, 16777216, "the same for a client of /ws")         \
     INT(ping_interval_ms, PING_INTERVAL_MS, 30000, 10, MS_PER_DAY, "time between pings to a client")                   \
     INT(pong_timeout_ms, PONG_TIMEOUT_MS, 60000, 10, MS_PER_DAY, "silence after which a client is gone")               \
     INT(drain_seconds, DRAIN_SECONDS, 20, 0, 3600, "over how long the sockets are closed at SIGTERM")                  \
@@ -54,6 +55,8 @@
     INT(pair_timeout_ms, PAIR_TIMEOUT_MS, 120000, 1, MS_PER_DAY, "how long a pair or link request stays open")         \
     INT(pair_warning_ms, PAIR_WARNING_MS, 30000, 0, MS_PER_DAY, "how long before its end both sides are warned")       \
     INT(signal_presence_max, SIGNAL_PRESENCE_MAX, 1000, 0, 1000000, "largest room that hears who comes and goes")      \
+    INT(room_max_peers, ROOM_MAX_PEERS, 0, 0, 1000000, "peers of a new room at most; 0 for no limit")                  \
+    INT(room_ttl_ms, ROOM_TTL_MS, 300000, 1, MS_PER_WEEK, "how long a room lives once it is empty")                    \
     CHOICE(dead_drops_on_disconnect, DEAD_DROPS_ON_DISCONNECT, "remove|keep", "daily points of a peer that left")
 
 struct config {

@@ -18,10 +18,10 @@ struct target {
    from: the session to tell, or 0. Borrows b. */
 void delivery_send(struct bytes *b, size_t count, const struct target *targets, session_id from);
 
-/* Sends b to whoever holds the identity `key`, which entry names (see ownership): at once if it is here, else with one
-   script call. In order with all that goes this way. If nobody holds it, entry's kind is told (gone); if Redis is away,
-   the sender is. Borrows b. */
-void delivery_forward(const char *key, const char *entry, struct bytes *b, session_id from);
+/* Sends b to whoever holds the identity `key`, "kind TAB id": at once if it is here, else with one script call. In
+   order with all that goes to the same identity. If nobody holds it, or Redis is away, the kind of entry is told, which
+   may say more than the identity it begins with (gone and lost, see ownership). Borrows b. */
+void delivery_forward(const char *key, const char *identity, const char *entry, struct bytes *b, session_id from);
 
 void delivery_count_remote(size_t count); /* sent to other workers by a script */
 

@@ -49,23 +49,32 @@ struct message_type {
     enum err (*handle)(struct session *s, const struct message *m); /* ERR_NONE: answered, or it will be */
     struct field fields[FIELDS_MAX];
     const char *only_with; /* the row is for messages that have this member; NULL: for all */
-    enum err missing;      /* said where a required field is absent; ERR_NONE: ERR_MISSING_FIELD */
+    /* How its errors are told; NULL: as those of the dialect. For a row that comes from another dialect's table. */
+    struct bytes *(*wire_error)(struct session *s, enum err e, const char *text);
+    enum err missing; /* said where a required field is absent; ERR_NONE: ERR_MISSING_FIELD */
 };
 
 struct dialect {
     const char *name; /* for metrics */
     const struct message_type *types;
     size_t count;
-    struct bytes *(*wire_error)(enum err e, const char *text); /* the dialect's error message */
-    void (*on_open)(struct session *s, const char *rest);      /* rest: of the path; NULL: nothing to do */
+    struct bytes *(*wire_error)(struct session *s, enum err e, const char *text); /* the dialect's error message */
+    void (*on_open)(struct session *s, const char *rest); /* rest: of the path; NULL: nothing to do */
+    size_t most;                                          /* bytes of a message; 0: MAX_MESSAGE_BYTES */
 };
 
 bool has_control(struct span text); /* a byte that no id may have */
 
 /* What the dialects of PROTOCOL.md sections 5 and 6 have in common. */
-#define PUBLIC_KEY_MAX 1024                             /* bytes */
-struct bytes *wire_error(enum err e, const char *text); /* {"type":"error","message":TEXT} */
+#define PUBLIC_KEY_MAX 1024                                                /* bytes */
+struct bytes *wire_error(struct session *s, enum err e, const char *text); /* {"type":"error","message":TEXT} */
 enum err handle_ping(struct session *s, const struct message *m);
+
+/* A member of the message that is being dispatched; false: it has none of that name, or there is no message. */
+bool message_member(const char *name, struct span *value);
+
+/* As session_fail(), but told as the dialect does, not the row of the last message. */
+void dialect_fail(struct session *s, enum err e, const char *detail);
 
 void dialect_init(void);
 void dialect_fini(void);

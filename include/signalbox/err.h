@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* err: every way a message can fail, and what the client is told (PROTOCOL.md sections 5 and 6).
+/* err: every way a message can fail, and what the client is told (PROTOCOL.md sections 5 to 7).
    ERR_TOO_MANY_IDS: the limit of IDENTITIES_MAX. A text with %s gets the detail that goes with the error. */
 #pragma once
 
@@ -29,6 +29,11 @@
     X(ERR_PAIR_RATE, "Too many pair requests. Please slow down.")                                                      \
     X(ERR_LINK_OTHER, "Cannot respond to link request for another device")                                             \
     X(ERR_PEER_NOT_FOUND, "Peer not found: %s")                                                                        \
+    X(ERR_ROOM_NOT_FOUND, "room not found")                                                                            \
+    X(ERR_ROOM_FULL, "room is full")                                                                                   \
+    X(ERR_ROOM_PEER_NOT_FOUND, "target peer not found")                                                                \
+    X(ERR_NOT_IN_ROOM, "not in a room")                                                                                \
+    X(ERR_ALREADY_IN_ROOM, "already in this room")                                                                     \
     X(ERR_TOO_MANY_IDS, "Invalid field: peerId")
 
 #define ERR_ENUM(name, text) name,

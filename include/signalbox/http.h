@@ -27,6 +27,10 @@ void http_add_routes(const struct http_route *routes, size_t count); /* kept, no
 struct exchange *exchange_find(exchange_id id); /* NULL: gone, or answered already */
 exchange_id exchange_id_of(const struct exchange *x);
 
+const char *exchange_path(const struct exchange *x); /* percent-decoded */
+/* An argument of the query, percent-decoded; false: not given, or it has no room. Only in the handler of a GET. */
+bool exchange_query(struct exchange *x, const char *name, char *out, size_t room);
+
 /* Answers. Every one but the first is ignored. body: takes the reference, or NULL. */
 void exchange_reply(struct exchange *x, unsigned status, const char *content_type, struct bytes *body);
 void exchange_reply_json(struct exchange *x, unsigned status, json_t *body); /* takes the reference */

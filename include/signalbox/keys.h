@@ -27,6 +27,9 @@
 #define KEY_WAITS "sb:{chunks}:waits"                  /* the same for those who wait */
 #define KEY_WAIT_COUNTS "sb:{chunks}:waits:counts"
 
+#define KEY_ROOMS "sb:{rooms}:all"        /* zset: rooms, all of one score */
+#define KEY_ROOM_LOOKS "sb:{rooms}:looks" /* zset: room → when to look whether it is still there, ms */
+
 #define KEY_REQUESTS "sb:{requests}" /* zset: request to pair of an app → when to look at it, ms */
 #define KEY_LINKS "sb:{links}"       /* zset: device TAB web client → when the request ends, ms */
 
@@ -38,8 +41,12 @@ void key_peer(char out[static KEY_MAX], const char *peer);               /* hash
 void key_code(char out[static KEY_MAX], const char *room, const char *code);     /* hash: sb:{code:ROOM:CODE} */
 void key_requests(char out[static KEY_MAX], const char *room, const char *code); /* hash: …:requests, requester → */
 void key_link(char out[static KEY_MAX], const char *code);                       /* hash: …:link, of an app's code */
-void key_members(char out[static KEY_MAX], const char *room); /* hash: sb:{signal:ROOM}, code → addr */
-void key_room(char out[static KEY_MAX], const char *room);    /* channel: sb:room:ROOM */
+void key_members(char out[static KEY_MAX], const char *room);      /* hash: sb:{signal:ROOM}, code → addr */
+void key_presence(char out[static KEY_MAX], const char *room);     /* channel: sb:signal:ROOM */
+void key_room(char out[static KEY_MAX], const char *room);         /* hash: sb:{room:ID} */
+void key_room_peers(char out[static KEY_MAX], const char *room);   /* hash: …:peers, peer → address and info */
+void key_room_channel(char out[static KEY_MAX], const char *room); /* channel: sb:room:ID */
+void key_member(char out[static KEY_MAX], const char *peer);       /* hash: sb:{member:ID}, a peer of /ws */
 void key_point(char out[static KEY_MAX], const char *kind,
                const char *point); /* hash: sb:{day:POINT} or sb:{hour:TOKEN} */
 /* part: "data" (hash), "src" and "wait" (zsets: "address peer" → ms), "pull" (hash), "tried" (set) */

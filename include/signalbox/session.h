@@ -11,6 +11,7 @@
 
 struct dialect;
 struct lws;
+struct message_type;
 struct session;
 typedef uint64_t session_id;
 
@@ -24,7 +25,7 @@ enum close_code {
 };
 
 /* What a module keeps with a session; freed by that module when the session ends. */
-enum session_slot { SLOT_OWNERSHIP, SLOT_CALLER, SESSION_SLOTS };
+enum session_slot { SLOT_OWNERSHIP, SLOT_CALLER, SLOT_ROOM_PEER, SESSION_SLOTS };
 
 struct session *session_find(session_id id); /* borrowed until the callback returns; NULL: gone or closing */
 session_id session_id_of(const struct session *s);
@@ -51,6 +52,8 @@ void session_each_part(unsigned part, unsigned parts, void (*visit)(struct sessi
 /* The next bytes of a watched session, of any kind, call the callback once (there is one callback for all). */
 void session_watch(struct session *s);
 void session_on_heard(void (*callback)(struct session *s));
+
+const struct message_type **session_row(struct session *s); /* of its last message; for net/dialect.c alone */
 
 /* For net/server.c alone. */
 struct session *session_new(struct lws *wsi, const struct dialect *dialect);

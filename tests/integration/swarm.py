@@ -29,6 +29,9 @@ class Member:
         """Takes in what has come; blocks while there is nothing."""
         data = self.sock.recv(1 << 18)
         self.closed |= not data
+        self.take_in(data)
+
+    def take_in(self, data):
         self.data += data
         while (end := self._frame()) is not None:
             opcode, begin, end = end
@@ -67,8 +70,10 @@ def members(workers, count, path="/relay"):
     for begin in range(0, count, 100):  # some at a time: the listener's backlog is finite
         sockets = [begin_upgrade(workers[i % len(workers)].port, path) for i in range(begin, min(begin + 100, count))]
         for s in sockets:
-            assert b" 101 " in read_until(s, b"\r\n\r\n")
-        made += map(Member, sockets)
+            head, _, welcome = read_until(s, b"\r\n\r\n").partition(b"\r\n\r\n")
+            assert b" 101 " in head
+            made.append(Member(s))
+            made[-1].take_in(welcome)
     return made
 
 

@@ -16,8 +16,8 @@ WORD, WID = re.compile(r'"(?:[^"\\]|\\.)*"'), re.compile(r"\b[0-9a-f]{8}\b")
 
 def block(language, holding):
     """The first fenced block of that language that holds the text."""
-    blocks = re.findall(rf"^```{language}\n(.*?)^```$", README, re.S | re.M)
-    return next(text for text in blocks if holding in text)
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.S | re.M)
+    return next(text for of, text in blocks if of == language and holding in text)
 
 
 def node():
@@ -43,8 +43,18 @@ def pair(start):
 @pytest.fixture
 def conversation(pair, tmp_path, closing):
     """The JavaScript of the README as it runs; returns what it has printed."""
+    return run(pair, tmp_path, closing, "register_rendezvous")
+
+
+@pytest.fixture
+def room(pair, tmp_path, closing):
+    """The same of the conversation in a room."""
+    return run(pair, tmp_path, closing, "JOIN")
+
+
+def run(pair, tmp_path, closing, holding):
     script, lines = tmp_path / "talk.mjs", []
-    script.write_text(pair[1](block("js", "register_rendezvous")))
+    script.write_text(pair[1](block("js", holding)))
     process = subprocess.Popen([*node(), str(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     reader = threading.Thread(target=lambda: lines.extend(iter(process.stdout.readline, "")), daemon=True)
 
@@ -59,7 +69,15 @@ def conversation(pair, tmp_path, closing):
 
 
 def test_the_conversation_goes_as_the_readme_says(conversation):
-    told = block("", "alice gets").splitlines(keepends=True)
+    goes_as(conversation, "liveMatches")
+
+
+def test_the_conversation_in_a_room_goes_as_the_readme_says(room):
+    goes_as(room, "alice gets PEER_JOINED")
+
+
+def goes_as(conversation, holding):
+    told = block("", holding).splitlines(keepends=True)
     wait_until(lambda: len(conversation) >= len(told), 10, "the end of the conversation")
     for peer in ("alice", "bob"):
         assert [x for x in conversation if x.startswith(peer)] == [x for x in told if x.startswith(peer)]
@@ -78,9 +96,9 @@ def test_the_messages_by_hand_are_understood(pair, connect):
     assert [entry["peerId"] for entry in answers[-1]["liveMatches"]] == ["alice"]
 
 
-def redis_rows():
-    """{command: answer} of the table of what is in Redis."""
-    table = README.split("| question | command | answer |\n| --- | --- | --- |\n")[1].split("\n\n")[0]
+def redis_rows(table=1):
+    """{command: answer} of the first or second table of what is in Redis."""
+    table = README.split("| question | command | answer |\n| --- | --- | --- |\n")[table].split("\n\n")[0]
     return dict(re.fullmatch(r"\|.*\| `([^`]*)` \| `([^`]*)` \|", row).groups() for row in table.splitlines())
 
 
@@ -114,6 +132,15 @@ def test_redis_answers_as_the_readme_says(pair, conversation):
             assert sorted(WORD.findall(timeless(got))) == sorted(WORD.findall(timeless(answer))), command
 
 
+def test_redis_answers_of_a_room_as_the_readme_says(pair, room):
+    wait_until(lambda: len(room) >= 7, 10, "the end of the conversation")
+    rows = redis_rows(2)
+    for command, answer in rows.items():
+        got = " ".join(re.sub(r"^ *\d+\) ", "", redis_cli(pair[0], command), flags=re.M).split())
+        assert timeless(got) == timeless(answer), command
+    assert len(rows) >= 4
+
+
 def test_every_metric_the_readme_names_is_there(fleet):
     named = set(re.findall(r"`((?:signalbox|process)_[a-z_]+)`", README))
     there = set(re.findall(r"^# HELP (\S+)", get(fleet.workers[0], "/metrics").decode(), re.M))
@@ -122,5 +149,5 @@ def test_every_metric_the_readme_names_is_there(fleet):
 
 def test_every_option_the_readme_names_is_one():
     known = set(re.findall(r"^\| `([A-Z_]+)` \| ", README, re.M))
-    named = set(re.findall(r"`([A-Z]+_[A-Z_]+)`", README)) - {"REDIS_URL_FILE"}
+    named = set(re.findall(r"`([A-Z]+_[A-Z_]+)`", README)) - {"REDIS_URL_FILE", "KEEP_ALIVE", "ROOM_FULL"}
     assert named <= known, named - known

@@ -255,7 +255,7 @@ def test_a_register_does_not_wait_for_ever_for_the_subscription_to_its_room(spli
     room = uid("room")
     a, bystander = [connect(fleet.workers[1], path_of(name)) for name in (room, uid("room"))]
     with contextlib.ExitStack() as stack:
-        subscribing = stack.enter_context(proxy.holding_from(f"sb:room:{room}".encode(), whole=False))
+        subscribing = stack.enter_context(proxy.holding_from(f"sb:signal:{room}".encode(), whole=False))
         if others == "others do not":
             stack.enter_context(proxy.keeping_out())
         a.send(type="register", pairingCode="code")
@@ -272,7 +272,7 @@ def test_a_worker_is_ready_while_the_subscriptions_to_new_rooms_are_not_confirme
     worker, rooms = fleet.workers[1], [uid("room") for _ in range(200)]
     crowd = [members([worker], 1, path_of(room))[0] for room in rooms]
     polls = http.client.HTTPConnection("127.0.0.1", worker.port, timeout=10 * SLOW)
-    with proxy.holding_from(b"sb:room:", whole=False) as subscribing:
+    with proxy.holding_from(b"sb:signal:", whole=False) as subscribing:
         for member in crowd:
             member.send(type="register", pairingCode="code")
         subscribing()

@@ -56,7 +56,7 @@ def test_no_more_are_handed_out_than_asked(db, due, most):
 
 
 @pytest.mark.parametrize("id", IDS)
-@pytest.mark.parametrize("agenda", ["REQUESTS", "LINKS", "CHUNK_PULLS"])
+@pytest.mark.parametrize("agenda", ["REQUESTS", "LINKS", "CHUNK_PULLS", "ROOM_LOOKS"])
 def test_any_entry_will_do_on_every_agenda(db, due, agenda, id):
     db.zadd(key(agenda), {id: 1})
     assert due(agenda=key(agenda)) == [id]

@@ -208,8 +208,9 @@ def test_who_takes_its_own_again_is_told_the_date_it_had(take_at):
 
 
 @pytest.mark.parametrize("id", IDS)
-def test_any_id_will_do(db, call, take, id):
-    keys = [key("peer", id)]
+@pytest.mark.parametrize("kind", ["peer", "member"])
+def test_any_id_will_do(db, call, take, kind, id):
+    keys = [key(kind, id)]
     assert take(ALICE, keys=keys) == ""
     assert take(BOB, keys=keys) == ALICE
     assert call("claim/refresh", keys, ALICE, TTL) == [1]

@@ -121,8 +121,9 @@ def test_a_forwarded_message_is_a_frame_with_one_target(db, forward, inbox, sid,
 
 
 @pytest.mark.parametrize("id", IDS)
-def test_any_id_may_hold_what_is_forwarded_to(db, forward, inbox, id):
-    keys = [key("code", "room", id)]
+@pytest.mark.parametrize("names", [("code", "room"), ("member",)], ids=lambda names: names[0])
+def test_any_id_may_hold_what_is_forwarded_to(db, forward, inbox, names, id):
+    keys, entry = [key(*names, id)], "\t".join((*names, id))
     db.hset(keys[0], "addr", HOLDER)
-    assert forward(entry=f"code\troom\t{id}", message=id * 3, keys=keys) == [HOLDER, 1]
-    assert inbox().endswith(f"code\troom\t{id}".encode() + id.encode() * 3)
+    assert forward(entry=entry, message=id * 3, keys=keys) == [HOLDER, 1]
+    assert inbox().endswith(entry.encode() + id.encode() * 3)

@@ -13,6 +13,9 @@ RELAYS = (key("RELAYS"), key("RELAYS_FREE"), key("RELAYS_TOTALS"))
 OWNED = (key("owners", "1f0c9a3e"), key("owned", "1f0c9a3e", 16777216))
 TALLIES = [(key(name + "S"), key(name + "_COUNTS")) for name in ("DAY", "HOUR", "SOURCE", "WAIT")]
 PULLS = (key("CHUNK_PULLS"),)
+LOOKS = (key("ROOM_LOOKS"),)
+IDENTITIES = [(key(name, id),) for name in ("peer", "member") for id in IDS]
+ROOMS = [(key("room", id), key("room_peers", id)) for id in IDS]
 MEETINGS = [(key("point", kind, id), key("point_ends", kind, id)) for kind in ("day", "hour") for id in IDS]
 
 
@@ -28,7 +31,7 @@ def coded(*names):
 # The keys that the worker calls each script with.
 KEYS_OF = {
     "agenda/drop": [PULLS, (key("REQUESTS"),), (key("LINKS"),)],
-    "agenda/due": [PULLS, (key("REQUESTS"),), (key("LINKS"),)],
+    "agenda/due": [PULLS, (key("REQUESTS"),), (key("LINKS"),), LOOKS],
     "chunk/announce": chunk("src", "wait", "pull"),
     "chunk/census": [(key("CHUNK_ENDS"),)],
     "chunk/evict": chunk("data"),
@@ -40,11 +43,11 @@ KEYS_OF = {
     "chunk/touch": [(key("CHUNK_USES"),)],
     "chunk/wait": chunk("data", "wait"),
     "chunk/watch": [PULLS],
-    "claim/refresh": [(key("peer", id),) for id in IDS],
-    "claim/release": [(key("peer", id),) for id in IDS],
-    "claim/take": [(key("peer", id),) for id in IDS],
+    "claim/refresh": IDENTITIES + coded("code"),
+    "claim/release": IDENTITIES + coded("code"),
+    "claim/take": IDENTITIES + coded("code"),
     "fleet/beat": [(key("worker", "1f0c9a3e"),)],
-    "fleet/forward": coded("code"),
+    "fleet/forward": coded("code") + IDENTITIES,
     "fleet/roster": [(key("WORKERS"),)],
     "own/forget": [OWNED],
     "own/note": [OWNED],
@@ -55,6 +58,11 @@ KEYS_OF = {
     "relay/remove": [RELAYS],
     "rendezvous/leave": MEETINGS,
     "rendezvous/meet": MEETINGS,
+    "room/census": ROOMS,
+    "room/index": [(key("ROOMS"), *LOOKS)],
+    "room/join": ROOMS,
+    "room/leave": ROOMS,
+    "room/list": ROOMS,
     "signal/answer": coded("requests"),
     "signal/ask": coded("code", "requests"),
     "signal/describe": coded("code"),
@@ -76,7 +84,7 @@ each_script = pytest.mark.parametrize("script", ALL, ids=lambda script: script.n
 
 def test_there_are_scripts():
     domains = {script.name.split("/")[0] for script in ALL}
-    assert {"agenda", "chunk", "claim", "fleet", "own", "relay", "rendezvous", "signal", "tally"} <= domains
+    assert {"agenda", "chunk", "claim", "fleet", "own", "relay", "rendezvous", "room", "signal", "tally"} <= domains
 
 
 @pytest.mark.parametrize("name", KEYS_OF)

@@ -10,7 +10,7 @@ ALICE, BOB, HOLDER = "1f0c9a3e.1", "0badcafe.12", "0badcafe.7"
 CODE, REQUESTS, MEMBERS, LINK = (key("code", "room", "target"), key("requests", "room", "target"),
                                  key("members", "room"), key("link", "target"))
 APP_CODE = key("code", "", "target")
-CHANNEL, TTL = key("room", "room"), 60000
+CHANNEL, TTL = key("presence", "room"), 60000
 
 
 @pytest.fixture

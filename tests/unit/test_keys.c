@@ -35,6 +35,18 @@ static void every_key_has_its_name(void **state)
     assert_string_equal(key, "sb:{hour:t1}:ends");
     key_chunk(key, "c1", "data");
     assert_string_equal(key, "sb:{chunk:c1}:data");
+    key_members(key, "r1");
+    assert_string_equal(key, "sb:{signal:r1}");
+    key_presence(key, "r1");
+    assert_string_equal(key, "sb:signal:r1");
+    key_room(key, "r1");
+    assert_string_equal(key, "sb:{room:r1}");
+    key_room_peers(key, "r1");
+    assert_string_equal(key, "sb:{room:r1}:peers");
+    key_room_channel(key, "r1");
+    assert_string_equal(key, "sb:room:r1");
+    key_member(key, "1f0c9a3e00000000");
+    assert_string_equal(key, "sb:{member:1f0c9a3e00000000}");
 }
 
 static void an_id_stands_in_its_key_as_it_is(void **state)
@@ -50,6 +62,12 @@ static void an_id_stands_in_its_key_as_it_is(void **state)
         assert_string_equal(key, expected);
         key_point(key, "day", rows[i]);
         snprintf(expected, sizeof(expected), "sb:{day:%s}", rows[i]);
+        assert_string_equal(key, expected);
+        key_room(key, rows[i]);
+        snprintf(expected, sizeof(expected), "sb:{room:%s}", rows[i]);
+        assert_string_equal(key, expected);
+        key_room_channel(key, rows[i]);
+        snprintf(expected, sizeof(expected), "sb:room:%s", rows[i]);
         assert_string_equal(key, expected);
     }
 }
@@ -70,6 +88,10 @@ static void the_longest_id_fits(void **state)
     assert_string_equal(key + strlen(key) - 7, "x}:ends");
     key_chunk(key, id, "tried");
     assert_int_equal(strlen(key), strlen("sb:{chunk:}:tried") + ID_MAX);
+    key_room_peers(key, id);
+    assert_int_equal(strlen(key), strlen("sb:{room:}:peers") + ID_MAX);
+    key_room_channel(key, id);
+    assert_int_equal(strlen(key), strlen("sb:room:") + ID_MAX);
 }
 
 /* What Redis Cluster hashes: between the first { and the first } behind it. */
@@ -88,6 +110,7 @@ static void what_one_script_touches_has_one_tag(void **state)
     static const char *const groups[][5] = {
         {KEY_RELAYS, KEY_RELAYS_FREE, KEY_RELAYS_TOTALS},
         {KEY_DAYS, KEY_DAY_COUNTS, KEY_HOURS, KEY_HOUR_COUNTS},
+        {KEY_ROOMS, KEY_ROOM_LOOKS},
     };
     char key[KEY_MAX], first[KEY_MAX], second[KEY_MAX];
 
@@ -101,6 +124,11 @@ static void what_one_script_touches_has_one_tag(void **state)
         key_chunk(key, ids[i], "data");
         tag_of(key, first);
         key_chunk(key, ids[i], "wait");
+        tag_of(key, second);
+        assert_string_equal(first, second);
+        key_room(key, ids[i]);
+        tag_of(key, first);
+        key_room_peers(key, ids[i]);
         tag_of(key, second);
         assert_string_equal(first, second);
     }
@@ -121,7 +149,7 @@ static void what_one_script_touches_has_one_tag(void **state)
 /* Ids hold no control characters, but any other: no two things may share a name. */
 static void different_things_never_share_a_key(void **state)
 {
-    char keys[8][KEY_MAX];
+    char keys[14][KEY_MAX];
 
     (void)state;
     key_peer(keys[0], "x");
@@ -132,6 +160,12 @@ static void different_things_never_share_a_key(void **state)
     key_owners(keys[5], WID);
     key_owned(keys[6], WID, 0);
     key_worker(keys[7], WID);
+    key_room(keys[8], "x");
+    key_room_peers(keys[9], "x");
+    key_room_channel(keys[10], "x");
+    key_member(keys[11], "x");
+    key_members(keys[12], "x");
+    key_presence(keys[13], "x");
     for (size_t i = 0; i < COUNT(keys); i++)
         for (size_t j = 0; j < i; j++)
             assert_string_not_equal(keys[i], keys[j]);

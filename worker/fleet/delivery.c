@@ -104,6 +104,7 @@ void delivery_send(struct bytes *b, size_t count, const struct target *targets, 
 /* A message whose target is being looked up. */
 struct forward {
     session_id from;
+    char *entry;
     struct route *route;
     struct bytes *bytes;
 };
@@ -111,29 +112,29 @@ struct forward {
 /* The forwards to one identity that are under way: while there are any, those that follow go the same way, also if
    its holder is here by now, so that none overtakes another. */
 struct route {
-    char *entry;
+    char *identity;
     size_t under_way;
     UT_hash_handle hh;
 };
 
 static struct route *routes;
 
-static struct route *find_route(const char *entry)
+static struct route *find_route(const char *identity)
 {
     struct route *found;
 
-    HASH_FIND_STR(routes, entry, found);
+    HASH_FIND_STR(routes, identity, found);
     return found;
 }
 
-static struct route *take_route(const char *entry)
+static struct route *take_route(const char *identity)
 {
-    struct route *found = find_route(entry);
+    struct route *found = find_route(identity);
 
     if (!found) {
         found = mem_alloc(sizeof(*found));
-        found->entry = mem_dup(entry);
-        HASH_ADD_KEYPTR(hh, routes, found->entry, strlen(found->entry), found);
+        found->identity = mem_dup(identity);
+        HASH_ADD_KEYPTR(hh, routes, found->identity, strlen(found->identity), found);
     }
     found->under_way++;
     return found;
@@ -144,7 +145,7 @@ static void leave_route(struct route *r)
     if (--r->under_way > 0)
         return;
     HASH_DEL(routes, r);
-    free(r->entry);
+    free(r->identity);
     free(r);
 }
 
@@ -155,25 +156,23 @@ static void deliver_looked_up(const struct forward *f, struct span address, bool
 
     if (!address_parse(address, &holder)) {
         metric_add(not_found, 1);
-        ownership_missing(f->route->entry, f->from);
+        ownership_missing(f->entry, f->from);
     } else if (here) {
-        send_local(f->bytes, &(struct target){holder, f->route->entry}, f->from);
+        send_local(f->bytes, &(struct target){holder, f->entry}, f->from);
     } else {
-        gone(f->route->entry, &holder, f->from, false);
+        gone(f->entry, &holder, f->from, false);
     }
 }
 
 static void on_forwarded(const struct reply *r, void *arg)
 {
     struct forward *f = arg;
-    struct session *from = session_find(f->from);
     struct span address;
     long long received;
 
     if (!r || !reply_read(r, "si", &address, &received)) {
         metric_add(dropped, 1);
-        if (from)
-            session_fail(from, ERR_UNAVAILABLE, NULL);
+        ownership_lost(f->entry, f->from);
     } else if (received > 0) {
         metric_add(remote, 1);
     } else {
@@ -181,12 +180,13 @@ static void on_forwarded(const struct reply *r, void *arg)
     }
     leave_route(f->route);
     bytes_unref(f->bytes);
+    free(f->entry);
     free(f);
 }
 
-void delivery_forward(const char *key, const char *entry, struct bytes *b, session_id from)
+void delivery_forward(const char *key, const char *identity, const char *entry, struct bytes *b, session_id from)
 {
-    struct session *here = find_route(entry) ? NULL : identity_holder(entry);
+    struct session *here = find_route(identity) ? NULL : identity_holder(identity);
     struct call c = call_new(&script_fleet_forward);
     struct builder head = {0};
     char channel[KEY_MAX];
@@ -198,7 +198,7 @@ void delivery_forward(const char *key, const char *entry, struct bytes *b, sessi
         return;
     }
     f = mem_alloc(sizeof(*f));
-    *f = (struct forward){from, take_route(entry), bytes_ref(b)};
+    *f = (struct forward){from, mem_dup(entry), take_route(identity), bytes_ref(b)};
     key_inbox(channel, "");
     inbox_frame_begin(&head, INBOX_SEND, self_address(from));
     call_key(&c, key);

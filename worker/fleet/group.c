@@ -3,11 +3,16 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <uthash.h>
 
 #include "signalbox/inbox.h"
+#include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/redis.h"
+
+#define HELD_MAX 4096    /* the oldest goes */
+#define STALE_US 5000000 /* an older number means that Redis' clock was set back */
 
 struct joining {
     void (*then)(bool ok, void *arg);
@@ -16,10 +21,28 @@ struct joining {
     struct joining *next;
 };
 
+struct member {
+    session_id id;
+    bool admitted;
+    uint64_t since;  /* number of the event that made it a member */
+    uint64_t behind; /* messages that had come before it listened */
+};
+
+/* A message that came while somebody waited to be admitted. */
+struct held {
+    struct bytes *bytes;
+    struct address except;
+    uint64_t number;
+    STAILQ_ENTRY(held) next;
+};
+
 struct group {
     char *channel;
-    session_id *members;
-    size_t count, room;
+    struct member *members;
+    size_t count, room, waiting;
+    STAILQ_HEAD(held_messages, held) held;
+    size_t held_count;
+    uint64_t messages; /* so far */
     bool said;
     struct joining *joining; /* until the channel is live */
     UT_hash_handle hh;
@@ -43,8 +66,20 @@ static void on_joined(void *arg)
     free(j);
 }
 
+static void drop_held(struct group *g)
+{
+    struct held *h = STAILQ_FIRST(&g->held);
+
+    STAILQ_REMOVE_HEAD(&g->held, next);
+    g->held_count--;
+    bytes_unref(h->bytes);
+    free(h);
+}
+
 static void free_group(struct group *g)
 {
+    while (g->held_count)
+        drop_held(g);
     HASH_DEL(groups, g);
     free(g->channel);
     free(g->members);
@@ -76,20 +111,44 @@ static void on_live(const char *channel, bool live)
     drop_if_empty(g);
 }
 
+static void give(const struct member *m, struct bytes *b, const struct address *except, uint64_t number)
+{
+    struct session *s = session_find(m->id);
+    bool known = number && number <= m->since && m->since - number < STALE_US;
+
+    if (s && !known && !(m->id == except->sid && address_is_self(except)))
+        session_send(s, bytes_ref(b));
+}
+
+static void hold(struct group *g, struct bytes *b, const struct address *except, uint64_t number)
+{
+    struct held *h = mem_alloc(sizeof(*h));
+
+    *h = (struct held){.bytes = bytes_ref(b), .except = *except, .number = number};
+    STAILQ_INSERT_TAIL(&g->held, h, next);
+    if (++g->held_count <= HELD_MAX)
+        return;
+    LOG_WARNING("limit_hit", LOG_TEXT("limit", "messages held for new members of a room"));
+    drop_held(g);
+}
+
 static void on_message(const char *channel, struct span message)
 {
     struct group *g = find(channel);
+    struct inbox_target number = {0};
     struct inbox_frame frame;
     struct bytes *b;
 
     if (!g || !inbox_frame_read(message, &frame))
         return;
     b = bytes_copy(frame.body);
-    for (size_t i = 0; i < g->count; i++) {
-        struct session *s = session_find(g->members[i]);
-        if (s && !(g->members[i] == frame.from.sid && address_is_self(&frame.from)))
-            session_send(s, bytes_ref(b));
-    }
+    g->messages++;
+    inbox_next_target(&frame, &number);
+    for (size_t i = 0; i < g->count; i++)
+        if (g->members[i].admitted)
+            give(&g->members[i], b, &frame.from, number.sid);
+    if (g->waiting)
+        hold(g, b, &frame.from, number.sid);
     bytes_unref(b);
 }
 
@@ -101,21 +160,59 @@ static struct group *find_or_add(const char *channel)
         return g;
     g = mem_alloc(sizeof(*g));
     g->channel = mem_dup(channel);
+    STAILQ_INIT(&g->held);
     HASH_ADD_KEYPTR(hh, groups, g->channel, strlen(g->channel), g);
     redis_subscribe(channel, on_message, on_live);
     return g;
 }
 
+static struct member *find_member(struct group *g, session_id id)
+{
+    for (size_t i = 0; g && i < g->count; i++)
+        if (g->members[i].id == id)
+            return &g->members[i];
+    return NULL;
+}
+
 static void add_member(struct group *g, session_id id)
 {
-    for (size_t i = 0; i < g->count; i++)
-        if (g->members[i] == id)
-            return;
+    if (find_member(g, id))
+        return;
     if (g->count == g->room) {
         g->room = g->room ? g->room * 2 : 4;
         g->members = mem_grow(g->members, g->room * sizeof(*g->members));
     }
-    g->members[g->count++] = id;
+    g->members[g->count++] = (struct member){.id = id, .behind = g->messages};
+    g->waiting++;
+}
+
+/* Once nobody waits any more, nothing is held. */
+static void waits_no_more(struct group *g)
+{
+    if (--g->waiting > 0)
+        return;
+    while (g->held_count)
+        drop_held(g);
+}
+
+void group_admit(const char *channel, session_id id, uint64_t since)
+{
+    struct group *g = find(channel);
+    struct member *m = find_member(g, id);
+    struct held *h;
+    uint64_t at;
+
+    if (!m)
+        return;
+    m->since = since;
+    if (m->admitted)
+        return;
+    m->admitted = true;
+    at = g->messages - g->held_count;
+    STAILQ_FOREACH (h, &g->held, next)
+        if (at++ >= m->behind)
+            give(m, h->bytes, &h->except, h->number);
+    waits_no_more(g);
 }
 
 void group_join(const char *channel, session_id id, void (*then)(bool ok, void *arg), void *arg)
@@ -143,13 +240,13 @@ void group_join(const char *channel, session_id id, void (*then)(bool ok, void *
 void group_leave(const char *channel, session_id id)
 {
     struct group *g = find(channel);
-    size_t i = 0;
+    struct member *m = find_member(g, id);
 
-    while (g && i < g->count && g->members[i] != id)
-        i++;
-    if (!g || i == g->count)
+    if (!m)
         return;
-    g->members[i] = g->members[--g->count];
+    if (!m->admitted)
+        waits_no_more(g);
+    *m = g->members[--g->count];
     drop_if_empty(g);
 }
 

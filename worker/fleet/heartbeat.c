@@ -18,6 +18,7 @@
 #include "signalbox/session.h"
 #include "signalbox/version.h"
 
+#define SHOWN_MAX 4
 #define FORGET_MS 3600000 /* a worker that left the roster so long ago is named by nothing any more */
 
 struct worker {
@@ -35,6 +36,10 @@ static int64_t started_ms;
 static char node[HOST_NAME_MAX + 1];
 static struct metric *workers_gauge, *lease_losses;
 static bool beaten;
+static struct {
+    const char *name;
+    long long (*read)(void);
+} shown[SHOWN_MAX];
 
 static struct worker *find_or_add(const char *wid)
 {
@@ -139,6 +144,18 @@ static void on_beat(const struct reply *r, void *arg)
     beaten = true;
 }
 
+void heartbeat_show(const char *name, long long (*read)(void))
+{
+    size_t i = 0;
+
+    while (i < SHOWN_MAX && shown[i].name)
+        i++;
+    if (i == SHOWN_MAX)
+        abort();
+    shown[i].name = name;
+    shown[i].read = read;
+}
+
 static void beat(void)
 {
     char key[KEY_MAX];
@@ -152,6 +169,10 @@ static void beat(void)
     call_text(&c, SIGNALBOX_VERSION);
     call_int(&c, started_ms);
     call_int(&c, (long long)session_count());
+    for (size_t i = 0; i < SHOWN_MAX && shown[i].name; i++) {
+        call_text(&c, shown[i].name);
+        call_int(&c, shown[i].read());
+    }
     call_send(&c, on_beat, NULL);
     c = call_new(&script_fleet_roster);
     call_key(&c, KEY_WORKERS);

@@ -268,6 +268,18 @@ void ownership_missing(const char *entry, session_id from)
         kind->gone(rest, from);
 }
 
+void ownership_lost(const char *entry, session_id from)
+{
+    const char *rest;
+    const struct entry_kind *kind = find_kind(entry, &rest);
+    struct session *s = session_find(from);
+
+    if (kind && kind->lost)
+        kind->lost(rest, from);
+    else if (s)
+        session_fail(s, ERR_UNAVAILABLE, NULL);
+}
+
 struct undoing {
     struct address address;
     void (*done)(bool ok, void *arg);

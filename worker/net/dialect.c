@@ -26,7 +26,8 @@ struct sent {
     UT_hash_handle hh;
 };
 
-static struct json_members members;
+static struct json_members members; /* of the message at hand */
+static bool at_hand;
 static char *strings; /* the decoded strings of the message at hand */
 static size_t strings_room, strings_used;
 static struct counted *counted;
@@ -105,12 +106,12 @@ void dialect_count_sent(const struct session *s, struct span message)
     metric_add(bytes_out, (double)message.len);
 }
 
-void session_fail(struct session *s, enum err e, const char *detail)
+static void fail(struct session *s, enum err e, const char *detail,
+                 struct bytes *(*wire)(struct session *, enum err, const char *))
 {
-    const struct dialect *d = session_dialect(s);
     struct builder text = {0};
 
-    metric_add(metric_series(failures, d->name, err_name(e)), 1);
+    metric_add(metric_series(failures, session_dialect(s)->name, err_name(e)), 1);
     if (strstr(err_text(e), "%s")) {
         size_t before = (size_t)(strstr(err_text(e), "%s") - err_text(e));
         builder_add(&text, (struct span){err_text(e), before});
@@ -120,8 +121,25 @@ void session_fail(struct session *s, enum err e, const char *detail)
         builder_text(&text, err_text(e));
     }
     builder_add(&text, (struct span){"", 1});
-    session_send(s, d->wire_error(e, bytes_span(text.bytes).at));
+    session_send(s, wire(s, e, bytes_span(text.bytes).at));
     builder_free(&text);
+}
+
+void session_fail(struct session *s, enum err e, const char *detail)
+{
+    const struct message_type *row = *session_row(s);
+
+    fail(s, e, detail, row && row->wire_error ? row->wire_error : session_dialect(s)->wire_error);
+}
+
+void dialect_fail(struct session *s, enum err e, const char *detail)
+{
+    fail(s, e, detail, session_dialect(s)->wire_error);
+}
+
+bool message_member(const char *name, struct span *value)
+{
+    return at_hand && json_find(&members, name, value);
 }
 
 /* Room for every string of one message at once, so that decoded ones never move. */
@@ -242,6 +260,7 @@ static enum err dispatch(struct session *s, struct span frame, const char **deta
     if (e != ERR_NONE)
         return e;
     *detail = type.text;
+    *session_row(s) = row;
     if (!row)
         return ERR_UNKNOWN_TYPE;
     for (size_t i = 0; i < FIELDS_MAX && row->fields[i].kind != FIELD_NONE; i++) {
@@ -263,18 +282,22 @@ void dialect_receive(struct session *s, struct span frame, bool binary)
     enum err e = ERR_PARSE;
 
     metric_add(bytes_in, (double)frame.len);
-    if (!binary && json_scan(frame, &members)) {
+    *session_row(s) = NULL;
+    at_hand = !binary && json_scan(frame, &members);
+    if (at_hand) {
         reserve_strings(frame.len);
         e = dispatch(s, frame, &detail);
     }
     if (e != ERR_NONE)
         session_fail(s, e, detail);
+    at_hand = false;
 }
 
-struct bytes *wire_error(enum err e, const char *text)
+struct bytes *wire_error(struct session *s, enum err e, const char *text)
 {
     struct builder w = {0};
 
+    (void)s;
     (void)e;
     builder_text(&w, "{\"type\":\"error\",\"message\":");
     builder_json(&w, span_of(text));

@@ -24,6 +24,7 @@ struct exchange {
     exchange_id id; /* 0 once it is answered */
     struct lws *wsi;
     const struct http_route *route;
+    char *path;
     struct builder body;
     bool wants_body, head, written, closes;
 
@@ -80,6 +81,24 @@ struct exchange *exchange_find(exchange_id id)
 exchange_id exchange_id_of(const struct exchange *x)
 {
     return x->id;
+}
+
+const char *exchange_path(const struct exchange *x)
+{
+    return x->path;
+}
+
+bool exchange_query(struct exchange *x, const char *name, char *out, size_t room)
+{
+    char with_sign[32];
+    const char *found;
+
+    snprintf(with_sign, sizeof(with_sign), "%s=", name);
+    found = lws_get_urlarg_by_name(x->wsi, with_sign, out, (int)room);
+    if (!found)
+        return false;
+    memmove(out, found, strlen(found) + 1);
+    return true;
 }
 
 void exchange_reply(struct exchange *x, unsigned status, const char *content_type, struct bytes *body)
@@ -159,6 +178,7 @@ struct exchange *exchange_new(struct lws *wsi, const struct http_request *q)
     struct exchange *x = mem_alloc(sizeof(*x));
 
     x->wsi = wsi;
+    x->path = mem_dup(q->path);
     x->head = q->head;
     x->closes = q->unknown_end;
     snprintf(x->origin, sizeof(x->origin), "%s", q->origin);
@@ -305,6 +325,7 @@ void exchange_ended(struct exchange *x)
         slots_drop(&exchanges, x->id);
     builder_free(&x->body);
     bytes_unref(x->answer);
+    free(x->path);
     free(x);
 }
 

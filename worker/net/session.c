@@ -36,6 +36,7 @@ struct session {
     session_id id;
     struct lws *wsi;
     const struct dialect *dialect;
+    const struct message_type *row;
     enum session_state state;
     enum close_code close_code;
     const char *close_reason;
@@ -73,6 +74,11 @@ session_id session_id_of(const struct session *s)
 const struct dialect *session_dialect(const struct session *s)
 {
     return s->dialect;
+}
+
+const struct message_type **session_row(struct session *s)
+{
+    return &s->row;
 }
 
 void **session_slot(struct session *s, enum session_slot slot)
@@ -310,7 +316,7 @@ static bool within_rate(struct session *s)
         LOG_INFO("limit_hit", LOG_TEXT("limit", "MESSAGE_RATE"), LOG_INT("sid", s->id));
     }
     s->excess_last_ms = now;
-    session_fail(s, ERR_RATE_LIMIT, NULL);
+    dialect_fail(s, ERR_RATE_LIMIT, NULL);
     if (now - s->excess_since_ms >= EXCESS_MS)
         session_close(s, CLOSE_POLICY, "rate limit exceeded");
     return false;
@@ -339,14 +345,16 @@ static void received(struct session *s, struct span text, bool binary)
 void session_received(struct session *s, struct span part, bool last, bool binary, size_t still_to_come)
 {
     size_t len = builder_len(&s->part) + part.len;
+    size_t most = s->dialect->most ? s->dialect->most : (size_t)config->max_message_bytes;
 
     session_heard(s);
     if (s->state != SESSION_OPEN)
         return;
-    if (len + still_to_come > (size_t)config->max_message_bytes) {
+    if (len + still_to_come > most) {
         builder_free(&s->part);
         metric_add(too_big, 1);
-        LOG_INFO("limit_hit", LOG_TEXT("limit", "MAX_MESSAGE_BYTES"), LOG_INT("sid", s->id));
+        LOG_INFO("limit_hit", LOG_TEXT("limit", s->dialect->most ? "ROOM_MAX_MESSAGE_BYTES" : "MAX_MESSAGE_BYTES"),
+                 LOG_INT("sid", s->id));
         session_close(s, CLOSE_TOO_BIG, "message too big");
         return;
     }

@@ -96,7 +96,27 @@ void key_members(char out[static KEY_MAX], const char *room)
     write_key(out, "sb:{signal:%s}", room);
 }
 
+void key_presence(char out[static KEY_MAX], const char *room)
+{
+    write_key(out, "sb:signal:%s", room);
+}
+
 void key_room(char out[static KEY_MAX], const char *room)
 {
+    write_key(out, "sb:{room:%s}", room);
+}
+
+void key_room_peers(char out[static KEY_MAX], const char *room)
+{
+    write_key(out, "sb:{room:%s}:peers", room);
+}
+
+void key_room_channel(char out[static KEY_MAX], const char *room)
+{
     write_key(out, "sb:room:%s", room);
+}
+
+void key_member(char out[static KEY_MAX], const char *peer)
+{
+    write_key(out, "sb:{member:%s}", peer);
 }

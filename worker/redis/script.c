@@ -20,8 +20,7 @@ struct running {
     STAILQ_ENTRY(running) next;
 };
 
-static STAILQ_HEAD(unknown,
-                   running) unknown = STAILQ_HEAD_INITIALIZER(unknown); /* to Redis, in the order of the calls */
+static STAILQ_HEAD(unknown, running) unknown = STAILQ_HEAD_INITIALIZER(unknown); /* to Redis, in the order of the calls */
 static struct metric_family *calls, *failures;
 
 struct call call_new(const struct script *script)

@@ -89,7 +89,7 @@ void caller_forward(struct session *s, const char *target, struct builder *messa
 
     key_code(key, c->room, target);
     code_entry(entry, KIND, c->room, target);
-    delivery_forward(key, entry, b, session_id_of(s));
+    delivery_forward(key, entry, entry, b, session_id_of(s));
     bytes_unref(b);
 }
 
@@ -120,7 +120,7 @@ static void pass(const struct script *script, const char *type, const char *room
     frame = group_frame(bytes_span(w.bytes), at);
     builder_free(&w);
     key_members(key, room);
-    key_room(channel, room);
+    key_presence(channel, room);
     address_format(at, address);
     call_key(&c, key);
     call_text(&c, code);
@@ -192,16 +192,21 @@ static void leave_group(struct session *s, const struct caller *c)
 {
     char channel[KEY_MAX];
 
-    key_room(channel, c->room);
+    key_presence(channel, c->room);
     if (*c->room && !c->code)
         group_leave(channel, session_id_of(s));
 }
 
 static void finish(struct registering *g, struct session *s, enum registered result)
 {
+    char channel[KEY_MAX];
+
     if (s) {
         leave_group(s, caller_of(s));
+        key_presence(channel, caller_of(s)->room);
         g->done(s, result);
+        if (caller_of(s)->code)
+            group_admit(channel, g->session, 0);
         session_release(s);
     }
     free(g->code);
@@ -301,7 +306,7 @@ void caller_register(struct session *s, const char *code, const char *public_key
 
     *g = (struct registering){session_id_of(s), mem_dup(code), mem_dup(public_key), 0, done};
     session_hold(s);
-    key_room(channel, c->room);
+    key_presence(channel, c->room);
     if (*c->room)
         group_join(channel, g->session, claim_code, g);
     else
@@ -315,7 +320,7 @@ static void on_session_end(struct session *s)
 
     if (!c)
         return;
-    key_room(channel, c->room);
+    key_presence(channel, c->room);
     if (*c->room)
         group_leave(channel, session_id_of(s));
     free(c->room);

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* room: the protocol of /ws (PROTOCOL.md section 7), and the rooms in its HTTP API. */
+#pragma once
+
+#include "signalbox/dialect.h"
+#include "signalbox/keys.h"
+#include "signalbox/script.h"
+
+#define PEER_ID_LEN 16 /* hex digits */
+
+/* What a socket of /ws is to the others. */
+struct room_peer {
+    char id[PEER_ID_LEN + 1];
+    char *room;    /* that it is in, or NULL */
+    char *joining; /* that it asks to be let into, or NULL */
+    bool leaving;  /* it has asked to be let out */
+    char *info;    /* as others see it there: JSON, up to joined_at */
+};
+struct room_peer *room_peer_of(struct session *s);
+
+/* Envelopes. id: of the peer that it is about; room: NULL where there is none; request_id: JSON, "" where there is
+   none. Between them goes what else the message has, each member with a comma before it. */
+void wire_envelope(struct builder *w, const char *type, const char *id, const char *room);
+struct bytes *wire_envelope_end(struct builder *w, const char *request_id); /* stamps it and empties w */
+/* The peers of {peer, record, peer, record, …} as an array; leaves out those on workers that have died. How many. */
+size_t wire_peers(struct builder *w, const struct reply *records);
+/* ,"payload":{"room_id":…,"peers":[…]} */
+void wire_room(struct builder *w, const char *room, const struct reply *records);
+
+char *request_id_dup(void); /* of the message at hand; the caller frees it */
+/* An error to a request that was not answered at once. */
+void room_fail(struct session *s, enum err e, const char *request_id);
+
+/* Handlers of the dialect's table. */
+enum err handle_join(struct session *s, const struct message *m);
+enum err handle_leave(struct session *s, const struct message *m);
+enum err handle_discover(struct session *s, const struct message *m);
+
+struct call room_call(const struct script *script, const char *room); /* with both keys of the room */
+
+void rooms_init(void);
+void rooms_fini(void);
+void membership_init(void);
+void membership_open(void);             /* a socket was opened */
+void membership_refresh(session_id id); /* gives its place back to a peer, if Redis has lost it */
+void room_index_init(void);
+void room_index_add(const char *room);                   /* it is there, or there again */
+void room_index_look(const char *room, long long at_ms); /* it may have ended by then */
+void rooms_api_init(void);

@@ -1,0 +1,26 @@
+-- room/join: take a peer into a room if there is a place, tell the others, and list who is in it.
+-- KEYS[1] the room (hash: created_at, max_peers)   KEYS[2] its peers (hash: peer, "address info")
+-- ARGV[1] peer   ARGV[2] its address   ARGV[3] its info, JSON up to joined_at   ARGV[4] peers of a new room at most, or 0
+-- ARGV[5] "new", or "again" if it had its place and Redis may have lost it
+-- ARGV[6] the room's channel   ARGV[7] head of the frame (inbox.h)   ARGV[8] message, up to the info
+-- RETURN  {"joined", "full" or "there"; µs of the event; {peer, "address info", ...}, empty if not "joined" and "new"}
+local room, peers = KEYS[1], KEYS[2]
+local peer, address, info, most, how, channel, head, message = unpack(ARGV)
+
+local time = redis.call('TIME')
+local us = time[1] * 1000000 + time[2]
+local now = string.format('%.0f', math.floor(us / 1000))
+if redis.call('HEXISTS', peers, peer) == 1 then
+  return {how == 'new' and 'joined' or 'there', us, how == 'new' and redis.call('HGETALL', peers) or {}}
+end
+local limit = tonumber(redis.call('HGET', room, 'max_peers') or most)
+if how == 'new' and limit > 0 and redis.call('HLEN', peers) >= limit then
+  return {'full', us, {}}
+end
+redis.call('HSETNX', room, 'created_at', now)
+redis.call('HSETNX', room, 'max_peers', most)
+redis.call('PERSIST', room)
+info = info .. ',"joined_at":' .. now .. '}'
+redis.call('HSET', peers, peer, address .. ' ' .. info)
+redis.call('PUBLISH', channel, head .. struct.pack('<I2I8I2', 1, us, 0) .. message .. info .. ',"timestamp":' .. now .. '}')
+return {'joined', us, how == 'new' and redis.call('HGETALL', peers) or {}}

@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scripts_data.h"
+#include "signalbox/config.h"
+#include "signalbox/group.h"
+#include "signalbox/heartbeat.h"
+#include "signalbox/inbox.h"
+#include "signalbox/json.h"
+#include "signalbox/ownership.h"
+#include "signalbox/room.h"
+
+#define KIND "room"
+#define NAME_MOST 256 /* bytes of a display_name */
+#define IP_MOST 64
+
+/* A request of a peer about a room. */
+struct asking {
+    session_id session;
+    char *room, *request_id;
+    char *info; /* of one that joins */
+};
+
+static long long peers_here, peers_in_rooms;
+
+static struct asking *asking_new(struct session *s, const char *room)
+{
+    struct asking *a = mem_alloc(sizeof(*a));
+
+    a->session = session_id_of(s);
+    a->room = mem_dup(room);
+    a->request_id = request_id_dup();
+    return a;
+}
+
+static void asking_free(struct asking *a)
+{
+    free(a->room);
+    free(a->request_id);
+    free(a->info);
+    free(a);
+}
+
+/* In the index of the peer's socket: room TAB ROOM TAB PEER. */
+static void room_entry(char out[static ENTRY_MAX], const char *room, const char *peer)
+{
+    snprintf(out, ENTRY_MAX, KIND "\t%s\t%s", room, peer);
+}
+
+struct call room_call(const struct script *script, const char *room)
+{
+    struct call c = call_new(script);
+    char key[KEY_MAX];
+
+    key_room(key, room);
+    call_key(&c, key);
+    key_room_peers(key, room);
+    call_key(&c, key);
+    return c;
+}
+
+/* Where to publish an event of the room that all but the one at that address are to hear. */
+static void call_channel(struct call *c, const char *room, const struct address *from)
+{
+    struct builder head = {0};
+    char channel[KEY_MAX];
+
+    key_room_channel(channel, room);
+    call_text(c, channel);
+    inbox_frame_begin(&head, INBOX_SEND, *from);
+    call_span(c, inbox_frame_head(&head));
+    builder_free(&head);
+}
+
+static void call_builder(struct call *c, struct builder *w)
+{
+    call_span(c, bytes_span(w->bytes));
+    builder_free(w);
+}
+
+static void stop_listening(session_id id, const char *room)
+{
+    char channel[KEY_MAX];
+
+    key_room_channel(channel, room);
+    group_leave(channel, id);
+}
+
+static void set_room(struct room_peer *p, const char *room, const char *info)
+{
+    peers_in_rooms += (room != NULL) - (p->room != NULL);
+    free(p->room);
+    free(p->info);
+    p->room = room ? mem_dup(room) : NULL;
+    p->info = info ? mem_dup(info) : NULL;
+}
+
+/* --- leaving --- */
+
+static void call_leave(const char *room, const char *peer, const struct address *at, redis_callback callback, void *arg)
+{
+    struct call c = room_call(&script_room_leave, room);
+    struct builder w = {0};
+    char address[ADDRESS_MAX];
+
+    address_format(at, address);
+    call_text(&c, peer);
+    call_text(&c, address);
+    call_int(&c, config->room_ttl_ms);
+    call_channel(&c, room, at);
+    wire_envelope(&w, "PEER_LEFT", peer, room);
+    builder_text(&w, ",\"timestamp\":");
+    call_builder(&c, &w);
+    call_send(&c, callback, arg);
+}
+
+/* false: Redis was not reached. */
+static bool note_leaving(const struct reply *r, const char *room)
+{
+    long long left, now;
+
+    if (!r || !reply_read(r, "ii", &left, &now))
+        return false;
+    if (left == 0)
+        room_index_look(room, now + config->room_ttl_ms);
+    return true;
+}
+
+static void on_undone(const struct reply *r, void *arg)
+{
+    note_leaving(r, arg);
+    free(arg);
+}
+
+static void undo(const char *rest, const struct address *holder)
+{
+    const char *tab = strchr(rest, '\t');
+    char *room = tab ? span_dup((struct span){rest, (size_t)(tab - rest)}) : NULL;
+
+    if (room)
+        call_leave(room, tab + 1, holder, on_undone, mem_dup(room));
+    free(room);
+}
+
+/* The peer is not, or not any more, in the room whose entry it noted. */
+static void give_up(session_id id, const char *room, const char *peer)
+{
+    struct session *s = session_find(id);
+    struct address self = self_address(id);
+    char entry[ENTRY_MAX];
+
+    stop_listening(id, room);
+    room_entry(entry, room, peer);
+    ownership_undo_entry(entry, &self);
+    if (s)
+        ownership_forget(s, 1, &(struct note){.entry = entry});
+}
+
+static void on_left(const struct reply *r, void *arg)
+{
+    struct asking *a = arg;
+    struct session *s = session_find(a->session);
+    struct builder w = {0};
+    char entry[ENTRY_MAX];
+    bool left = note_leaving(r, a->room);
+
+    if (s)
+        room_peer_of(s)->leaving = false;
+    if (s && !left)
+        room_fail(s, ERR_UNAVAILABLE, a->request_id);
+    if (s && left) {
+        struct room_peer *p = room_peer_of(s);
+
+        room_entry(entry, a->room, p->id);
+        ownership_forget(s, 1, &(struct note){.entry = entry});
+        stop_listening(a->session, a->room);
+        set_room(p, NULL, NULL);
+        wire_envelope(&w, "ACK", NULL, NULL);
+        builder_text(&w, ",\"payload\":{\"message\":\"left room\"}");
+        session_send(s, wire_envelope_end(&w, a->request_id));
+    }
+    if (s)
+        session_release(s);
+    asking_free(a);
+}
+
+enum err handle_leave(struct session *s, const struct message *m)
+{
+    struct room_peer *p = room_peer_of(s);
+    struct address self = self_address(session_id_of(s));
+
+    (void)m;
+    if (!p->room)
+        return ERR_NOT_IN_ROOM;
+    p->leaving = true;
+    session_hold(s);
+    call_leave(p->room, p->id, &self, on_left, asking_new(s, p->room));
+    return ERR_NONE;
+}
+
+/* --- joining --- */
+
+static void call_join(const char *room, const struct room_peer *p, const char *info, const char *how, session_id id,
+                      redis_callback callback, void *arg)
+{
+    struct call c = room_call(&script_room_join, room);
+    struct address self = self_address(id);
+    struct builder w = {0};
+    char address[ADDRESS_MAX];
+
+    address_format(&self, address);
+    call_text(&c, p->id);
+    call_text(&c, address);
+    call_text(&c, info);
+    call_int(&c, config->room_max_peers);
+    call_text(&c, how);
+    call_channel(&c, room, &self);
+    wire_envelope(&w, "PEER_JOINED", p->id, room);
+    builder_text(&w, ",\"payload\":");
+    call_builder(&c, &w);
+    call_send(&c, callback, arg);
+}
+
+static void joined(struct session *s, const struct asking *a, const struct reply *records, long long number)
+{
+    struct room_peer *p = room_peer_of(s);
+    struct builder w = {0};
+    char channel[KEY_MAX];
+
+    if (p->room)
+        give_up(a->session, p->room, p->id);
+    set_room(p, a->room, a->info);
+    wire_envelope(&w, "ACK", p->id, a->room);
+    wire_room(&w, a->room, records);
+    session_send(s, wire_envelope_end(&w, a->request_id));
+    key_room_channel(channel, a->room);
+    group_admit(channel, a->session, (uint64_t)number);
+}
+
+static void join_ended(struct asking *a)
+{
+    struct session *s = session_find(a->session);
+
+    if (s) {
+        free(room_peer_of(s)->joining);
+        room_peer_of(s)->joining = NULL;
+        session_release(s);
+    }
+    asking_free(a);
+}
+
+static void on_joined(const struct reply *r, void *arg)
+{
+    struct asking *a = arg;
+    struct session *s = session_find(a->session);
+    struct span result;
+    const struct reply *records;
+    long long number;
+    bool ok = r && reply_read(r, "sir", &result, &number, &records), full = ok && span_is(result, "full");
+
+    if (ok && !full)
+        room_index_add(a->room);
+    if (s && ok && !full) {
+        joined(s, a, records, number);
+    } else if (s) {
+        give_up(a->session, a->room, room_peer_of(s)->id);
+        room_fail(s, full ? ERR_ROOM_FULL : ERR_UNAVAILABLE, a->request_id);
+    }
+    join_ended(a);
+}
+
+/* From here on the worker hears the room: what comes is held until its members are listed. */
+static void on_listening(bool ok, void *arg)
+{
+    struct asking *a = arg;
+    struct session *s = session_find(a->session);
+
+    if (s && ok) {
+        call_join(a->room, room_peer_of(s), a->info, "new", a->session, on_joined, a);
+        return;
+    }
+    if (s) {
+        give_up(a->session, a->room, room_peer_of(s)->id);
+        room_fail(s, ERR_UNAVAILABLE, a->request_id);
+    }
+    join_ended(a);
+}
+
+static bool read_text(struct span value, size_t most)
+{
+    char text[NAME_MOST + 1];
+    size_t len;
+
+    return json_read_string(value, text, sizeof(text), &len) && len <= most && strlen(text) == len;
+}
+
+/* Adds {"ip":…,"port":…}; false: it is not one. */
+static bool wire_endpoint(struct builder *w, struct span value)
+{
+    struct json_members endpoint = {0};
+    struct span ip, port_text;
+    long long port;
+    bool ok = json_kind(value) == JSON_KIND_OBJECT && json_scan(value, &endpoint) && json_find(&endpoint, "ip", &ip) &&
+              read_text(ip, IP_MOST) && json_find(&endpoint, "port", &port_text) &&
+              json_read_integer(port_text, &port) && port >= 0 && port <= 65535;
+
+    if (ok) {
+        builder_text(w, ",\"endpoint\":{\"ip\":");
+        builder_add(w, ip);
+        builder_printf(w, ",\"port\":%lld}", port);
+    }
+    json_members_free(&endpoint);
+    return ok;
+}
+
+static bool find_given(const struct json_members *payload, const char *name, struct span *value)
+{
+    return json_find(payload, name, value) && json_kind(*value) != JSON_KIND_NULL;
+}
+
+/* What the others are to know of a peer, up to joined_at; false: *field is wrong. */
+static bool wire_info(struct builder *w, const char *id, const struct value *payload, const char **field)
+{
+    struct json_members members = {0};
+    struct span value;
+    bool given = payload->present && json_scan(payload->raw, &members), ok = true;
+
+    builder_printf(w, "{\"peer_id\":\"%s\"", id);
+    if (given && find_given(&members, "display_name", &value)) {
+        *field = "display_name";
+        ok = read_text(value, NAME_MOST);
+        builder_text(w, ",\"display_name\":");
+        builder_add(w, value);
+    }
+    if (ok && given && find_given(&members, "endpoint", &value)) {
+        *field = "endpoint";
+        ok = wire_endpoint(w, value);
+    }
+    json_members_free(&members);
+    return ok;
+}
+
+enum err handle_join(struct session *s, const struct message *m)
+{
+    struct room_peer *p = room_peer_of(s);
+    const char *room = m->values[0].text, *field = NULL;
+    char channel[KEY_MAX], entry[ENTRY_MAX];
+    struct builder info = {0};
+    struct asking *a;
+
+    if (p->room && strcmp(p->room, room) == 0)
+        return ERR_ALREADY_IN_ROOM;
+    if (!wire_info(&info, p->id, &m->values[1], &field)) {
+        builder_free(&info);
+        session_fail(s, ERR_INVALID_FIELD, field);
+        return ERR_NONE;
+    }
+    a = asking_new(s, room);
+    a->info = span_dup(bytes_span(info.bytes));
+    builder_free(&info);
+    p->joining = mem_dup(room);
+    room_entry(entry, room, p->id);
+    ownership_note(s, 1, &(struct note){.entry = entry});
+    session_hold(s);
+    key_room_channel(channel, room);
+    group_join(channel, a->session, on_listening, a);
+    return ERR_NONE;
+}
+
+/* --- looking --- */
+
+static void on_listed(const struct reply *r, void *arg)
+{
+    struct asking *a = arg;
+    struct session *s = session_find(a->session);
+    const struct reply *records;
+    struct builder w = {0};
+    long long created;
+
+    if (s && (!r || !reply_read(r, "i-r", &created, &records))) {
+        room_fail(s, ERR_UNAVAILABLE, a->request_id);
+    } else if (s && created == 0) {
+        room_fail(s, ERR_ROOM_NOT_FOUND, a->request_id);
+    } else if (s) {
+        wire_envelope(&w, "PEER_LIST", NULL, a->room);
+        wire_room(&w, a->room, records);
+        session_send(s, wire_envelope_end(&w, a->request_id));
+    }
+    if (s)
+        session_release(s);
+    asking_free(a);
+}
+
+enum err handle_discover(struct session *s, const struct message *m)
+{
+    const char *room = m->values[0].present ? m->values[0].text : room_peer_of(s)->room;
+    struct call c;
+
+    if (!room)
+        return ERR_NOT_IN_ROOM;
+    c = room_call(&script_room_list, room);
+    session_hold(s);
+    call_send(&c, on_listed, asking_new(s, room));
+    return ERR_NONE;
+}
+
+/* --- the socket --- */
+
+static void on_back(const struct reply *r, void *arg)
+{
+    struct asking *a = arg;
+    struct span result;
+    long long number;
+    char channel[KEY_MAX];
+
+    if (r && reply_read(r, "si-", &result, &number) && span_is(result, "joined")) {
+        room_index_add(a->room);
+        key_room_channel(channel, a->room);
+        group_admit(channel, a->session, (uint64_t)number);
+    }
+    asking_free(a);
+}
+
+void membership_refresh(session_id id)
+{
+    struct session *s = session_find(id);
+    const struct room_peer *p = s ? room_peer_of(s) : NULL;
+    char entry[ENTRY_MAX];
+
+    if (!p || !p->room || p->leaving)
+        return;
+    room_entry(entry, p->room, p->id);
+    ownership_note(s, 1, &(struct note){.entry = entry});
+    call_join(p->room, p, p->info, "again", id, on_back, asking_new(s, p->room));
+}
+
+static void on_session_end(struct session *s)
+{
+    struct room_peer *p = room_peer_of(s);
+
+    if (!p)
+        return;
+    if (p->room)
+        stop_listening(session_id_of(s), p->room);
+    if (p->joining)
+        stop_listening(session_id_of(s), p->joining);
+    set_room(p, NULL, NULL);
+    peers_here--;
+    free(p->joining);
+    free(p);
+    *session_slot(s, SLOT_ROOM_PEER) = NULL;
+}
+
+void membership_open(void)
+{
+    peers_here++;
+}
+
+static long long read_peers(void)
+{
+    return peers_here;
+}
+
+static long long read_peers_in_rooms(void)
+{
+    return peers_in_rooms;
+}
+
+void membership_init(void)
+{
+    static const struct entry_kind kind = {KIND, undo, NULL, NULL, NULL};
+
+    ownership_add_kind(&kind);
+    session_on_end(on_session_end);
+    heartbeat_show("room_peers", read_peers);
+    heartbeat_show("room_members", read_peers_in_rooms);
+}

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/room.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "signalbox/claim.h"
+#include "signalbox/config.h"
+#include "signalbox/delivery.h"
+#include "signalbox/heartbeat.h"
+#include "signalbox/json.h"
+#include "signalbox/loop.h"
+#include "signalbox/ownership.h"
+#include "signalbox/relay.h"
+#include "signalbox/server.h"
+
+#define KIND "member"
+
+static struct message_type *types; /* ours, then the relay's */
+static const char *answered;       /* the request_id of a message that is not at hand any more */
+
+struct room_peer *room_peer_of(struct session *s)
+{
+    return *session_slot(s, SLOT_ROOM_PEER);
+}
+
+/* --- envelopes --- */
+
+static void member(struct builder *w, const char *name, const char *text)
+{
+    builder_printf(w, ",\"%s\":", name);
+    builder_json(w, span_of(text));
+}
+
+void wire_envelope(struct builder *w, const char *type, const char *id, const char *room)
+{
+    builder_printf(w, "{\"type\":\"%s\"", type);
+    if (id)
+        member(w, "peer_id", id);
+    if (room)
+        member(w, "room_id", room);
+}
+
+struct bytes *wire_envelope_end(struct builder *w, const char *request_id)
+{
+    builder_printf(w, ",\"timestamp\":%lld", (long long)clock_ms());
+    if (*request_id) {
+        builder_text(w, ",\"request_id\":");
+        builder_text(w, request_id);
+    }
+    builder_text(w, "}");
+    return builder_take(w);
+}
+
+size_t wire_peers(struct builder *w, const struct reply *records)
+{
+    size_t count = 0;
+
+    builder_text(w, "[");
+    for (size_t i = 1; i < reply_count(records); i += 2) {
+        struct span record = reply_span(reply_at(records, i));
+        const char *space = memchr(record.at, ' ', record.len);
+        size_t len = space ? (size_t)(space - record.at) : 0;
+        struct address a;
+
+        if (!address_parse((struct span){record.at, len}, &a) || !worker_alive(a.wid))
+            continue;
+        if (count++ > 0)
+            builder_text(w, ",");
+        builder_add(w, (struct span){space + 1, record.len - len - 1});
+    }
+    builder_text(w, "]");
+    return count;
+}
+
+void wire_room(struct builder *w, const char *room, const struct reply *records)
+{
+    builder_text(w, ",\"payload\":{\"room_id\":");
+    builder_json(w, span_of(room));
+    builder_text(w, ",\"peers\":");
+    wire_peers(w, records);
+    builder_text(w, "}");
+}
+
+/* A request_id is text, as an id is. */
+static bool find_request_id(struct span *value)
+{
+    char id[ID_MAX + 1];
+    size_t len;
+
+    return message_member("request_id", value) && json_read_string(*value, id, sizeof(id), &len);
+}
+
+char *request_id_dup(void)
+{
+    struct span value;
+
+    return find_request_id(&value) ? span_dup(value) : mem_dup("");
+}
+
+static const char *code_of(enum err e)
+{
+    switch (e) {
+    case ERR_ROOM_NOT_FOUND:
+        return "ROOM_NOT_FOUND";
+    case ERR_ROOM_PEER_NOT_FOUND:
+        return "PEER_NOT_FOUND";
+    case ERR_NOT_IN_ROOM:
+        return "NOT_IN_ROOM";
+    case ERR_ALREADY_IN_ROOM:
+        return "ALREADY_IN_ROOM";
+    case ERR_ROOM_FULL:
+        return "ROOM_FULL";
+    case ERR_UNAVAILABLE:
+        return "INTERNAL_ERROR";
+    default:
+        return "INVALID_MESSAGE";
+    }
+}
+
+static struct bytes *wire_room_error(struct session *s, enum err e, const char *text)
+{
+    char *request_id = answered ? mem_dup(answered) : request_id_dup();
+    struct builder w = {0};
+    struct bytes *b;
+
+    (void)s;
+    wire_envelope(&w, "ERROR", NULL, NULL);
+    builder_printf(&w, ",\"payload\":{\"code\":\"%s\"", code_of(e));
+    member(&w, "message", text);
+    builder_text(&w, "}");
+    b = wire_envelope_end(&w, request_id);
+    free(request_id);
+    return b;
+}
+
+void room_fail(struct session *s, enum err e, const char *request_id)
+{
+    answered = request_id;
+    dialect_fail(s, e, NULL);
+    answered = NULL;
+}
+
+/* --- messages between peers --- */
+
+/* What names the target is followed by the request, so that an error finds it: member TAB ID TAB request_id. */
+static enum err handle_forward(struct session *s, const struct message *m)
+{
+    const struct room_peer *p = room_peer_of(s);
+    const char *target = m->values[0].text;
+    struct builder w = {0}, entry = {0};
+    char *request_id = request_id_dup(), key[KEY_MAX], *identity;
+    struct bytes *b;
+
+    builder_printf(&entry, KIND "\t%s", target);
+    identity = span_dup(bytes_span(entry.bytes));
+    builder_printf(&entry, "\t%s", request_id);
+    builder_add(&entry, (struct span){"", 1});
+    wire_envelope(&w, m->type, p->id, NULL);
+    member(&w, "target_id", target);
+    builder_text(&w, ",\"payload\":");
+    builder_add(&w, m->values[1].raw);
+    b = wire_envelope_end(&w, request_id);
+    key_member(key, target);
+    delivery_forward(key, identity, bytes_span(entry.bytes).at, b, session_id_of(s));
+    bytes_unref(b);
+    builder_free(&entry);
+    free(identity);
+    free(request_id);
+    return ERR_NONE;
+}
+
+static void not_forwarded(const char *rest, session_id from, enum err e)
+{
+    const char *request_id = strchr(rest, '\t');
+    struct session *s = session_find(from);
+
+    if (s && request_id)
+        room_fail(s, e, request_id + 1);
+}
+
+static void gone(const char *rest, session_id from)
+{
+    not_forwarded(rest, from, ERR_ROOM_PEER_NOT_FOUND);
+}
+
+static void lost(const char *rest, session_id from)
+{
+    not_forwarded(rest, from, ERR_UNAVAILABLE);
+}
+
+static void undo(const char *rest, const struct address *holder)
+{
+    char key[KEY_MAX], *peer = span_dup((struct span){rest, strcspn(rest, "\t")});
+
+    key_member(key, peer);
+    claim_release(key, holder);
+    free(peer);
+}
+
+static void note_id(struct session *s)
+{
+    char entry[sizeof(KIND) + PEER_ID_LEN + 1];
+
+    snprintf(entry, sizeof(entry), KIND "\t%s", room_peer_of(s)->id);
+    ownership_note(s, 1, &(struct note){.entry = entry});
+}
+
+/* Redis may have lost all of it, also what the socket is to be undone by. */
+static void refresh(const char *peer, const struct address *holder)
+{
+    struct session *s = session_find(holder->sid);
+    char key[KEY_MAX];
+
+    if (s)
+        note_id(s);
+    key_member(key, peer);
+    claim_refresh(key, holder, NULL, NULL);
+    membership_refresh(holder->sid);
+}
+
+/* --- the socket --- */
+
+static enum err handle_keep_alive(struct session *s, const struct message *m)
+{
+    char *request_id = request_id_dup();
+    struct builder w = {0};
+
+    (void)m;
+    wire_envelope(&w, "ACK", NULL, NULL);
+    session_send(s, wire_envelope_end(&w, request_id));
+    free(request_id);
+    return ERR_NONE;
+}
+
+/* If Redis is away it gets its id with the next refresh. */
+static void on_claimed(struct session *s, enum claim_result result, long long since_ms, void *arg)
+{
+    (void)result;
+    (void)arg;
+    if (!s)
+        return;
+    identity_add(s, KIND, room_peer_of(s)->id, since_ms);
+    session_release(s);
+}
+
+static void on_open(struct session *s, const char *rest)
+{
+    struct room_peer *p = mem_alloc(sizeof(*p));
+    unsigned char id[PEER_ID_LEN / 2];
+    char key[KEY_MAX];
+    struct builder w = {0};
+
+    (void)rest;
+    randombytes_buf(id, sizeof(id));
+    sodium_bin2hex(p->id, sizeof(p->id), id, sizeof(id));
+    *session_slot(s, SLOT_ROOM_PEER) = p;
+    membership_open();
+    wire_envelope(&w, "ACK", p->id, NULL);
+    builder_text(&w, ",\"payload\":{\"message\":\"connected\"}");
+    session_send(s, wire_envelope_end(&w, ""));
+    note_id(s);
+    session_hold(s);
+    key_member(key, p->id);
+    claim_start(s, key, on_claimed, NULL);
+}
+
+#define REQUEST_ID                                                                                                     \
+    {                                                                                                                  \
+        FIELD_TEXT, "request_id", .most = ID_MAX                                                                       \
+    }
+#define FORWARD_ROW(name)                                                                                              \
+    {                                                                                                                  \
+        name, handle_forward,                                                                                          \
+        {                                                                                                              \
+            {FIELD_ID, "target_id", .required = true}, {FIELD_ANY, "payload", .required = true}, REQUEST_ID            \
+        }                                                                                                              \
+    }
+
+static const struct message_type own_types[] = {
+    {"JOIN", handle_join, {{FIELD_ID, "room_id", .required = true}, {FIELD_OBJECT, "payload"}, REQUEST_ID}},
+    {"LEAVE", handle_leave, {REQUEST_ID}},
+    {"DISCOVER", handle_discover, {{FIELD_ID, "room_id"}, REQUEST_ID}},
+    FORWARD_ROW("OFFER"),
+    FORWARD_ROW("ANSWER"),
+    FORWARD_ROW("CANDIDATE"),
+    {"KEEP_ALIVE", handle_keep_alive, {REQUEST_ID}},
+};
+
+void rooms_init(void)
+{
+    static const struct entry_kind kind = {KIND, undo, refresh, gone, lost};
+    static struct dialect dialect = {.name = "rooms", .wire_error = wire_room_error, .on_open = on_open};
+    static const struct socket_path paths[] = {{"/ws", "rooms", &dialect}};
+    size_t own = sizeof(own_types) / sizeof(own_types[0]);
+
+    types = mem_alloc((own + relay_types_count) * sizeof(*types));
+    memcpy(types, own_types, sizeof(own_types));
+    memcpy(types + own, relay_types, relay_types_count * sizeof(*types));
+    for (size_t i = own; i < own + relay_types_count; i++)
+        types[i].wire_error = wire_error;
+    dialect.types = types;
+    dialect.count = own + relay_types_count;
+    dialect.most = (size_t)config->room_max_message_bytes;
+    server_add_paths(paths, 1);
+    ownership_add_kind(&kind);
+    membership_init();
+    room_index_init();
+    rooms_api_init();
+}
+
+void rooms_fini(void)
+{
+    free(types);
+    types = NULL;
+}

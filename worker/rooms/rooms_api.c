@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "scripts_data.h"
+#include "signalbox/heartbeat.h"
+#include "signalbox/http.h"
+#include "signalbox/loop.h"
+#include "signalbox/room.h"
+
+#define LIMIT_DEFAULT 100
+#define LIMIT_MOST 1000
+#define CURSOR_MAX (ID_MAX * 4 / 3 + 8)
+#define QUERY_MAX 16384 /* lws reads no longer head */
+#define CURSOR_VARIANT sodium_base64_VARIANT_URLSAFE_NO_PADDING
+
+/* --- /api/stats --- */
+
+/* Every worker shows its own numbers in its hash. */
+struct counting {
+    exchange_id exchange;
+    size_t left;
+    bool failed;
+    long long peers, members, rooms;
+};
+
+static void count_one(struct counting *c, bool ok)
+{
+    struct exchange *x = exchange_find(c->exchange);
+
+    c->failed |= !ok;
+    if (--c->left > 0)
+        return;
+    if (x && c->failed)
+        exchange_unavailable(x);
+    else if (x)
+        exchange_reply_json(x, 200,
+                            json_pack("{s{sI sI} s{sI sI} sI}", "peers", "total", (json_int_t)c->peers, "without_room",
+                                      (json_int_t)(c->peers - c->members), "rooms", "total", (json_int_t)c->rooms,
+                                      "total_peers", (json_int_t)c->members, "timestamp", (json_int_t)clock_ms()));
+    free(c);
+}
+
+static void on_rooms_counted(const struct reply *r, void *arg)
+{
+    struct counting *c = arg;
+
+    c->rooms = reply_int(r);
+    count_one(c, r != NULL);
+}
+
+static void on_peers_counted(const struct reply *r, void *arg)
+{
+    struct counting *c = arg;
+
+    c->peers += reply_int(reply_at(r, 0));
+    c->members += reply_int(reply_at(r, 1));
+    count_one(c, r != NULL);
+}
+
+static void handle_stats(struct exchange *x)
+{
+    struct counting *c = mem_alloc(sizeof(*c));
+    char key[KEY_MAX];
+
+    c->exchange = exchange_id_of(x);
+    c->left = 1;
+    redis_command(on_rooms_counted, c, "ZCARD", KEY_ROOMS, NULL);
+    for (size_t i = 0; i < workers_count(); i++) {
+        if (!workers_alive(i))
+            continue;
+        c->left++;
+        key_worker(key, workers_wid(i));
+        redis_command(on_peers_counted, c, "HMGET", key, "room_peers", "room_members", NULL);
+    }
+}
+
+/* --- /api/rooms --- */
+
+struct listing {
+    exchange_id exchange;
+    size_t limit, left;
+    bool failed, more;
+    struct listed {
+        char *room;
+        long long created_ms, most, peers;
+    } * rooms;
+    size_t count;
+};
+
+/* One room of the page that is being read. */
+struct reading {
+    struct listing *listing;
+    size_t at;
+};
+
+static void iso_8601(long long ms, char out[static 24])
+{
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm tm;
+
+    gmtime_r(&seconds, &tm);
+    strftime(out, 24, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+static json_t *wire_listing(const struct listing *l)
+{
+    json_t *rooms = json_array(), *body = json_pack("{so}", "rooms", rooms);
+    char text[CURSOR_MAX];
+
+    for (size_t i = 0; i < l->count; i++) {
+        const struct listed *room = &l->rooms[i];
+
+        if (room->created_ms == 0)
+            continue;
+        iso_8601(room->created_ms, text);
+        json_array_append_new(rooms, json_pack("{ss sI sI ss}", "id", room->room, "peer_count", (json_int_t)room->peers,
+                                               "max_peers", (json_int_t)room->most, "created_at", text));
+    }
+    if (l->more) {
+        const char *last = l->rooms[l->count - 1].room;
+
+        sodium_bin2base64(text, sizeof(text), (const unsigned char *)last, strlen(last), CURSOR_VARIANT);
+        json_object_set_new(body, "next_cursor", json_string(text));
+    }
+    return body;
+}
+
+static void read_one(struct listing *l, bool ok)
+{
+    struct exchange *x = exchange_find(l->exchange);
+
+    l->failed |= !ok;
+    if (--l->left > 0)
+        return;
+    if (x && l->failed)
+        exchange_unavailable(x);
+    else if (x)
+        exchange_reply_json(x, 200, wire_listing(l));
+    for (size_t i = 0; i < l->count; i++)
+        free(l->rooms[i].room);
+    free(l->rooms);
+    free(l);
+}
+
+static void on_room_read(const struct reply *r, void *arg)
+{
+    struct reading *reading = arg;
+    struct listing *l = reading->listing;
+    struct listed *room = &l->rooms[reading->at];
+
+    free(reading);
+    read_one(l, r && reply_read(r, "iii--", &room->created_ms, &room->most, &room->peers));
+}
+
+/* One more than asked for says whether there is more. */
+static void on_page(const struct reply *r, void *arg)
+{
+    struct listing *l = arg;
+
+    l->more = reply_count(r) > l->limit;
+    l->count = l->more ? l->limit : reply_count(r);
+    l->rooms = mem_alloc((l->count + 1) * sizeof(*l->rooms));
+    for (size_t i = 0; i < l->count; i++) {
+        struct reading *reading = mem_alloc(sizeof(*reading));
+        struct call c;
+
+        *reading = (struct reading){l, i};
+        l->rooms[i].room = span_dup(reply_span(reply_at(r, i)));
+        l->left++;
+        c = room_call(&script_room_census, l->rooms[i].room);
+        call_send(&c, on_room_read, reading);
+    }
+    read_one(l, r != NULL);
+}
+
+static bool read_limit(struct exchange *x, size_t *limit)
+{
+    char text[QUERY_MAX], *end;
+    long long n;
+
+    *limit = LIMIT_DEFAULT;
+    if (!exchange_query(x, "limit", text, sizeof(text)))
+        return true;
+    n = strtoll(text, &end, 10);
+    *limit = n > LIMIT_MOST ? LIMIT_MOST : (size_t)n;
+    return *text >= '0' && *text <= '9' && !*end && n > 0;
+}
+
+/* As ZRANGEBYLEX wants it: what lies behind that room. */
+static bool read_cursor(struct exchange *x, char out[static ID_MAX + 2])
+{
+    char text[QUERY_MAX];
+    size_t len;
+
+    strcpy(out, "-");
+    if (!exchange_query(x, "cursor", text, sizeof(text)))
+        return true;
+    *out = '(';
+    if (sodium_base642bin((unsigned char *)out + 1, ID_MAX, text, strlen(text), NULL, &len, NULL, CURSOR_VARIANT) != 0)
+        return false;
+    out[1 + len] = '\0';
+    return len > 0 && !has_control((struct span){out + 1, len});
+}
+
+static void handle_rooms(struct exchange *x)
+{
+    struct listing *l;
+    char cursor[ID_MAX + 2], count[16];
+    size_t limit;
+
+    if (!read_limit(x, &limit)) {
+        exchange_fail(x, 400, "Invalid limit");
+    } else if (!read_cursor(x, cursor)) {
+        exchange_fail(x, 400, "Invalid cursor");
+    } else {
+        l = mem_alloc(sizeof(*l));
+        l->exchange = exchange_id_of(x);
+        l->limit = limit;
+        l->left = 1;
+        snprintf(count, sizeof(count), "%zu", limit + 1);
+        redis_command(on_page, l, "ZRANGEBYLEX", KEY_ROOMS, cursor, "+", "LIMIT", "0", count, NULL);
+    }
+}
+
+/* --- /api/rooms/{id} --- */
+
+struct showing {
+    exchange_id exchange;
+    char *room;
+};
+
+static struct bytes *wire_details(const char *room, long long created, long long most, const struct reply *records)
+{
+    struct builder w = {0};
+    size_t count;
+
+    builder_text(&w, "{\"id\":");
+    builder_json(&w, span_of(room));
+    builder_text(&w, ",\"peers\":");
+    count = wire_peers(&w, records);
+    builder_printf(&w, ",\"peer_count\":%zu,\"max_peers\":%lld,\"created_at\":%lld}", count, most, created);
+    return builder_take(&w);
+}
+
+static void on_shown(const struct reply *r, void *arg)
+{
+    struct showing *w = arg;
+    struct exchange *x = exchange_find(w->exchange);
+    const struct reply *records;
+    long long created, most;
+
+    if (x && (!r || !reply_read(r, "iir", &created, &most, &records)))
+        exchange_unavailable(x);
+    else if (x && created == 0)
+        exchange_fail(x, 404, "room not found");
+    else if (x)
+        exchange_reply(x, 200, "application/json", wire_details(w->room, created, most, records));
+    free(w->room);
+    free(w);
+}
+
+static void handle_room(struct exchange *x)
+{
+    const char *room = exchange_path(x) + strlen("/api/rooms/");
+    struct showing *w;
+    struct call c;
+
+    if (strlen(room) > ID_MAX || has_control(span_of(room))) {
+        exchange_fail(x, 404, "room not found");
+        return;
+    }
+    w = mem_alloc(sizeof(*w));
+    w->exchange = exchange_id_of(x);
+    w->room = mem_dup(room);
+    c = room_call(&script_room_list, room);
+    call_send(&c, on_shown, w);
+}
+
+void rooms_api_init(void)
+{
+    static const struct http_route routes[] = {
+        {HTTP_GET, "/api/stats", "room_stats", handle_stats},
+        {HTTP_GET, "/api/rooms", "rooms_list", handle_rooms},
+        {HTTP_GET, "/api/rooms/*", "room", handle_room},
+    };
+
+    http_add_routes(routes, sizeof(routes) / sizeof(routes[0]));
+}
