@@ -9,6 +9,8 @@
 #include "signalbox/bytes.h"
 #include "signalbox/session.h"
 
+struct call;
+
 struct target {
     struct address address;
     const char *entry; /* the entry that named this address, or NULL */
@@ -23,6 +25,9 @@ void delivery_send(struct bytes *b, size_t count, const struct target *targets, 
    may say more than the identity it begins with (gone and lost, see ownership). Borrows b. */
 void delivery_forward(const char *key, const char *identity, const char *entry, struct bytes *b, session_id from);
 
+/* For a script that publishes to an address itself, in the same breath as what it changes: adds as its next arguments
+   this worker's wid, what a channel begins with, and the head of the frame. */
+void delivery_arguments(struct call *c, session_id from);
 void delivery_count_remote(size_t count); /* sent to other workers by a script */
 
 void delivery_init(void);

@@ -18,9 +18,10 @@ struct entry_kind {
     /* Removes what the entry names if it still carries that address; rest is the text behind the first tab. */
     void (*undo)(const char *rest, const struct address *holder);
     void (*refresh)(const char *id, const struct address *holder); /* of an identity: keep it alive. May be NULL */
-    /* A message for the entry's socket could not be delivered; from: the session that sent it. May be NULL. */
-    void (*gone)(const char *rest, session_id from);
-    /* Redis was away when it was looked up. NULL: the sender gets ERR_UNAVAILABLE */
+    /* A message for the entry's socket could not be delivered. holder: where it is said to be, NULL: nowhere;
+       from: the session that sent it. May be NULL. */
+    void (*gone)(const char *rest, const struct address *holder, session_id from);
+    /* Redis was lost meanwhile. NULL: the sender gets ERR_UNAVAILABLE */
     void (*lost)(const char *rest, session_id from);
 };
 void ownership_add_kind(const struct entry_kind *kind); /* kept, not copied */
@@ -48,8 +49,9 @@ void identity_refresh_all(struct session *s, const char *kind);
 /* Undoes the entry at once: its holder has been found gone. */
 void ownership_undo_entry(const char *entry, const struct address *holder);
 void ownership_gone(const char *entry, const struct address *holder, session_id from); /* and tells the sender */
-void ownership_missing(const char *entry, session_id from); /* nobody holds it: only tells the sender */
-void ownership_lost(const char *entry, session_id from);    /* Redis is away: likewise */
+/* Only tells the sender: nobody holds it (NULL), or its holder cannot be reached at the moment, or Redis cannot. */
+void ownership_missing(const char *entry, const struct address *holder, session_id from);
+void ownership_lost(const char *entry, session_id from);
 
 /* Undoes all that the socket at that address owned; done(ok) when Redis has it, false if it was not reached. */
 void ownership_undo(const struct address *a, void (*done)(bool ok, void *arg), void *arg);

@@ -11,18 +11,20 @@
 void pairing_ask(struct session *s, const char *target, long long most, struct builder *message,
                  void (*failed)(struct session *s));
 
-/* Ends the request of `requester` to s. done runs with the session held until it has returned; its public key is JSON,
-   the address is where to send it what came of it; open: false if there is no such request. */
+/* Ends the request of `requester` to s, and sends it `message`: the one does not happen without the other. done runs
+   with the session held until it has returned, unless it has left; the public key is the requester's, JSON. */
+enum pairing_result {
+    PAIRING_ENDED,
+    PAIRING_NONE,       /* there is no such request */
+    PAIRING_UNHEARD,    /* the requester's worker is out of reach: the request is still open */
+    PAIRING_UNAVAILABLE /* Redis is: it may still be open */
+};
 struct pairing_answer {
-    bool open;
+    enum pairing_result result;
     const char *requester, *public_key;
-    struct address address;
     long long tag; /* as given */
 };
-void pairing_answer(struct session *s, const char *requester, long long tag,
+void pairing_answer(struct session *s, const char *requester, long long tag, struct builder *message,
                     void (*done)(struct session *s, const struct pairing_answer *a));
-
-/* Sends to the other side of a request, which was found by pairing_answer(). */
-void pairing_send(struct session *s, const struct pairing_answer *a, struct builder *message);
 
 void pairing_init(void);

@@ -1,18 +1,31 @@
--- signal/answer: end a request to pair, because it is answered by the socket that was asked.
+-- signal/answer: end a request to pair, because the socket that was asked answers, and send the requester its answer.
+-- A requester on a worker that does not listen is not told, and its request stays open.
 -- KEYS[1] the requests open to its code (hash: requester, "ms-of-the-end its-address address")
 -- ARGV[1] requester   ARGV[2] address of the one who answers   ARGV[3] address of the requester
--- RETURN  {1 if it was open, 0 if there is no such request; now ms; ms of its end}
-local requests, requester, address, asker = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+-- ARGV[4] wid of the sending worker   ARGV[5] what a channel begins with   ARGV[6] head of the frame (inbox.h)
+-- ARGV[7] entry that names the requester   ARGV[8] message
+-- RETURN  {"none": no such request, "unheard", "told", or "here": the requester is on the sending worker; now ms; ms of its end}
+local requests = KEYS[1]
+local requester, address, asker, self, channel, head, entry, message = unpack(ARGV)
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local request = redis.call('HGET', requests, requester)
 if not request then
-  return {0, now, 0}
+  return {'none', now, 0}
 end
 local ends, from, asked = request:match('^(%d+) (%S+) (%S+)$')
-if asked ~= address or from ~= asker then
-  return {0, now, 0}
+if asked ~= address or from ~= asker or tonumber(ends) <= now then
+  return {'none', now, 0}
 end
-redis.call('HDEL', requests, requester)
-return {tonumber(ends) > now and 1 or 0, now, tonumber(ends)}
+local wid, sid = from:match('^(%x+)%.(%d+)$')
+local result = 'here'
+if wid ~= self then
+  local heard = redis.call('PUBLISH', channel .. wid,
+    head .. struct.pack('<I2I8I2', 1, tonumber(sid), #entry) .. entry .. message)
+  result = heard > 0 and 'told' or 'unheard'
+end
+if result ~= 'unheard' then
+  redis.call('HDEL', requests, requester)
+end
+return {result, now, tonumber(ends)}

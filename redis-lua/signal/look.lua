@@ -1,18 +1,32 @@
--- signal/look: see how long a request to pair stays open; one whose time is over ends.
+-- signal/look: see how long a request to pair stays open; one whose time is over ends, and the requester is told.
+-- A requester on a worker that does not listen is not told, and its request is to be looked at again.
 -- KEYS[1] the requests open to a code (hash: requester, "ms-of-the-end its-address address")
--- ARGV[1] requester
--- RETURN  {address of the requester or "" if there is none, address of the one asked, ms left, now ms}
-local requests, requester = KEYS[1], ARGV[1]
+-- ARGV[1] requester   ARGV[2] wid of the sending worker   ARGV[3] what a channel begins with
+-- ARGV[4] head of the frame (inbox.h)   ARGV[5] entry that names the requester   ARGV[6] message
+-- RETURN  {"none": no such request, "open", and of one whose time is over: "unheard", "told", or "here": the requester is
+--          on the sending worker; address of the requester; address of the one asked; ms left; now ms}
+local requests = KEYS[1]
+local requester, self, channel, head, entry, message = unpack(ARGV)
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local request = redis.call('HGET', requests, requester)
 if not request then
-  return {'', '', 0, now}
+  return {'none', '', '', 0, now}
 end
 local ends, from, asked = request:match('^(%d+) (%S+) (%S+)$')
-local left = math.max(tonumber(ends) - now, 0)
-if left == 0 then
+local left = tonumber(ends) - now
+if left > 0 then
+  return {'open', from, asked, left, now}
+end
+local wid, sid = from:match('^(%x+)%.(%d+)$')
+local result = 'here'
+if wid ~= self then
+  local heard = redis.call('PUBLISH', channel .. wid,
+    head .. struct.pack('<I2I8I2', 1, tonumber(sid), #entry) .. entry .. message)
+  result = heard > 0 and 'told' or 'unheard'
+end
+if result ~= 'unheard' then
   redis.call('HDEL', requests, requester)
 end
-return {from, asked, left, now}
+return {result, from, asked, 0, now}

@@ -1,20 +1,36 @@
--- signal/unlink: end the request to link a device: it is answered, its time is over, or the web client has left.
+-- signal/unlink: end the request to link a device: it is answered, its time is over, the web client has left, or it did
+-- not reach the device. The web client is sent the message of the first two; where its worker does not listen, the
+-- request stays open.
 -- KEYS[1] the link open to the device (hash: from, addr, asked, publicKey, deviceName, until)
--- ARGV[1] "answer", "time" or "gone"   ARGV[2] code of the web client, or "" for whoever it is
--- ARGV[3] address of the device that answers, or of the web client that has left
--- RETURN  {code of the web client, or "" if nothing ended; its address, public key and device name; now ms; ms left}
-local link, why, from, address = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+-- ARGV[1] "answer", "time", "gone" or "unheard"   ARGV[2] code of the web client, or "" for whoever it is
+-- ARGV[3] address of the web client, with "gone", or of the device, with "answer" and "unheard"
+-- ARGV[4] wid of the sending worker   ARGV[5] what a channel begins with   ARGV[6] head of the frame (inbox.h)
+-- ARGV[7] entry that names the web client, up to its code   ARGV[8] message
+-- RETURN  {"none": nothing to end, "open": its time is not over, "unheard", "told", "here": ended, and the web client is on
+--          the sending worker; code of the web client; its address, public key and device name; now ms; ms of the end}
+local link = KEYS[1]
+local why, web, address, self, channel, head, entry, message = unpack(ARGV)
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local open = redis.call('HMGET', link, 'from', 'addr', 'publicKey', 'deviceName', 'until', 'asked')
-local bound = {answer = open[6], gone = open[2], time = address}
-if not open[1] or (from ~= '' and open[1] ~= from) or bound[why] ~= address then
-  return {'', '', '', '', now, 0}
+local from, addr, ends = open[1], open[2], tonumber(open[5] or 0)
+local bound = {answer = open[6], gone = addr, unheard = open[6], time = address}
+if not from or (web ~= '' and from ~= web) or bound[why] ~= address or (why == 'answer' and ends <= now) then
+  return {'none', '', '', '', '', now, 0}
 end
-local left = math.max(tonumber(open[5]) - now, 0)
-if why ~= 'gone' and (why == 'time') ~= (left == 0) then
-  return {'', '', '', '', now, left}
+if why == 'time' and ends > now then
+  return {'open', from, addr, open[3], open[4], now, ends}
 end
-redis.call('DEL', link)
-return {open[1], open[2], open[3], open[4], now, left}
+local wid, sid = addr:match('^(%x+)%.(%d+)$')
+local result = 'here'
+if wid ~= self and (why == 'answer' or why == 'time') then
+  entry = entry .. from
+  local heard = redis.call('PUBLISH', channel .. wid,
+    head .. struct.pack('<I2I8I2', 1, tonumber(sid), #entry) .. entry .. message)
+  result = heard > 0 and 'told' or 'unheard'
+end
+if result ~= 'unheard' then
+  redis.call('DEL', link)
+end
+return {result, from, addr, open[3], open[4], now, ends}

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """signal/: members of a room, requests to pair and to link."""
+import struct
 import time
 
 import pytest
@@ -23,6 +24,9 @@ def join(call):
 def leave(call):
     return lambda code, address=ALICE, most=10: call(
         "signal/leave", [MEMBERS], code, address, most, CHANNEL, "-" + code)
+
+SENT = "in:", "head", "entry:", "message"  # what a channel begins with, the frame's head, the entry, the message
+ELSEWHERE = "00000000"
 
 
 @pytest.fixture
@@ -50,13 +54,13 @@ def ask(call):
 
 @pytest.fixture
 def answer(call):
-    return lambda requester="a", address=HOLDER, asker=ALICE: call(
-        "signal/answer", [REQUESTS], requester, address, asker)[0]
+    return lambda requester="a", address=HOLDER, asker=ALICE, self=None: call(
+        "signal/answer", [REQUESTS], requester, address, asker, self or asker[:8], *SENT)[0]
 
 
 @pytest.fixture
 def look(call):
-    return lambda requester="a": call("signal/look", [REQUESTS], requester)
+    return lambda requester="a", self=ALICE[:8]: call("signal/look", [REQUESTS], requester, self, *SENT)
 
 
 @pytest.fixture
@@ -72,7 +76,8 @@ def link(call):
 
 @pytest.fixture
 def unlink(call):
-    return lambda why, web="", address="": call("signal/unlink", [LINK], why, web, address)
+    return lambda why, web="", address="", self=ALICE[:8]: call(
+        "signal/unlink", [LINK], why, web, address, self, *SENT)
 
 
 @pytest.fixture
@@ -157,7 +162,7 @@ def test_a_request_made_again_begins_anew(db, ask, target):
 def test_no_more_requests_are_open_to_one_than_allowed(ask, answer, withdraw, target):
     assert [ask(f"{i}", most=3)[0] for i in range(5)] == [HOLDER] * 3 + [""] * 2
     assert ask("1", most=3)[0] == HOLDER, "one that is open may be made again"
-    assert answer("0") == 1
+    assert answer("0") == "here"
     assert ask("4", most=3)[0] == HOLDER
     assert withdraw("4") == 1
     assert ask("5", most=3)[0] == HOLDER
@@ -172,28 +177,28 @@ def test_requests_whose_time_is_over_make_room(db, ask, target):
 
 
 def test_a_request_is_answered_once(db, ask, answer, target):
-    assert answer() == 0
+    assert answer() == "none"
     ask(), ask("b", BOB)
-    assert answer(asker=BOB) == 0
-    assert answer() == 1
-    assert answer() == 0
+    assert answer(asker=BOB) == "none"
+    assert answer() == "here"
+    assert answer() == "none"
     assert db.hkeys(REQUESTS) == ["b"]
-    assert answer("b", asker=BOB) == 1
+    assert answer("b", asker=BOB) == "here"
     assert not db.exists(REQUESTS)
 
 
 def test_a_request_whose_time_is_over_cannot_be_answered(db, ask, answer, target):
     ask(ttl=5)
     time.sleep(0.01)
-    assert answer() == 0
-    assert not db.exists(REQUESTS)
+    assert answer() == "none"
+    assert db.hlen(REQUESTS) == 1, "its end is still to be told"
 
 
 def test_only_the_socket_that_was_asked_answers(db, ask, answer, target):
     ask()
-    assert answer(address=BOB) == 0
+    assert answer(address=BOB) == "none"
     assert db.hlen(REQUESTS) == 1
-    assert answer() == 1
+    assert answer() == "here"
 
 
 def test_requests_to_a_former_holder_make_room(db, ask, target):
@@ -222,21 +227,61 @@ def test_a_request_is_withdrawn_only_by_its_two(db, ask, withdraw, target):
 
 
 def test_a_look_says_how_long_a_request_stays_open(ask, look, target, now):
-    assert look()[:3] == ["", "", 0]
+    assert look()[:4] == ["none", "", "", 0]
     until = ask()[1]
-    requester, asked, left, at = look()
-    assert [requester, asked, left] == [ALICE, HOLDER, until - at] and at <= now()
-    assert look()[0] == ALICE, "it stays open"
-    assert look("b")[:3] == ["", "", 0]
+    word, requester, asked, left, at = look()
+    assert [word, requester, asked, left] == ["open", ALICE, HOLDER, until - at] and at <= now()
+    assert look()[0] == "open", "it stays open"
+    assert look("b")[:4] == ["none", "", "", 0]
 
 
 def test_a_look_ends_a_request_whose_time_is_over_once(db, ask, look, target, about):
     ask(ttl=5)
     time.sleep(0.01)
-    requester, asked, left, at = look()
-    assert [requester, asked, left] == [ALICE, HOLDER, 0] and about(at, 0)
-    assert look()[:3] == ["", "", 0]
+    word, requester, asked, left, at = look()
+    assert [word, requester, asked, left] == ["here", ALICE, HOLDER, 0] and about(at, 0)
+    assert look()[:4] == ["none", "", "", 0]
     assert not db.exists(REQUESTS)
+
+
+@pytest.fixture
+def inbox(db):
+    """What the inbox of the requester's worker has heard, as (sid, entry, message)."""
+    listener = db.pubsub(ignore_subscribe_messages=True)
+
+    def heard():
+        frames = []
+        while frame := listener.get_message(timeout=0.2):
+            head, count, sid, length = frame["data"][:4], *struct.unpack("<HQH", frame["data"][4:16].encode("latin-1"))
+            assert (head, count) == ("head", 1)
+            frames.append((sid, frame["data"][16:16 + length], frame["data"][16 + length:]))
+        return frames
+
+    listener.subscribe(f"in:{ALICE[:8]}")
+    listener.get_message(timeout=5)
+    yield heard
+    listener.close()
+
+
+@pytest.mark.parametrize("ended_by", ["answer", "look", "unlink"])
+def test_whoever_waits_is_told_in_the_same_breath_as_its_request_ends(
+        db, ask, answer, look, link, unlink, target, inbox, ended_by):
+    ask(ttl=5 if ended_by == "look" else TTL), link()
+    time.sleep(0.01)
+    word = {"answer": lambda: answer(self=ELSEWHERE), "look": lambda: look(self=ELSEWHERE)[0],
+            "unlink": lambda: unlink("answer", address=HOLDER, self=ELSEWHERE)[0]}[ended_by]()
+    assert word == "told"
+    assert inbox() == [(int(ALICE[9:]), "entry:w" if ended_by == "unlink" else "entry:", "message")]
+    assert not db.exists(LINK if ended_by == "unlink" else REQUESTS)
+
+
+def test_a_request_stays_open_while_whoever_waits_cannot_be_told(db, ask, answer, look, link, unlink, target):
+    ask(), link()
+    assert answer(self=ELSEWHERE) == "unheard" and unlink("answer", address=HOLDER, self=ELSEWHERE)[0] == "unheard"
+    ask(ttl=5), link(ttl=5)
+    time.sleep(0.01)
+    assert look(self=ELSEWHERE)[0] == "unheard" and unlink("time", "w", self=ELSEWHERE)[0] == "unheard"
+    assert db.hlen(REQUESTS) == 1 and db.exists(LINK)
 
 
 @pytest.mark.parametrize("id", IDS)
@@ -244,21 +289,21 @@ def test_any_code_may_ask_and_be_asked(db, call, ask, id):
     keys = key("code", "room", id), key("requests", "room", id)
     db.hset(keys[0], "addr", HOLDER)
     assert call("signal/describe", keys[:1], HOLDER, f'"{id}"') == [1]
-    for end, by in ("answer", (HOLDER, ALICE)), ("withdraw", (HOLDER,)):
+    for end, by in ("answer", (HOLDER, ALICE, ALICE[:8], *SENT)), ("withdraw", (HOLDER,)):
         assert ask(id, keys=keys)[0] == HOLDER
-        assert call("signal/look", keys[1:], id)[0] == ALICE
-        assert call(f"signal/{end}", keys[1:], id, *by)[0] == 1
+        assert call("signal/look", keys[1:], id, ELSEWHERE, *SENT)[1] == ALICE
+        assert call(f"signal/{end}", keys[1:], id, *by)[0] == (1 if end == "withdraw" else "here")
         assert db.keys() == [keys[0]]
 
 
 def test_a_device_that_is_not_there_cannot_be_linked(db, link):
-    assert link() == ["", 0]
+    assert link() == ["", 0, "", ""]
     assert db.dbsize() == 0
 
 
 def test_a_link_is_kept_until_after_its_end(db, link, target, about):
-    device, until = link(name='"my \\"web\\""')
-    assert device == HOLDER and about(until, TTL)
+    device, until, *former = link(name='"my \\"web\\""')
+    assert device == HOLDER and about(until, TTL) and former == ["", ""]
     assert db.hgetall(LINK) == {"from": "w", "addr": ALICE, "publicKey": '"k"', "deviceName": '"my \\"web\\""',
                                 "until": str(until), "asked": HOLDER}
     assert TTL + 50000 < db.pttl(LINK) <= TTL + 60000
@@ -266,10 +311,10 @@ def test_a_link_is_kept_until_after_its_end(db, link, target, about):
 
 def test_a_device_is_asked_by_one_at_a_time(db, link, unlink, target):
     link()
-    assert link("other", BOB) == ["", 0]
+    assert link("other", BOB) == ["", 0, "", ""]
     assert db.hget(LINK, "from") == "w"
     assert link(public_key='"new"')[0] == HOLDER, "the same one may ask again"
-    assert unlink("answer", address=HOLDER)[:4] == ["w", ALICE, '"new"', "null"]
+    assert unlink("answer", address=HOLDER)[:5] == ["here", "w", ALICE, '"new"', "null"]
     assert link("other", BOB)[0] == HOLDER
 
 
@@ -283,17 +328,17 @@ def test_a_link_whose_time_is_over_makes_room(db, link, target):
 def test_only_the_device_that_was_asked_answers_a_link(db, link, unlink, target):
     link()
     db.hset(APP_CODE, "addr", BOB)
-    assert unlink("answer", address=BOB)[:4] == [""] * 4
+    assert unlink("answer", address=BOB)[0] == "none"
     assert db.hget(LINK, "asked") == HOLDER
-    assert unlink("answer", address=HOLDER)[:2] == ["w", ALICE]
+    assert unlink("answer", address=HOLDER)[1:3] == ["w", ALICE]
 
 
 def test_a_link_asked_for_again_asks_who_has_the_code_now(db, link, unlink, target):
     link()
     db.hset(APP_CODE, "addr", BOB)
     assert link()[0] == BOB
-    assert unlink("answer", address=HOLDER)[:4] == [""] * 4
-    assert unlink("answer", address=BOB)[:2] == ["w", ALICE]
+    assert unlink("answer", address=HOLDER)[0] == "none"
+    assert unlink("answer", address=BOB)[1:3] == ["w", ALICE]
 
 
 @pytest.mark.parametrize("why, web, address, over, ends", [
@@ -301,13 +346,25 @@ def test_a_link_asked_for_again_asks_who_has_the_code_now(db, link, unlink, targ
     ("answer", "", HOLDER, True, False), ("answer", "", BOB, False, False), ("answer", "", ALICE, False, False),
     ("answer", "", "", False, False), ("time", "w", "", True, True), ("time", "w", "", False, False),
     ("time", "x", "", True, False), ("gone", "w", ALICE, False, True), ("gone", "w", ALICE, True, True),
-    ("gone", "w", BOB, False, False), ("gone", "x", ALICE, False, False)])
+    ("gone", "w", BOB, False, False), ("gone", "x", ALICE, False, False),
+    ("unheard", "w", HOLDER, False, True), ("unheard", "w", ALICE, False, False)])
 def test_a_link_ends_once_and_for_its_own_reasons(db, link, unlink, target, why, web, address, over, ends):
-    assert unlink(why, web, address)[:4] == [""] * 4
+    assert unlink(why, web, address)[:5] == ["none"] + [""] * 4
     until = link(ttl=5 if over else TTL)[1]
     time.sleep(0.01 * over)
-    *reply, at, left = unlink(why, web, address)
-    assert reply == (["w", ALICE, '"k"', "null"] if ends else [""] * 4)
-    assert left in (0, max(until - at, 0)) and (left > 0 or over or not ends)
+    *reply, _, end = unlink(why, web, address)
+    waits = why == "time" and web == "w" and not over
+    known = ["w", ALICE, '"k"', "null"]
+    assert reply == ["here", *known] if ends else reply == (["open", *known] if waits else ["none"] + [""] * 4)
+    assert end == (until if ends or waits else 0)
     assert db.exists(LINK) == (not ends)
-    assert unlink(why, web, address)[:4] == [""] * 4
+    assert unlink(why, web, address)[0] == ("open" if waits else "none")
+
+
+def test_a_link_to_a_former_socket_of_the_device_makes_room_and_is_named(db, link, target):
+    link()
+    db.hset(APP_CODE, "addr", BOB)
+    assert link("other", HOLDER)[0] == BOB
+    link("other", HOLDER)
+    db.hset(APP_CODE, "addr", ALICE)
+    assert link("third", BOB)[2:] == ["other", HOLDER]

@@ -15,7 +15,8 @@
 #include "signalbox/script.h"
 #include "signalbox/slots.h"
 
-#define TRIES_MAX 4         /* each against another holder: somebody else was faster */
+#define TRIES_MAX 4 /* each against another holder: somebody else was faster */
+#define ASK_AGAIN_MS 100
 #define ANSWER_SLACK_MS 200 /* for the holder's worker to report a time-out before we assume one */
 
 struct claim {
@@ -26,7 +27,7 @@ struct claim {
     void *arg;
     struct address holder;
     long long since_ms;
-    struct timer *patience;
+    struct timer *patience, *again;
     int tries;
 };
 
@@ -47,6 +48,7 @@ static void take(struct claim *c, const struct address *replaceable);
 static void claim_free(struct claim *c)
 {
     timer_free(c->patience);
+    timer_free(c->again);
     slots_drop(&claims, c->number);
     free(c->key);
     free(c);
@@ -80,6 +82,13 @@ static void close_replaced(session_id id)
     session_close(s, CLOSE_REPLACED, "replaced");
 }
 
+static void stop_asking(struct claim *c)
+{
+    timer_free(c->patience);
+    timer_free(c->again);
+    c->patience = c->again = NULL;
+}
+
 /* probed: the socket that was asked; an answer about an earlier holder comes too late to count. */
 static void on_answer(uint64_t claim, bool alive, const struct address *probed)
 {
@@ -88,8 +97,7 @@ static void on_answer(uint64_t claim, bool alive, const struct address *probed)
 
     if (!c || !c->patience || probed->sid != c->holder.sid || memcmp(probed->wid, c->holder.wid, WID_LEN) != 0)
         return;
-    timer_free(c->patience);
-    c->patience = NULL;
+    stop_asking(c);
     holder = c->holder;
     if (alive)
         finish(c, CLAIM_HELD);
@@ -161,6 +169,8 @@ static void probe_start(session_id id, const struct address *asker)
     }
 }
 
+static void ask_again(void *arg);
+
 static void on_probe_unreached(struct inbox_frame *frame, const char *wid, bool lost)
 {
     struct claim *c = slots_find(&claims, frame->from.sid);
@@ -173,8 +183,19 @@ static void on_probe_unreached(struct inbox_frame *frame, const char *wid, bool 
     memcpy(probed.wid, wid, WID_LEN);
     if (lost)
         finish(c, CLAIM_UNAVAILABLE);
-    else
+    else if (!worker_alive(wid))
         on_answer(frame->from.sid, false, &probed);
+    else if (!c->again)
+        c->again = timer_once(ASK_AGAIN_MS, ask_again, c);
+}
+
+/* Its worker has its lease but does not listen: perhaps only for a moment. */
+static void ask_again(void *arg)
+{
+    struct claim *c = arg;
+
+    c->again = NULL;
+    send_to(&c->holder, INBOX_PROBE, c->number, on_probe_unreached);
 }
 
 static void on_no_answer(void *arg)
@@ -183,6 +204,7 @@ static void on_no_answer(void *arg)
     struct address holder = c->holder;
 
     c->patience = NULL;
+    stop_asking(c);
     take(c, &holder);
 }
 

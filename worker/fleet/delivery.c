@@ -25,7 +25,7 @@ static void gone(const char *entry, const struct address *holder, session_id fro
     if (said || !worker_alive(holder->wid))
         ownership_gone(entry, holder, from);
     else
-        ownership_missing(entry, from);
+        ownership_missing(entry, holder, from);
 }
 
 /* Nobody listens at that worker, or Redis was not reached: what became of the frame is then unknown, and counted. */
@@ -37,13 +37,13 @@ static void on_unreached(struct inbox_frame *frame, const char *wid, bool lost)
         struct address holder = {.sid = t.sid};
         char *entry;
 
-        if (lost) {
-            metric_add(dropped, 1);
-            continue;
-        }
         memcpy(holder.wid, wid, WID_LEN);
         entry = span_dup(t.entry);
-        gone(entry, &holder, frame->from.sid, false);
+        if (!lost)
+            gone(entry, &holder, frame->from.sid, false);
+        else if (*entry)
+            ownership_lost(entry, frame->from.sid);
+        metric_add(dropped, lost);
         free(entry);
     }
 }
@@ -156,7 +156,7 @@ static void deliver_looked_up(const struct forward *f, struct span address, bool
 
     if (!address_parse(address, &holder)) {
         metric_add(not_found, 1);
-        ownership_missing(f->entry, f->from);
+        ownership_missing(f->entry, NULL, f->from);
     } else if (here) {
         send_local(f->bytes, &(struct target){holder, f->entry}, f->from);
     } else {
@@ -184,12 +184,23 @@ static void on_forwarded(const struct reply *r, void *arg)
     free(f);
 }
 
+void delivery_arguments(struct call *c, session_id from)
+{
+    struct builder head = {0};
+    char channel[KEY_MAX];
+
+    key_inbox(channel, "");
+    inbox_frame_begin(&head, INBOX_SEND, self_address(from));
+    call_text(c, self_wid());
+    call_text(c, channel);
+    call_span(c, inbox_frame_head(&head));
+    builder_free(&head);
+}
+
 void delivery_forward(const char *key, const char *identity, const char *entry, struct bytes *b, session_id from)
 {
     struct session *here = find_route(identity) ? NULL : identity_holder(identity);
     struct call c = call_new(&script_fleet_forward);
-    struct builder head = {0};
-    char channel[KEY_MAX];
     struct forward *f;
 
     if (here) {
@@ -199,16 +210,11 @@ void delivery_forward(const char *key, const char *identity, const char *entry, 
     }
     f = mem_alloc(sizeof(*f));
     *f = (struct forward){from, mem_dup(entry), take_route(identity), bytes_ref(b)};
-    key_inbox(channel, "");
-    inbox_frame_begin(&head, INBOX_SEND, self_address(from));
     call_key(&c, key);
-    call_text(&c, self_wid());
-    call_text(&c, channel);
-    call_span(&c, inbox_frame_head(&head));
+    delivery_arguments(&c, from);
     call_text(&c, entry);
     call_span(&c, bytes_span(b));
     call_send(&c, on_forwarded, f);
-    builder_free(&head);
 }
 
 static void on_send(struct inbox_frame *frame)

@@ -240,16 +240,19 @@ void ownership_undo_entry(const char *entry, const struct address *holder)
         kind->undo(rest, holder);
 }
 
-void ownership_gone(const char *entry, const struct address *holder, session_id from)
+void ownership_missing(const char *entry, const struct address *holder, session_id from)
 {
     const char *rest;
     const struct entry_kind *kind = find_kind(entry, &rest);
 
-    if (!kind)
-        return;
-    kind->undo(rest, holder);
-    if (kind->gone)
-        kind->gone(rest, from);
+    if (kind && kind->gone)
+        kind->gone(rest, holder, from);
+}
+
+void ownership_gone(const char *entry, const struct address *holder, session_id from)
+{
+    ownership_undo_entry(entry, holder);
+    ownership_missing(entry, holder, from);
 }
 
 static void identity_refresh(const struct identity *i, const struct address *self)
@@ -257,15 +260,6 @@ static void identity_refresh(const struct identity *i, const struct address *sel
     for (size_t k = 0; k < KINDS_MAX && kinds[k]; k++)
         if (kinds[k]->refresh && strcmp(kinds[k]->word, i->kind) == 0)
             kinds[k]->refresh(i->id, self);
-}
-
-void ownership_missing(const char *entry, session_id from)
-{
-    const char *rest;
-    const struct entry_kind *kind = find_kind(entry, &rest);
-
-    if (kind && kind->gone)
-        kind->gone(rest, from);
 }
 
 void ownership_lost(const char *entry, session_id from)
@@ -399,13 +393,22 @@ static void on_session_end(struct session *s)
     *session_slot(s, SLOT_OWNERSHIP) = NULL;
 }
 
+/* Into the index, too: if Redis has lost the one, it has lost the other. */
 static void refresh_session(struct session *s, void *arg)
 {
     struct owned *o = *session_slot(s, SLOT_OWNERSHIP);
     struct address self = self_address(session_id_of(s));
+    struct note *notes;
 
     (void)arg;
-    for (size_t i = 0; o && i < o->count; i++)
+    if (!o || o->count == 0)
+        return;
+    notes = mem_alloc(o->count * sizeof(*notes));
+    for (size_t i = 0; i < o->count; i++)
+        notes[i].entry = o->identities[i]->entry;
+    ownership_note(s, o->count, notes);
+    free(notes);
+    for (size_t i = 0; i < o->count; i++)
         identity_refresh(o->identities[i], &self);
 }
 

@@ -130,14 +130,19 @@ static void on_refused(void *arg)
     finish(arg, NULL);
 }
 
+static void refuse(struct pending *p)
+{
+    metric_add(refused, 1);
+    loop_defer(on_refused, p);
+}
+
 static void on_reply(redisAsyncContext *context, void *reply, void *arg);
 
 static void transmit(struct pending *p, struct span resp)
 {
     if (!commands.up || in_flight >= IN_FLIGHT_MAX ||
         redisAsyncFormattedCommand(commands.context, on_reply, p, resp.at, resp.len) != REDIS_OK) {
-        metric_add(refused, 1);
-        loop_defer(on_refused, p);
+        refuse(p);
     } else if (in_flight++ == 0) {
         last_reply_ms = loop_ms();
     }
@@ -184,12 +189,14 @@ void redis_send_raw(redis_raw_callback callback, void *arg, struct span resp)
     struct pending *p = mem_alloc(sizeof(*p));
 
     *p = (struct pending){.callback = callback, .arg = arg, .sent_us = loop_us()};
-    if (on_idle && commands.up && held_count < IN_FLIGHT_MAX) {
+    if (!on_idle) {
+        transmit(p, resp);
+    } else if (held_count < IN_FLIGHT_MAX) {
         p->held = bytes_copy(resp);
         STAILQ_INSERT_TAIL(&held, p, next);
         held_count++;
     } else {
-        transmit(p, resp);
+        refuse(p);
     }
 }
 

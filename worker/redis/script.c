@@ -20,7 +20,8 @@ struct running {
     STAILQ_ENTRY(running) next;
 };
 
-static STAILQ_HEAD(unknown, running) unknown = STAILQ_HEAD_INITIALIZER(unknown); /* to Redis, in the order of the calls */
+static STAILQ_HEAD(unknown,
+                   running) unknown = STAILQ_HEAD_INITIALIZER(unknown); /* to Redis, in the order of the calls */
 static struct metric_family *calls, *failures;
 
 struct call call_new(const struct script *script)
@@ -92,8 +93,16 @@ static void eval(struct running *run)
     builder_free(&w);
 }
 
+static void load_all(void)
+{
+    for (size_t i = 0; i < scripts_count; i++)
+        redis_send(NULL, NULL, 3,
+                   (struct span[]){SPAN("SCRIPT"), SPAN("LOAD"), {scripts_all[i]->source, scripts_all[i]->source_len}});
+}
+
 static void eval_unknown(void)
 {
+    load_all();
     while (!STAILQ_EMPTY(&unknown)) {
         struct running *run = STAILQ_FIRST(&unknown);
 
@@ -102,8 +111,8 @@ static void eval_unknown(void)
     }
 }
 
-/* Redis has forgotten its scripts (SCRIPT FLUSH, fail-over): EVAL runs them and teaches them again, once no call is
-   under way that may fail likewise, so that none overtakes an earlier one. */
+/* Redis has forgotten its scripts (SCRIPT FLUSH, fail-over): all are loaded again and those calls made again, once no
+   call is under way that may fail likewise, so that none overtakes an earlier one. */
 static void on_evalsha(const struct reply *r, const char *error, void *arg)
 {
     struct running *run = arg;
@@ -137,13 +146,6 @@ void call_send(struct call *c, redis_callback callback, void *arg)
     run->command = builder_take(&w);
     metric_add(metric_series(calls, s->name), 1);
     redis_send_raw(on_evalsha, run, bytes_span(run->command));
-}
-
-static void load_all(void)
-{
-    for (size_t i = 0; i < scripts_count; i++)
-        redis_send(NULL, NULL, 3,
-                   (struct span[]){SPAN("SCRIPT"), SPAN("LOAD"), {scripts_all[i]->source, scripts_all[i]->source_len}});
 }
 
 void scripts_init(void)

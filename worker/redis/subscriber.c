@@ -10,6 +10,7 @@
 #include "signalbox/redis.h"
 
 #define REPLY_PATIENCE_MS 2000
+#define BUSY_PATIENCE_MS 10000 /* where messages still come: the answer is behind them */
 
 /* hiredis 0.14 forgets a channel when UNSUBSCRIBE is answered, also one that was subscribed again meanwhile: so a
    channel is subscribed again only after that answer. */
@@ -26,7 +27,7 @@ struct channel {
 static struct link subscriber;
 static struct channel *channels;
 static size_t unanswered; /* SUBSCRIBE and UNSUBSCRIBE, which are answered in order */
-static int64_t last_answer_ms;
+static int64_t heard_ms, last_answer_ms;
 static struct timer *watchdog;
 
 static struct channel *find(const char *name)
@@ -74,6 +75,7 @@ static void on_push(redisAsyncContext *context, void *reply, void *arg)
     if (!r || !context->data || r->type != REDIS_REPLY_ARRAY || r->elements != 3)
         return;
     c = find(r->element[1]->str);
+    heard_ms = loop_ms();
     if (strcmp(r->element[0]->str, "message") != 0) {
         unanswered -= unanswered > 0;
         last_answer_ms = loop_ms();
@@ -109,8 +111,13 @@ static void subscribe_now(struct channel *c)
 
 static void on_watchdog(void *arg)
 {
+    int64_t now = loop_ms();
+
     (void)arg;
-    if (subscriber.up && unanswered > 0 && loop_ms() - last_answer_ms > REPLY_PATIENCE_MS)
+    if (!subscriber.up || unanswered == 0)
+        return;
+    if (now - last_answer_ms > BUSY_PATIENCE_MS ||
+        (now - last_answer_ms > REPLY_PATIENCE_MS && now - heard_ms > REPLY_PATIENCE_MS))
         link_drop(&subscriber, "no reply in time");
 }
 

@@ -181,8 +181,9 @@ static void not_forwarded(const char *rest, session_id from, enum err e)
         room_fail(s, e, request_id + 1);
 }
 
-static void gone(const char *rest, session_id from)
+static void gone(const char *rest, const struct address *holder, session_id from)
 {
+    (void)holder;
     not_forwarded(rest, from, ERR_ROOM_PEER_NOT_FOUND);
 }
 
@@ -235,14 +236,19 @@ static enum err handle_keep_alive(struct session *s, const struct message *m)
     return ERR_NONE;
 }
 
-/* If Redis is away it gets its id with the next refresh. */
+/* It is welcome once the others can reach it; if Redis is away, that is with the next refresh. */
 static void on_claimed(struct session *s, enum claim_result result, long long since_ms, void *arg)
 {
+    struct builder w = {0};
+
     (void)result;
     (void)arg;
     if (!s)
         return;
     identity_add(s, KIND, room_peer_of(s)->id, since_ms);
+    wire_envelope(&w, "ACK", room_peer_of(s)->id, NULL);
+    builder_text(&w, ",\"payload\":{\"message\":\"connected\"}");
+    session_send(s, wire_envelope_end(&w, ""));
     session_release(s);
 }
 
@@ -251,16 +257,12 @@ static void on_open(struct session *s, const char *rest)
     struct room_peer *p = mem_alloc(sizeof(*p));
     unsigned char id[PEER_ID_LEN / 2];
     char key[KEY_MAX];
-    struct builder w = {0};
 
     (void)rest;
     randombytes_buf(id, sizeof(id));
     sodium_bin2hex(p->id, sizeof(p->id), id, sizeof(id));
     *session_slot(s, SLOT_ROOM_PEER) = p;
     membership_open();
-    wire_envelope(&w, "ACK", p->id, NULL);
-    builder_text(&w, ",\"payload\":{\"message\":\"connected\"}");
-    session_send(s, wire_envelope_end(&w, ""));
     note_id(s);
     session_hold(s);
     key_member(key, p->id);

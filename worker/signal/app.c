@@ -146,33 +146,30 @@ static void wire_matched(struct builder *w, const char *peer, const char *public
     builder_printf(w, ",\"peerPublicKey\":%s,\"isInitiator\":%s}", public_key, initiator ? "true" : "false");
 }
 
-static void on_answer(struct session *s, const struct pairing_answer *a)
+static void on_answered(struct session *s, const struct pairing_answer *a)
 {
-    struct caller *c = caller_of(s);
-    struct builder theirs = {0}, ours = {0};
+    struct builder w = {0};
 
-    if (!a->open) {
+    if (a->result == PAIRING_NONE) {
         send_pair_error(s, err_text(ERR_NO_REQUEST));
-        return;
+    } else if (a->result == PAIRING_UNHEARD) {
+        session_fail(s, ERR_PEER_NOT_FOUND, a->requester);
+    } else if (a->result == PAIRING_UNAVAILABLE) {
+        session_fail(s, ERR_UNAVAILABLE, NULL);
+    } else if (a->tag) {
+        wire_matched(&w, a->requester, a->public_key, false);
+        session_send(s, builder_take(&w));
     }
-    if (a->tag) {
-        wire_matched(&theirs, c->code, c->public_key, true);
-        wire_matched(&ours, a->requester, a->public_key, false);
-        session_send(s, builder_take(&ours));
-    } else {
-        builder_text(&theirs, "{\"type\":\"pair_rejected\"");
-        wire_field(&theirs, "peerCode", c->code);
-        builder_text(&theirs, "}");
-    }
-    pairing_send(s, a, &theirs);
 }
 
 static enum err handle_pair_response(struct session *s, const struct message *m)
 {
     struct span accepted = m->values[1].raw;
+    struct caller *c = caller_of(s);
     char requester[CODE_LEN + 1];
+    struct builder w = {0};
 
-    if (!caller_of(s)->code)
+    if (!c->code)
         return ERR_REGISTER_FIRST;
     if (!is_pairing_code(m->values[0].raw, requester))
         return ERR_TARGET_FORMAT;
@@ -180,7 +177,14 @@ static enum err handle_pair_response(struct session *s, const struct message *m)
         session_fail(s, ERR_INVALID_FIELD, "accepted");
         return ERR_NONE;
     }
-    pairing_answer(s, requester, span_is(accepted, "true"), on_answer);
+    if (span_is(accepted, "true")) {
+        wire_matched(&w, c->code, c->public_key, true);
+    } else {
+        builder_text(&w, "{\"type\":\"pair_rejected\"");
+        wire_field(&w, "peerCode", c->code);
+        builder_text(&w, "}");
+    }
+    pairing_answer(s, requester, span_is(accepted, "true"), &w, on_answered);
     return ERR_NONE;
 }
 

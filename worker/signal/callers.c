@@ -163,12 +163,13 @@ static void refresh(const char *id, const struct address *holder)
         pass(&script_signal_join, "peer_joined", room, code, holder);
 }
 
-static void gone(const char *rest, session_id from)
+static void gone(const char *rest, const struct address *holder, session_id from)
 {
     struct session *s = session_find(from);
     char room[ID_MAX + 1];
     const char *code;
 
+    (void)holder;
     if (s && code_split(rest, room, &code))
         session_fail(s, *room ? ERR_TARGET_NOT_FOUND : ERR_PEER_NOT_FOUND, code);
 }

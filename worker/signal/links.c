@@ -17,8 +17,9 @@
 /* A request of a web client to be linked to a device, or the device's answer to it. */
 struct linking {
     session_id session;
-    char *web, *device, *public_key, *device_name, *device_id; /* the last three are JSON */
+    char *web, *device, *public_key, *device_name; /* the last two are JSON */
     bool accepted;
+    struct bytes *message; /* to the web client */
 };
 
 static void linking_free(struct linking *l)
@@ -27,7 +28,7 @@ static void linking_free(struct linking *l)
     free(l->device);
     free(l->public_key);
     free(l->device_name);
-    free(l->device_id);
+    bytes_unref(l->message);
     free(l);
 }
 
@@ -47,22 +48,29 @@ static void send_link_error(struct session *s, const char *text)
     session_send(s, builder_take(&w));
 }
 
-static void send_to_web(struct span address, const char *web, struct builder *w, session_id from)
+static void send_to_web(struct span address, const char *web, struct bytes *b, session_id from)
 {
     char entry[ENTRY_MAX];
     struct target t = {.entry = entry};
-    struct bytes *b = builder_take(w);
 
     code_entry(entry, "code", APP_ROOM, web);
     if (address_parse(address, &t.address))
         delivery_send(b, 1, &t, from);
-    bytes_unref(b);
 }
 
 static void wire_link(struct builder *w, const char *type, const char *device)
 {
     builder_printf(w, "{\"type\":\"%s\"", type);
     wire_field(w, "linkCode", device);
+}
+
+static struct bytes *wire_link_end(const char *type, const char *device)
+{
+    struct builder w = {0};
+
+    wire_link(&w, type, device);
+    builder_text(&w, "}");
+    return builder_take(&w);
 }
 
 /* --- the web client asks --- */
@@ -86,17 +94,28 @@ static void deliver(const struct linking *l, struct span address, long long unti
     bytes_unref(b);
 }
 
+/* Its request was to a socket that has lost the device's code: nobody can answer it. */
+static void end_former(const char *device, struct span web, struct span address)
+{
+    struct bytes *b = wire_link_end("link_timeout", device);
+
+    if (web.len)
+        send_to_web(address, web.at, b, 0);
+    bytes_unref(b);
+}
+
 static void on_asked(const struct reply *r, void *arg)
 {
     struct linking *l = arg;
     struct session *s = session_find(l->session);
-    struct span address;
+    struct span address, former, former_address;
     long long until_ms;
 
-    if (!r || !reply_read(r, "si", &address, &until_ms)) {
+    if (!r || !reply_read(r, "siss", &address, &until_ms, &former, &former_address)) {
         if (s)
             session_fail(s, ERR_UNAVAILABLE, NULL);
     } else if (address.len) {
+        end_former(l->device, former, former_address);
         deliver(l, address, until_ms);
     } else if (s) {
         send_link_error(s, NOT_PROCESSED);
@@ -151,53 +170,62 @@ enum err handle_link_request(struct session *s, const struct message *m)
 /* --- the device answers --- */
 
 static void call_unlink(const char *device, const char *why, const char *web, const char *address,
-                        redis_callback callback, void *arg)
+                        struct bytes *message, redis_callback callback, void *arg)
 {
     struct call c = call_new(&script_signal_unlink);
-    char key[KEY_MAX];
+    char key[KEY_MAX], entry[ENTRY_MAX];
 
     key_link(key, device);
     call_key(&c, key);
     call_text(&c, why);
     call_text(&c, web);
     call_text(&c, address);
+    delivery_arguments(&c, 0);
+    code_entry(entry, "code", APP_ROOM, "");
+    call_text(&c, entry);
+    call_span(&c, message ? bytes_span(message) : (struct span){"", 0});
     call_send(&c, callback, arg);
 }
 
-static void send_matches(struct session *s, const struct linking *l, struct span address, const char *web,
-                         const char *public_key, const char *device_name)
+static struct bytes *wire_matched_web(const struct caller *device, const char *device_id)
 {
-    struct builder theirs = {0}, ours = {0};
+    struct builder w = {0};
 
-    wire_link(&theirs, "link_matched", l->device);
-    builder_printf(&theirs, ",\"peerPublicKey\":%s,\"isInitiator\":true,\"deviceId\":%s}", caller_of(s)->public_key,
-                   l->device_id);
-    wire_link(&ours, "link_matched", l->device);
-    builder_printf(&ours, ",\"peerPublicKey\":%s,\"isInitiator\":false", public_key);
-    wire_field(&ours, "webClientCode", web);
-    builder_printf(&ours, ",\"deviceName\":%s}", device_name);
-    send_to_web(address, web, &theirs, session_id_of(s));
-    session_send(s, builder_take(&ours));
+    wire_link(&w, "link_matched", device->code);
+    builder_printf(&w, ",\"peerPublicKey\":%s,\"isInitiator\":true,\"deviceId\":%s}", device->public_key, device_id);
+    return builder_take(&w);
 }
 
+static void send_matched(struct session *s, const char *device, const char *web, const char *public_key,
+                         const char *device_name)
+{
+    struct builder w = {0};
+
+    wire_link(&w, "link_matched", device);
+    builder_printf(&w, ",\"peerPublicKey\":%s,\"isInitiator\":false", public_key);
+    wire_field(&w, "webClientCode", web);
+    builder_printf(&w, ",\"deviceName\":%s}", device_name);
+    session_send(s, builder_take(&w));
+}
+
+/* The web client hears of it whether or not the device is still there. */
 static void on_unlinked(const struct reply *r, void *arg)
 {
     struct linking *l = arg;
     struct session *s = session_find(l->session);
-    struct span web, address, public_key, device_name;
-    struct builder w = {0};
+    struct span word, web, address, public_key, device_name;
+    bool read = r && reply_read(r, "sssss--", &word, &web, &address, &public_key, &device_name);
 
-    if (s && (!r || !reply_read(r, "ssss--", &web, &address, &public_key, &device_name))) {
+    if (read && span_is(word, "here"))
+        send_to_web(address, web.at, l->message, l->session);
+    if (s && !read)
         session_fail(s, ERR_UNAVAILABLE, NULL);
-    } else if (s && web.len == 0) {
+    else if (s && span_is(word, "unheard"))
+        session_fail(s, ERR_PEER_NOT_FOUND, web.at);
+    else if (s && span_is(word, "none"))
         send_link_error(s, "No pending link request");
-    } else if (s && l->accepted) {
-        send_matches(s, l, address, web.at, public_key.at, device_name.at);
-    } else if (s) {
-        wire_link(&w, "link_rejected", l->device);
-        builder_text(&w, "}");
-        send_to_web(address, web.at, &w, l->session);
-    }
+    else if (s && l->accepted)
+        send_matched(s, l->device, web.at, public_key.at, device_name.at);
     if (s)
         session_release(s);
     linking_free(l);
@@ -207,8 +235,8 @@ enum err handle_link_response(struct session *s, const struct message *m)
 {
     struct caller *c = caller_of(s);
     struct span accepted = m->values[1].raw;
+    char device[7], self[ADDRESS_MAX], *device_id;
     struct linking *l;
-    char device[7], self[ADDRESS_MAX];
 
     if (!c->code)
         return ERR_REGISTER_FIRST;
@@ -220,14 +248,16 @@ enum err handle_link_response(struct session *s, const struct message *m)
         session_fail(s, ERR_INVALID_FIELD, "accepted");
         return ERR_NONE;
     }
+    device_id = m->values[2].present ? span_dup(m->values[2].raw) : mem_dup("null");
     l = mem_alloc(sizeof(*l));
     l->session = session_id_of(s);
     l->device = mem_dup(device);
-    l->device_id = m->values[2].present ? span_dup(m->values[2].raw) : mem_dup("null");
     l->accepted = span_is(accepted, "true");
+    l->message = l->accepted ? wire_matched_web(c, device_id) : wire_link_end("link_rejected", device);
+    free(device_id);
     session_hold(s);
     self_address_text(l->session, self);
-    call_unlink(device, "answer", "", self, on_unlinked, l);
+    call_unlink(device, "answer", "", self, l->message, on_unlinked, l);
     return ERR_NONE;
 }
 
@@ -236,20 +266,20 @@ enum err handle_link_response(struct session *s, const struct message *m)
 static void on_time(const struct reply *r, void *arg)
 {
     char *rest = arg, device[ID_MAX + 1];
-    struct span web, address;
-    struct builder w = {0};
+    struct span word, web, address;
     const char *asked_by;
-    long long now, left;
+    long long now, until;
 
-    if (r && reply_read(r, "ss--ii", &web, &address, &now, &left) && code_split(rest, device, &asked_by)) {
-        if (left == 0)
+    if (r && reply_read(r, "sss--ii", &word, &web, &address, &now, &until) && code_split(rest, device, &asked_by)) {
+        if (span_is(word, "open"))
+            agenda_set(KEY_LINKS, rest, until);
+        else if (!span_is(word, "unheard"))
             agenda_drop(KEY_LINKS, rest, now, LOOK_AGAIN_MS, 0);
-        else
-            agenda_set(KEY_LINKS, rest, now + left);
-        if (web.len) {
-            wire_link(&w, "link_timeout", device);
-            builder_text(&w, "}");
-            send_to_web(address, web.at, &w, 0);
+        if (span_is(word, "here")) {
+            struct bytes *b = wire_link_end("link_timeout", device);
+
+            send_to_web(address, web.at, b, 0);
+            bytes_unref(b);
         }
     }
     free(rest);
@@ -258,47 +288,57 @@ static void on_time(const struct reply *r, void *arg)
 static void on_due(const char *rest)
 {
     char device[ID_MAX + 1];
+    struct bytes *message;
     const char *web;
 
-    if (code_split(rest, device, &web))
-        call_unlink(device, "time", web, "", on_time, mem_dup(rest));
+    if (!code_split(rest, device, &web))
+        return;
+    message = wire_link_end("link_timeout", device);
+    call_unlink(device, "time", web, "", message, on_time, mem_dup(rest));
+    bytes_unref(message);
 }
 
-static void on_gone(const struct reply *r, void *arg)
+static void on_ended(const struct reply *r, void *arg)
 {
-    struct span web;
-    long long now;
+    struct span word;
+    long long now, until;
 
-    if (r && reply_read(r, "s---i-", &web, &now) && web.len)
-        agenda_drop(KEY_LINKS, arg, now, config->pair_timeout_ms, 0);
+    if (r && reply_read(r, "s----ii", &word, &now, &until) && !span_is(word, "none"))
+        agenda_drop(KEY_LINKS, arg, now, 0, until);
     free(arg);
 }
 
-static void undo(const char *rest, const struct address *holder)
+/* why: "gone" with the web client's address, "unheard" with the device's. */
+static void end(const char *rest, const char *why, const struct address *at)
 {
     char device[ID_MAX + 1], address[ADDRESS_MAX];
     const char *web;
 
     if (!code_split(rest, device, &web))
         return;
-    address_format(holder, address);
-    call_unlink(device, "gone", web, address, on_gone, mem_dup(rest));
+    address_format(at, address);
+    call_unlink(device, why, web, address, NULL, on_ended, mem_dup(rest));
+}
+
+static void undo(const char *rest, const struct address *holder)
+{
+    end(rest, "gone", holder);
 }
 
 /* The device did not get the request: it is not open. */
-static void gone(const char *rest, session_id from)
+static void gone(const char *rest, const struct address *holder, session_id from)
 {
     struct session *s = session_find(from);
-    struct address self = self_address(from);
 
-    undo(rest, &self);
+    if (holder)
+        end(rest, "unheard", holder);
     if (s)
         send_link_error(s, NOT_PROCESSED);
 }
 
 void links_init(void)
 {
-    static const struct entry_kind link = {"link", undo, NULL, gone};
+    static const struct entry_kind link = {"link", undo, NULL, gone, NULL};
 
     ownership_add_kind(&link);
     agenda_watch(KEY_LINKS, LOOK_AGAIN_MS, on_due);

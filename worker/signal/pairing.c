@@ -13,6 +13,7 @@
 #include "signalbox/script.h"
 
 #define LOOK_AGAIN_MS 1000
+#define LOOK_AGAIN_LEAST_MS 250
 
 /* --- asking --- */
 
@@ -41,19 +42,24 @@ static bool request_split(const char *rest, struct request *q)
     return code_split(rest, q->room, &pair) && code_split(pair, q->target, &q->requester);
 }
 
-/* How soon a request is looked at again: never later than one that is opened anew, so that this is not taken off the
+static long long until_warning_ms(void)
+{
+    return config->pair_timeout_ms - config->pair_warning_ms;
+}
+
+/* How soon a request is looked at again: not later than one that is opened anew, so that this is not taken off the
    agenda with the one that has ended. */
 static long long look_again_ms(void)
 {
-    long long until_warning = config->pair_timeout_ms - config->pair_warning_ms;
+    long long ms = until_warning_ms();
 
-    return until_warning < LOOK_AGAIN_MS ? until_warning : LOOK_AGAIN_MS;
+    return ms > LOOK_AGAIN_MS ? LOOK_AGAIN_MS : ms < LOOK_AGAIN_LEAST_MS ? LOOK_AGAIN_LEAST_MS : ms;
 }
 
 /* It was to come up before its end, for the warning, or at its end. */
 static void stop_watching(const char *rest, long long ended_ms, long long until_ms)
 {
-    agenda_drop(KEY_REQUESTS, rest, ended_ms, config->pair_timeout_ms - config->pair_warning_ms, until_ms);
+    agenda_drop(KEY_REQUESTS, rest, ended_ms, until_warning_ms() - 1, until_ms);
 }
 
 static void asking_free(struct asking *a)
@@ -129,90 +135,91 @@ void pairing_ask(struct session *s, const char *target, long long most, struct b
 
 struct answering {
     session_id session;
-    char *entry;                            /* of the request */
-    char *requester, *address, *public_key; /* of the one who asked */
+    char *entry;                  /* of the request */
+    char *requester, *public_key; /* of the one who asked */
+    struct address address;
+    struct bytes *message; /* to it */
     long long tag;
     void (*done)(struct session *s, const struct pairing_answer *a);
 };
 
-static void answering_free(struct answering *a)
+/* Whether or not the one who answered is still there. */
+static void answered(struct answering *a, enum pairing_result result)
 {
+    struct session *s = session_find(a->session);
+
+    if (s) {
+        a->done(s, &(struct pairing_answer){result, a->requester, a->public_key, a->tag});
+        session_release(s);
+    }
+    bytes_unref(a->message);
     free(a->entry);
     free(a->requester);
-    free(a->address);
     free(a->public_key);
     free(a);
-}
-
-/* open: the request was, and has ended. */
-static void answered(struct answering *a, bool open)
-{
-    struct session *s = session_find(a->session);
-    struct pairing_answer answer = {.requester = a->requester, .public_key = a->public_key, .tag = a->tag};
-
-    if (s) {
-        answer.open = open && address_parse(span_of(a->address), &answer.address);
-        a->done(s, &answer);
-        session_release(s);
-    }
-    answering_free(a);
-}
-
-static void answer_failed(struct answering *a)
-{
-    struct session *s = session_find(a->session);
-
-    if (s) {
-        session_fail(s, ERR_UNAVAILABLE, NULL);
-        session_release(s);
-    }
-    answering_free(a);
 }
 
 static void on_answered(const struct reply *r, void *arg)
 {
     struct answering *a = arg;
-    long long open, now, until;
+    struct span word;
+    long long now, until;
+    struct request q;
+    char entry[ENTRY_MAX];
 
-    if (!r || !reply_read(r, "iii", &open, &now, &until)) {
-        answer_failed(a);
+    if (!r || !reply_read(r, "sii", &word, &now, &until) || !request_split(a->entry + sizeof("ask"), &q)) {
+        answered(a, PAIRING_UNAVAILABLE);
         return;
     }
-    if (open)
-        stop_watching(a->entry + sizeof("ask"), now, until);
-    answered(a, open != 0);
+    if (span_is(word, "none") || span_is(word, "unheard")) {
+        answered(a, span_is(word, "none") ? PAIRING_NONE : PAIRING_UNHEARD);
+        return;
+    }
+    stop_watching(a->entry + sizeof("ask"), now, until);
+    code_entry(entry, "code", q.room, a->requester);
+    if (span_is(word, "here"))
+        delivery_send(a->message, 1, &(struct target){a->address, entry}, a->session);
+    else
+        delivery_count_remote(1);
+    answered(a, PAIRING_ENDED);
 }
 
 /* {address, public key} of the requester's code: the request ends only if it is of the socket that has the code. */
 static void on_requester(const struct reply *r, void *arg)
 {
     struct answering *a = arg;
-    struct session *s = session_find(a->session);
-    struct span address, key;
-    struct address requester;
-    char self[ADDRESS_MAX], requests[KEY_MAX];
     struct call call = call_new(&script_signal_answer);
+    char self[ADDRESS_MAX], requester[ADDRESS_MAX], key[KEY_MAX], entry[ENTRY_MAX];
+    struct span address, public_key;
+    struct request q;
 
-    if (!s || !r || !reply_read(r, "ss", &address, &key)) {
-        answer_failed(a);
+    if (!r || !reply_read(r, "ss", &address, &public_key) || !request_split(a->entry + sizeof("ask"), &q)) {
+        answered(a, PAIRING_UNAVAILABLE);
         return;
     }
-    if (!address_parse(address, &requester) || !worker_alive(requester.wid)) {
-        answered(a, false);
+    if (!address_parse(address, &a->address) || !worker_alive(a->address.wid)) {
+        answered(a, PAIRING_NONE);
         return;
     }
-    a->address = span_dup(address);
-    a->public_key = key.len ? span_dup(key) : mem_dup("null");
-    key_requests(requests, caller_of(s)->room, caller_of(s)->code);
-    self_address_text(a->session, self);
-    call_key(&call, requests);
+    if (public_key.len) {
+        free(a->public_key);
+        a->public_key = span_dup(public_key);
+    }
+    key_requests(key, q.room, q.target);
+    call_key(&call, key);
     call_text(&call, a->requester);
+    self_address_text(a->session, self);
     call_text(&call, self);
-    call_text(&call, a->address);
+    address_format(&a->address, requester);
+    call_text(&call, requester);
+    delivery_arguments(&call, a->session);
+    code_entry(entry, "code", q.room, a->requester);
+    call_text(&call, entry);
+    call_span(&call, bytes_span(a->message));
     call_send(&call, on_answered, a);
 }
 
-void pairing_answer(struct session *s, const char *requester, long long tag,
+void pairing_answer(struct session *s, const char *requester, long long tag, struct builder *message,
                     void (*done)(struct session *s, const struct pairing_answer *a))
 {
     struct caller *c = caller_of(s);
@@ -222,20 +229,11 @@ void pairing_answer(struct session *s, const char *requester, long long tag,
     request_entry(entry, c->room, c->code, requester);
     *a = (struct answering){.session = session_id_of(s), .entry = mem_dup(entry), .tag = tag, .done = done};
     a->requester = mem_dup(requester);
+    a->public_key = mem_dup("null");
+    a->message = builder_take(message);
     session_hold(s);
     key_code(key, c->room, requester);
     redis_command(on_requester, a, "HMGET", key, "addr", "publicKey", NULL);
-}
-
-void pairing_send(struct session *s, const struct pairing_answer *a, struct builder *message)
-{
-    char entry[ENTRY_MAX];
-    struct target t = {a->address, entry};
-    struct bytes *b = builder_take(message);
-
-    code_entry(entry, "code", caller_of(s)->room, a->requester);
-    delivery_send(b, 1, &t, session_id_of(s));
-    bytes_unref(b);
 }
 
 /* --- the end of what was not answered --- */
@@ -266,17 +264,26 @@ static void undo(const char *rest, const struct address *holder)
 }
 
 /* The one asked did not get the request: it is not open. */
-static void gone(const char *rest, session_id from)
+static void gone(const char *rest, const struct address *holder, session_id from)
 {
     struct session *s = session_find(from);
-    struct address self = self_address(from);
 
-    undo(rest, &self);
+    if (holder)
+        undo(rest, holder);
     if (s && *rest != '\t')
         session_fail(s, ERR_TARGET_NOT_FOUND, NULL);
     else if (s)
         session_send(s,
                      bytes_copy(SPAN("{\"type\":\"pair_error\",\"error\":\"Pair request could not be processed\"}")));
+}
+
+static void wire_end(struct builder *w, const char *type, const char *peer, long long left_ms)
+{
+    builder_printf(w, "{\"type\":\"%s\"", type);
+    wire_field(w, "peerCode", peer);
+    if (left_ms)
+        builder_printf(w, ",\"remainingSeconds\":%lld", (left_ms + 999) / 1000);
+    builder_text(w, "}");
 }
 
 static void tell(struct span to, const char *to_code, const char *type, const char *peer, long long left_ms)
@@ -288,11 +295,7 @@ static void tell(struct span to, const char *to_code, const char *type, const ch
 
     if (!address_parse(to, &t.address))
         return;
-    builder_printf(&w, "{\"type\":\"%s\"", type);
-    wire_field(&w, "peerCode", peer);
-    if (left_ms)
-        builder_printf(&w, ",\"remainingSeconds\":%lld", (left_ms + 999) / 1000);
-    builder_text(&w, "}");
+    wire_end(&w, type, peer, left_ms);
     b = builder_take(&w);
     code_entry(entry, "code", APP_ROOM, to_code);
     delivery_send(b, 1, &t, 0);
@@ -302,20 +305,20 @@ static void tell(struct span to, const char *to_code, const char *type, const ch
 static void on_looked(const struct reply *r, void *arg)
 {
     char *rest = arg;
-    struct span from, asked;
+    struct span word, from, asked;
     long long left, now;
     struct request q;
 
-    if (r && reply_read(r, "ssii", &from, &asked, &left, &now) && request_split(rest, &q)) {
-        if (left == 0)
-            agenda_drop(KEY_REQUESTS, rest, now, look_again_ms(), 0);
-        if (from.len && left == 0)
-            tell(from, q.requester, "pair_timeout", q.target, 0);
-        if (from.len && left > 0 && left <= config->pair_warning_ms) {
+    if (r && reply_read(r, "sssii", &word, &from, &asked, &left, &now) && request_split(rest, &q)) {
+        if (left > 0 && left <= config->pair_warning_ms) {
             agenda_set(KEY_REQUESTS, rest, now + left);
             tell(from, q.requester, "pair_expiring", q.target, left);
             tell(asked, q.target, "pair_expiring", q.requester, left);
         }
+        if (left == 0 && !span_is(word, "unheard"))
+            agenda_drop(KEY_REQUESTS, rest, now, look_again_ms(), 0);
+        if (span_is(word, "here"))
+            tell(from, q.requester, "pair_timeout", q.target, 0);
     }
     free(rest);
 }
@@ -323,20 +326,27 @@ static void on_looked(const struct reply *r, void *arg)
 static void on_due(const char *rest)
 {
     struct call c = call_new(&script_signal_look);
+    char key[KEY_MAX], entry[ENTRY_MAX];
+    struct builder message = {0};
     struct request q;
-    char key[KEY_MAX];
 
     if (!request_split(rest, &q))
         return;
     key_requests(key, q.room, q.target);
     call_key(&c, key);
     call_text(&c, q.requester);
+    delivery_arguments(&c, 0);
+    code_entry(entry, "code", q.room, q.requester);
+    call_text(&c, entry);
+    wire_end(&message, "pair_timeout", q.target, 0);
+    call_span(&c, bytes_span(message.bytes));
+    builder_free(&message);
     call_send(&c, on_looked, mem_dup(rest));
 }
 
 void pairing_init(void)
 {
-    static const struct entry_kind ask = {"ask", undo, NULL, gone};
+    static const struct entry_kind ask = {"ask", undo, NULL, gone, NULL};
 
     ownership_add_kind(&ask);
     agenda_watch(KEY_REQUESTS, look_again_ms(), on_due);

@@ -12,8 +12,6 @@
 #define DEFAULT_ROOM "default"
 #define REQUESTS_MOST 1000 /* open to one code; the spec sets no limit for this dialect */
 
-enum { ACCEPT, REJECT };
-
 static void on_registered(struct session *s, enum registered result)
 {
     struct builder w = {0};
@@ -82,41 +80,42 @@ static enum err handle_pair_request(struct session *s, const struct message *m)
     return ERR_NONE;
 }
 
-static void on_answer(struct session *s, const struct pairing_answer *a)
+static void on_answered(struct session *s, const struct pairing_answer *a)
+{
+    if (a->result == PAIRING_NONE)
+        session_fail(s, ERR_NO_REQUEST, NULL);
+    else if (a->result == PAIRING_UNHEARD)
+        session_fail(s, ERR_TARGET_NOT_FOUND, NULL);
+    else if (a->result == PAIRING_UNAVAILABLE)
+        session_fail(s, ERR_UNAVAILABLE, NULL);
+}
+
+static enum err answer(struct session *s, const struct message *m, bool accepted)
 {
     struct caller *c = caller_of(s);
     struct builder w = {0};
 
-    if (!a->open) {
-        session_fail(s, ERR_NO_REQUEST, NULL);
-        return;
-    }
-    builder_printf(&w, "{\"type\":\"%s\"", a->tag == ACCEPT ? "pair_accept" : "pair_reject");
+    if (!c->code)
+        return ERR_NOT_REGISTERED;
+    builder_printf(&w, "{\"type\":\"%s\"", m->type);
     wire_field(&w, "from", c->code);
-    if (a->tag == ACCEPT) {
+    if (accepted) {
         builder_text(&w, ",\"publicKey\":");
         builder_text(&w, c->public_key);
     }
     builder_text(&w, "}");
-    pairing_send(s, a, &w);
-}
-
-static enum err answer(struct session *s, const struct message *m, long long how)
-{
-    if (!caller_of(s)->code)
-        return ERR_NOT_REGISTERED;
-    pairing_answer(s, m->values[0].text, how, on_answer);
+    pairing_answer(s, m->values[0].text, accepted, &w, on_answered);
     return ERR_NONE;
 }
 
 static enum err handle_pair_accept(struct session *s, const struct message *m)
 {
-    return answer(s, m, ACCEPT);
+    return answer(s, m, true);
 }
 
 static enum err handle_pair_reject(struct session *s, const struct message *m)
 {
-    return answer(s, m, REJECT);
+    return answer(s, m, false);
 }
 
 #define FORWARD_ROW(name)                                                                                              \
