@@ -79,4 +79,6 @@ void dialect_fail(struct session *s, enum err e, const char *detail);
 void dialect_init(void);
 void dialect_fini(void);
 void dialect_receive(struct session *s, struct span frame, bool binary);
+void dialect_refuse(struct session *s, struct span frame, bool binary,
+                    enum err e); /* answers it without a look at it */
 void dialect_count_sent(const struct session *s, struct span message);

@@ -14,7 +14,9 @@ struct room_peer {
     char *room;    /* that it is in, or NULL */
     char *joining; /* that it asks to be let into, or NULL */
     bool leaving;  /* it has asked to be let out */
-    char *info;    /* as others see it there: JSON, up to joined_at */
+    char **owed;   /* rooms that Redis has not let it out of yet */
+    size_t owed_count;
+    char *info; /* as others see it there: JSON, up to joined_at */
 };
 struct room_peer *room_peer_of(struct session *s);
 

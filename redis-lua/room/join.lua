@@ -14,7 +14,7 @@ if redis.call('HEXISTS', peers, peer) == 1 then
   return {how == 'new' and 'joined' or 'there', us, how == 'new' and redis.call('HGETALL', peers) or {}}
 end
 local limit = tonumber(redis.call('HGET', room, 'max_peers') or most)
-if how == 'new' and limit > 0 and redis.call('HLEN', peers) >= limit then
+if limit > 0 and redis.call('HLEN', peers) >= limit then
   return {'full', us, {}}
 end
 redis.call('HSETNX', room, 'created_at', now)

@@ -135,3 +135,21 @@ def test_a_connection_asks_only_so_often(start, connect):
     assert a.request("pair_request", targetCode=b.code) == error("Too many pair requests. Please slow down.")
     b.silence(0.05)
     ask(b, a)
+
+
+def test_an_end_is_told_though_another_asks_in_that_moment(start, connect):
+    fleet = start(PAIR_REQUESTS_PER_MINUTE=0, MESSAGE_RATE=0, **HASTY)
+    target, late, *many = [open_app(connect, fleet.workers[i % 2]) for i in range(12)]
+    for client in many:
+        ask(client, target)
+    ended = set()
+
+    def all_ended():
+        late.send(type="pair_request", targetCode=target.code)
+        for client in many:
+            while not client.inbox.empty():
+                if client.inbox.get()["type"] == "pair_timeout":
+                    ended.add(client.code)
+        return len(ended) == len(many)
+
+    wait_until(all_ended, TIMEOUT / 1000 + 10, "the end of every request told")

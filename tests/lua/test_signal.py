@@ -48,8 +48,8 @@ def heard(db):
 
 @pytest.fixture
 def ask(call):
-    return lambda requester="a", address=ALICE, ttl=TTL, most=10, keys=(CODE, REQUESTS): call(
-        "signal/ask", list(keys), requester, address, ttl, most)
+    return lambda requester="a", address=ALICE, ttl=TTL, most=10, keys=(CODE, REQUESTS), silent=1: call(
+        "signal/ask", list(keys), requester, address, ttl, most, silent)
 
 
 @pytest.fixture
@@ -174,6 +174,15 @@ def test_requests_whose_time_is_over_make_room(db, ask, target):
     time.sleep(0.02)
     assert ask("new", most=3)[0] == HOLDER
     assert set(db.hkeys(REQUESTS)) == {"young", "new"}
+
+
+def test_requests_whose_end_is_to_be_told_make_room_but_stay(db, ask, look, target):
+    ask("old", ttl=5), ask("young")
+    time.sleep(0.01)
+    assert ask("new", most=2, silent=0)[0] == HOLDER
+    assert ask("newest", most=2, silent=0)[0] == ""
+    assert set(db.hkeys(REQUESTS)) == {"old", "young", "new"}
+    assert look("old")[0] == "here"
 
 
 def test_a_request_is_answered_once(db, ask, answer, target):

@@ -461,6 +461,7 @@ void ownership_init(void)
     inbox_on_heard_again(resync);
     timer_every(1000, on_refresh, NULL);
     redis_on_up(retry);
+    redis_on_up(resync);
     undone = metric_counter("signalbox_entries_undone_total", "Registered entries removed for sockets that left");
     session_on_end(on_session_end);
 }

@@ -293,6 +293,13 @@ void dialect_receive(struct session *s, struct span frame, bool binary)
     at_hand = false;
 }
 
+void dialect_refuse(struct session *s, struct span frame, bool binary, enum err e)
+{
+    at_hand = !binary && json_scan(frame, &members);
+    dialect_fail(s, e, NULL);
+    at_hand = false;
+}
+
 struct bytes *wire_error(struct session *s, enum err e, const char *text)
 {
     struct builder w = {0};

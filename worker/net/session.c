@@ -304,7 +304,7 @@ void session_ended(struct session *s)
 }
 
 /* false: the message is dropped. */
-static bool within_rate(struct session *s)
+static bool within_rate(struct session *s, struct span text, bool binary)
 {
     int64_t now = s->heard_ms;
 
@@ -316,7 +316,7 @@ static bool within_rate(struct session *s)
         LOG_INFO("limit_hit", LOG_TEXT("limit", "MESSAGE_RATE"), LOG_INT("sid", s->id));
     }
     s->excess_last_ms = now;
-    dialect_fail(s, ERR_RATE_LIMIT, NULL);
+    dialect_refuse(s, text, binary, ERR_RATE_LIMIT);
     if (now - s->excess_since_ms >= EXCESS_MS)
         session_close(s, CLOSE_POLICY, "rate limit exceeded");
     return false;
@@ -334,7 +334,7 @@ static void wait_turn(struct session *s, struct span text, bool binary)
 
 static void received(struct session *s, struct span text, bool binary)
 {
-    if (!within_rate(s))
+    if (!within_rate(s, text, binary))
         return;
     if (s->holds > 0 || !STAILQ_EMPTY(&s->waiting))
         wait_turn(s, text, binary);

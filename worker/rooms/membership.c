@@ -144,18 +144,59 @@ static void undo(const char *rest, const struct address *holder)
     free(room);
 }
 
-/* The peer is not, or not any more, in the room whose entry it noted. */
-static void give_up(session_id id, const char *room, const char *peer)
+static bool is_its_room(const struct room_peer *p, const char *room)
 {
-    struct session *s = session_find(id);
-    struct address self = self_address(id);
+    return (p->room && strcmp(p->room, room) == 0) || (p->joining && strcmp(p->joining, room) == 0);
+}
+
+static void owe(struct room_peer *p, const char *room)
+{
+    p->owed = mem_grow(p->owed, (p->owed_count + 1) * sizeof(*p->owed));
+    p->owed[p->owed_count++] = mem_dup(room);
+}
+
+/* If Redis was not reached, it is tried again with the next refresh. */
+static void on_given_up(const struct reply *r, void *arg)
+{
+    struct asking *a = arg;
+    struct session *s = session_find(a->session);
+    struct room_peer *p = s ? room_peer_of(s) : NULL;
+    bool left = note_leaving(r, a->room);
     char entry[ENTRY_MAX];
 
-    stop_listening(id, room);
-    room_entry(entry, room, peer);
-    ownership_undo_entry(entry, &self);
-    if (s)
-        ownership_forget(s, 1, &(struct note){.entry = entry});
+    if (p && !is_its_room(p, a->room)) {
+        room_entry(entry, a->room, p->id);
+        if (left)
+            ownership_forget(s, 1, &(struct note){.entry = entry});
+        else
+            owe(p, a->room);
+    }
+    asking_free(a);
+}
+
+/* The peer is not, or not any more, in the room whose entry it noted. */
+static void give_up(struct session *s, const char *room)
+{
+    struct address self = self_address(session_id_of(s));
+
+    stop_listening(session_id_of(s), room);
+    call_leave(room, room_peer_of(s)->id, &self, on_given_up, asking_new(s, room));
+}
+
+static void give_up_owed(struct session *s)
+{
+    struct room_peer *p = room_peer_of(s);
+    char **owed = p->owed;
+    size_t count = p->owed_count;
+
+    p->owed = NULL;
+    p->owed_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!is_its_room(p, owed[i]))
+            give_up(s, owed[i]);
+        free(owed[i]);
+    }
+    free(owed);
 }
 
 static void on_left(const struct reply *r, void *arg)
@@ -230,7 +271,7 @@ static void joined(struct session *s, const struct asking *a, const struct reply
     char channel[KEY_MAX];
 
     if (p->room)
-        give_up(a->session, p->room, p->id);
+        give_up(s, p->room);
     set_room(p, a->room, a->info);
     wire_envelope(&w, "ACK", p->id, a->room);
     wire_room(&w, a->room, records);
@@ -239,13 +280,18 @@ static void joined(struct session *s, const struct asking *a, const struct reply
     group_admit(channel, a->session, (uint64_t)number);
 }
 
+static void not_joined(struct session *s)
+{
+    free(room_peer_of(s)->joining);
+    room_peer_of(s)->joining = NULL;
+}
+
 static void join_ended(struct asking *a)
 {
     struct session *s = session_find(a->session);
 
     if (s) {
-        free(room_peer_of(s)->joining);
-        room_peer_of(s)->joining = NULL;
+        not_joined(s);
         session_release(s);
     }
     asking_free(a);
@@ -265,7 +311,8 @@ static void on_joined(const struct reply *r, void *arg)
     if (s && ok && !full) {
         joined(s, a, records, number);
     } else if (s) {
-        give_up(a->session, a->room, room_peer_of(s)->id);
+        not_joined(s);
+        give_up(s, a->room);
         room_fail(s, full ? ERR_ROOM_FULL : ERR_UNAVAILABLE, a->request_id);
     }
     join_ended(a);
@@ -282,7 +329,8 @@ static void on_listening(bool ok, void *arg)
         return;
     }
     if (s) {
-        give_up(a->session, a->room, room_peer_of(s)->id);
+        not_joined(s);
+        give_up(s, a->room);
         room_fail(s, ERR_UNAVAILABLE, a->request_id);
     }
     join_ended(a);
@@ -408,18 +456,34 @@ enum err handle_discover(struct session *s, const struct message *m)
 
 /* --- the socket --- */
 
+/* Its place was given to another while Redis, or this worker, was away. */
+static void lost_place(struct session *s, const char *room)
+{
+    struct room_peer *p = room_peer_of(s);
+
+    if (!p->room || strcmp(p->room, room) != 0)
+        return;
+    set_room(p, NULL, NULL);
+    give_up(s, room);
+    room_fail(s, ERR_ROOM_FULL, "");
+}
+
 static void on_back(const struct reply *r, void *arg)
 {
     struct asking *a = arg;
-    struct span result;
-    long long number;
+    struct session *s = session_find(a->session);
+    struct span result = {"", 0};
+    long long number = 0;
     char channel[KEY_MAX];
 
-    if (r && reply_read(r, "si-", &result, &number) && span_is(result, "joined")) {
+    if (r && reply_read(r, "si-", &result, &number) && !span_is(result, "full"))
         room_index_add(a->room);
+    if (span_is(result, "joined")) {
         key_room_channel(channel, a->room);
         group_admit(channel, a->session, (uint64_t)number);
     }
+    if (s && span_is(result, "full"))
+        lost_place(s, a->room);
     asking_free(a);
 }
 
@@ -429,7 +493,10 @@ void membership_refresh(session_id id)
     const struct room_peer *p = s ? room_peer_of(s) : NULL;
     char entry[ENTRY_MAX];
 
-    if (!p || !p->room || p->leaving)
+    if (!p)
+        return;
+    give_up_owed(s);
+    if (!p->room || p->leaving)
         return;
     room_entry(entry, p->room, p->id);
     ownership_note(s, 1, &(struct note){.entry = entry});
@@ -448,6 +515,9 @@ static void on_session_end(struct session *s)
         stop_listening(session_id_of(s), p->joining);
     set_room(p, NULL, NULL);
     peers_here--;
+    for (size_t i = 0; i < p->owed_count; i++)
+        free(p->owed[i]);
+    free(p->owed);
     free(p->joining);
     free(p);
     *session_slot(s, SLOT_ROOM_PEER) = NULL;

@@ -196,7 +196,7 @@ static bool read_cursor(struct exchange *x, char out[static ID_MAX + 2])
     char text[QUERY_MAX];
     size_t len;
 
-    strcpy(out, "-");
+    memcpy(out, "-", 2);
     if (!exchange_query(x, "cursor", text, sizeof(text)))
         return true;
     *out = '(';

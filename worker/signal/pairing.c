@@ -127,6 +127,7 @@ void pairing_ask(struct session *s, const char *target, long long most, struct b
     call_text(&call, address);
     call_int(&call, config->pair_timeout_ms);
     call_int(&call, most);
+    call_int(&call, *c->room != '\0'); /* only apps have requests on the agenda */
     session_hold(s);
     call_send(&call, on_asked, a);
 }
