@@ -57,7 +57,18 @@
     INT(signal_presence_max, SIGNAL_PRESENCE_MAX, 1000, 0, 1000000, "largest room that hears who comes and goes")      \
     INT(room_max_peers, ROOM_MAX_PEERS, 0, 0, 1000000, "peers of a new room at most; 0 for no limit")                  \
     INT(room_ttl_ms, ROOM_TTL_MS, 300000, 1, MS_PER_WEEK, "how long a room lives once it is empty")                    \
-    CHOICE(dead_drops_on_disconnect, DEAD_DROPS_ON_DISCONNECT, "remove|keep", "daily points of a peer that left")
+    CHOICE(dead_drops_on_disconnect, DEAD_DROPS_ON_DISCONNECT, "remove|keep", "daily points of a peer that left")      \
+    SECRET(bootstrap_signing_key, BOOTSTRAP_SIGNING_KEY, "64 hex digits, an Ed25519 seed: signs the list of /servers") \
+    CHOICE(server_registration, SERVER_REGISTRATION, "open|secret|signed", "who may write to /servers")                \
+    SECRET(server_registration_secret, SERVER_REGISTRATION_SECRET, "bearer of those who may, with secret")             \
+    INT(server_ttl_ms, SERVER_TTL_MS, 300000, 1, MS_PER_WEEK, "how long a server is listed without a heartbeat")       \
+    SECRET(attestation_signing_key, ATTESTATION_SIGNING_KEY, "64 hex digits, an Ed25519 seed: signs session tokens")   \
+    TEXT(build_token_verify_key, BUILD_TOKEN_VERIFY_KEY, "",                                                           \
+         "base64 of an Ed25519 public key for build tokens; empty: that of ATTESTATION_SIGNING_KEY")                   \
+    SECRET(ci_upload_secret, CI_UPLOAD_SECRET, "bearer of those who upload references and set the version policy")     \
+    INT(nonce_ttl_ms, NONCE_TTL_MS, 300000, 1, MS_PER_DAY, "how long a device has to answer a challenge")              \
+    INT(session_token_ttl_ms, SESSION_TOKEN_TTL_MS, 3600000, 1, MS_PER_WEEK, "how long an attestation holds")          \
+    CHOICE(require_attestation, REQUIRE_ATTESTATION, "off|chunks|all", "messages that need a session token")
 
 struct config {
 #define CONFIG_INT(field, ...) long long field;
@@ -74,6 +85,8 @@ struct config {
 enum { ENVIRONMENT_DEVELOPMENT, ENVIRONMENT_PRODUCTION };
 enum { LOG_FORMAT_JSON, LOG_FORMAT_TEXT };
 enum { DEAD_DROPS_REMOVE, DEAD_DROPS_KEEP };
+enum { REGISTRATION_OPEN, REGISTRATION_SECRET, REGISTRATION_SIGNED };
+enum { ATTESTATION_OFF, ATTESTATION_CHUNKS, ATTESTATION_ALL };
 
 extern const struct config *const config;
 

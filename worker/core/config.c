@@ -2,6 +2,7 @@
 #include "signalbox/config.h"
 #include "signalbox/bytes.h"
 #include "signalbox/cidr.h"
+#include "signalbox/crypto.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -89,16 +90,54 @@ static bool trusted_proxies_are_ranges(void)
     return list != NULL;
 }
 
+static bool is_seed_or_empty(const char *text)
+{
+    struct signing_key *k = signing_key_new(text);
+    bool ok = k || !*text;
+
+    signing_key_free(k);
+    return ok;
+}
+
+static bool bootstrap_key_is_seed(void)
+{
+    return is_seed_or_empty(values.bootstrap_signing_key);
+}
+
+static bool registration_has_secret(void)
+{
+    return values.server_registration != REGISTRATION_SECRET || *values.server_registration_secret;
+}
+
+static bool attestation_key_is_seed(void)
+{
+    return is_seed_or_empty(values.attestation_signing_key) &&
+           (*values.attestation_signing_key || values.require_attestation == ATTESTATION_OFF);
+}
+
+static bool build_key_is_public_key(void)
+{
+    unsigned char key[PUBLIC_KEY_LEN];
+
+    return !*values.build_token_verify_key || public_key_read(span_of(values.build_token_verify_key), key);
+}
+
 /* What a range or a list of choices cannot say; done in this order, when every option has its value. */
 static const struct check {
     const char *name;
     bool (*holds)(void);
     const char *allowed;
+    bool hidden; /* the value is not shown */
 } checks[] = {
     {"PROCESSES", processes_is_count, "auto or a whole number from 1 to 256"},
     {"PORT", port_suits_processes, "from 1 to 65535 where PROCESSES is not 1"},
     {"LOG_LEVEL", log_level_is_known, "empty, debug, info, warning or error"},
     {"TRUSTED_PROXIES", trusted_proxies_are_ranges, "address ranges such as 10.0.0.0/8, separated by commas"},
+    {"BOOTSTRAP_SIGNING_KEY", bootstrap_key_is_seed, "64 hexadecimal digits"},
+    {"SERVER_REGISTRATION_SECRET", registration_has_secret, "given where SERVER_REGISTRATION is secret"},
+    {"ATTESTATION_SIGNING_KEY", attestation_key_is_seed,
+     "64 hexadecimal digits, and given where REQUIRE_ATTESTATION is not off"},
+    {"BUILD_TOKEN_VERIFY_KEY", build_key_is_public_key, "the base64 of 32 bytes", .hidden = true},
 };
 
 __attribute__((format(printf, 2, 3))) static enum config_result bad(char *problem, const char *format, ...)
@@ -181,6 +220,17 @@ static enum config_result set_choice(const struct option *o, const char *text, c
     return bad_value(problem, o, allowed, text);
 }
 
+/* In memory that is locked where that is possible, and wiped when it is freed. */
+static char *locked_dup(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = sodium_malloc(size);
+
+    if (!copy)
+        abort();
+    return memcpy(copy, text, size);
+}
+
 static enum config_result set_value(const struct option *o, const char *text, char *problem)
 {
     switch (o->kind) {
@@ -189,8 +239,10 @@ static enum config_result set_value(const struct option *o, const char *text, ch
     case OPTION_CHOICE:
         return set_choice(o, text, problem);
     case OPTION_TEXT:
-    case OPTION_SECRET:
         *(char **)field_of(o) = mem_dup(text);
+        return CONFIG_OK;
+    case OPTION_SECRET:
+        *(char **)field_of(o) = locked_dup(text);
         return CONFIG_OK;
     }
     return CONFIG_BAD;
@@ -275,6 +327,8 @@ static enum config_result run_checks(char *problem)
             continue;
         while (strcmp(o->name, checks[i].name) != 0)
             o++;
+        if (checks[i].hidden)
+            return bad(problem, "%s must be %s", o->name, checks[i].allowed);
         if (o->kind != OPTION_INT)
             return bad_value(problem, o, checks[i].allowed, *(const char **)field_of(o));
         snprintf(number, sizeof(number), "%lld", *(const long long *)field_of(o));
@@ -321,6 +375,8 @@ enum config_result config_load(int argc, char **argv, char problem[static PROBLE
     const char *given[OPTION_COUNT] = {0};
     enum config_result result = read_flags(argc, argv, given, problem);
 
+    if (sodium_init() < 0) /* secrets are kept in its memory */
+        abort();
     config_fini();
     for (size_t i = 0; i < OPTION_COUNT && result == CONFIG_OK; i++)
         result = set_option(&options[i], given[i], problem);
@@ -330,12 +386,10 @@ enum config_result config_load(int argc, char **argv, char problem[static PROBLE
 void config_fini(void)
 {
     for (size_t i = 0; i < OPTION_COUNT; i++) {
-        if (options[i].kind != OPTION_TEXT && options[i].kind != OPTION_SECRET)
-            continue;
-        char *text = *(char **)field_of(&options[i]);
-        if (text && options[i].kind == OPTION_SECRET)
-            sodium_memzero(text, strlen(text));
-        free(text);
+        if (options[i].kind == OPTION_TEXT)
+            free(*(char **)field_of(&options[i]));
+        else if (options[i].kind == OPTION_SECRET)
+            sodium_free(*(char **)field_of(&options[i]));
     }
     values = (struct config){0};
 }
