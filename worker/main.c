@@ -23,6 +23,7 @@
 #include "signalbox/ownership.h"
 #include "signalbox/reaper.h"
 #include "signalbox/redis.h"
+#include "signalbox/registry.h"
 #include "signalbox/relay.h"
 #include "signalbox/room.h"
 #include "signalbox/script.h"
@@ -79,6 +80,7 @@ static void stop(void)
     group_fini();
     signal_fini();
     rooms_fini();
+    registry_fini();
     ownership_fini();
     heartbeat_fini();
     loop_fini();
@@ -101,6 +103,7 @@ static int run(void)
     signal_init();
     relay_init();
     rooms_init();
+    registry_init();
     snprintf(name, sizeof(name), "signalbox-%s", self_wid());
     inbox_init();
     if (!redis_init(*config->redis_url ? config->redis_url : embedded_url(), name, problem))

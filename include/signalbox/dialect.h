@@ -44,6 +44,9 @@ struct message {
     struct value values[FIELDS_MAX];
 };
 
+/* Under which REQUIRE_ATTESTATION a message needs a session token. */
+enum gate { GATE_ALL, GATE_CHUNKS, GATE_NEVER };
+
 struct message_type {
     const char *type;
     enum err (*handle)(struct session *s, const struct message *m); /* ERR_NONE: answered, or it will be */
@@ -51,6 +54,7 @@ struct message_type {
     const char *only_with; /* the row is for messages that have this member; NULL: for all */
     /* How its errors are told; NULL: as those of the dialect. For a row that comes from another dialect's table. */
     struct bytes *(*wire_error)(struct session *s, enum err e, const char *text);
+    enum gate gate;
     enum err missing; /* said where a required field is absent; ERR_NONE: ERR_MISSING_FIELD */
 };
 

@@ -34,6 +34,7 @@
     X(ERR_ROOM_PEER_NOT_FOUND, "target peer not found")                                                                \
     X(ERR_NOT_IN_ROOM, "not in a room")                                                                                \
     X(ERR_ALREADY_IN_ROOM, "already in this room")                                                                     \
+    X(ERR_NOT_ATTESTED, "Attestation required")                                                                        \
     X(ERR_TOO_MANY_IDS, "Invalid field: peerId")
 
 #define ERR_ENUM(name, text) name,

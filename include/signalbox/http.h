@@ -20,7 +20,8 @@ struct http_route {
     const char *path; /* "/servers", or with one trailing star: "/servers/" followed by "*" */
     const char *name; /* in the list of endpoints; NULL keeps it out */
     void (*handle)(struct exchange *x);
-    bool always; /* answered also to an address that is over its connection rate */
+    bool always;     /* answered also to an address that is over its connection rate */
+    size_t body_max; /* bytes; 0: 64 KiB */
 };
 void http_add_routes(const struct http_route *routes, size_t count); /* kept, not copied */
 
@@ -30,6 +31,14 @@ exchange_id exchange_id_of(const struct exchange *x);
 const char *exchange_path(const struct exchange *x); /* percent-decoded */
 /* An argument of the query, percent-decoded; false: not given, or it has no room. Only in the handler of a GET. */
 bool exchange_query(struct exchange *x, const char *name, char *out, size_t room);
+
+/* What a request may say of who sends it. */
+enum http_header { HEADER_AUTHORIZATION, HEADER_SERVER_SIGNATURE, HEADER_SERVER_TIMESTAMP, HTTP_HEADERS };
+const char *exchange_header(const struct exchange *x, enum http_header h); /* "" where there is none */
+bool exchange_has_bearer(const struct exchange *x, const char *secret);    /* compared in constant time */
+struct span exchange_body(const struct exchange *x);                       /* borrowed until it is answered */
+struct bytes *exchange_take_body(struct exchange *x);                      /* the caller's; NULL without a body */
+void exchange_add_header(struct exchange *x, const char *name, const char *value); /* one, of the answer */
 
 /* Answers. Every one but the first is ignored. body: takes the reference, or NULL. */
 void exchange_reply(struct exchange *x, unsigned status, const char *content_type, struct bytes *body);
@@ -46,7 +55,8 @@ struct http_request {
     const char *method, *path, *origin;
     const char *socket_path_name; /* set where the path is a WebSocket's: answered 426 */
     bool head, over_rate;
-    bool chunked;     /* a body in chunks, which is not understood: 411 */
+    bool chunked; /* a body in chunks, which is not understood: 411 */
+    const char *headers[HTTP_HEADERS];
     bool unknown_end; /* where the request ends cannot be told: the connection ends with the answer */
     long long content_length;
 };

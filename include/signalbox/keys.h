@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #define ID_MAX 256
-#define KEY_MAX (4 * ID_MAX + 64)
+#define KEY_MAX (4 * ID_MAX + 96)
 
 #define KEY_WORKERS "sb:workers"                     /* zset: wid → last beat, ms */
 #define KEY_SWEEP "sb:sweep"                         /* string: wid of the worker that cleans up after dead ones */
@@ -26,6 +26,11 @@
 #define KEY_SOURCE_COUNTS "sb:{chunks}:sources:counts" /* hash: chunk → sources */
 #define KEY_WAITS "sb:{chunks}:waits"                  /* the same for those who wait */
 #define KEY_WAIT_COUNTS "sb:{chunks}:waits:counts"
+
+#define KEY_SERVERS "sb:{servers}:all"        /* hash: server → its entry, JSON up to lastSeen */
+#define KEY_SERVERS_SEEN "sb:{servers}:seen"  /* zset: server → lastSeen, ms */
+#define KEY_SERVER_PATHS "sb:{servers}:paths" /* hash: an id as a path may spell it → the id */
+#define KEY_POLICY "sb:policy"                /* string: the version policy, JSON */
 
 #define KEY_ROOMS "sb:{rooms}:all"        /* zset: rooms, all of one score */
 #define KEY_ROOM_LOOKS "sb:{rooms}:looks" /* zset: room → when to look whether it is still there, ms */
@@ -47,6 +52,11 @@ void key_room(char out[static KEY_MAX], const char *room);         /* hash: sb:{
 void key_room_peers(char out[static KEY_MAX], const char *room);   /* hash: …:peers, peer → address and info */
 void key_room_channel(char out[static KEY_MAX], const char *room); /* channel: sb:room:ID */
 void key_member(char out[static KEY_MAX], const char *peer);       /* hash: sb:{member:ID}, a peer of /ws */
+void key_device(char out[static KEY_MAX], const char *device);     /* hash: sb:{device:ID} */
+void key_challenges(char out[static KEY_MAX], const char *device); /* zset: …:challenges, nonce → its end, ms */
+void key_nonce(char out[static KEY_MAX], const char *nonce);       /* hash: sb:{nonce:N} */
+/* part: "" (hash: the reference of that version and platform), ":regions" (hash: index → offset length hex) */
+void key_reference(char out[static KEY_MAX], const char *version, const char *platform, const char *part);
 void key_point(char out[static KEY_MAX], const char *kind,
                const char *point); /* hash: sb:{day:POINT} or sb:{hour:TOKEN} */
 /* part: "data" (hash), "src" and "wait" (zsets: "address peer" → ms), "pull" (hash), "tried" (set) */

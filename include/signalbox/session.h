@@ -53,6 +53,7 @@ void session_each_part(unsigned part, unsigned parts, void (*visit)(struct sessi
 void session_watch(struct session *s);
 void session_on_heard(void (*callback)(struct session *s));
 
+int64_t *session_attested_until(struct session *s);         /* ms of the clock; for net/gate.c alone */
 const struct message_type **session_row(struct session *s); /* of its last message; for net/dialect.c alone */
 
 /* For net/server.c alone. */

@@ -13,6 +13,8 @@ FORMATS = {name: text + ("d" if number else "") for name, text, number in re.fin
 CODE = re.search(r'void write_code\([^{]*\{.*?write_key\(out, "([^"]*)"', KEYS_C, re.S)[1]
 FORMATS.update({name: CODE % ("%s" if room == "room" else "", "%s", part) for name, room, part in re.findall(
     r'void key_(\w+)\([^{]*\{\s*write_code\(out, (room|""), code, "([^"]*)"', KEYS_C)})
+# key_reference() escapes the version first.
+FORMATS["reference"] = re.search(r'void key_reference\([^{]*\{.*?write_key\(out, "([^"]*)"', KEYS_C, re.S)[1]
 
 # Ids that a script must treat as nothing but text.
 IDS = ["plain", "with  two spaces ", "\"double\" and 'single'", "caf\u00e9-\U0001f600", "100%", "%s%d%%1%w", "a|b|c",

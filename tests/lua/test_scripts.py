@@ -17,6 +17,14 @@ LOOKS = (key("ROOM_LOOKS"),)
 IDENTITIES = [(key(name, id),) for name in ("peer", "member") for id in IDS]
 ROOMS = [(key("room", id), key("room_peers", id)) for id in IDS]
 MEETINGS = [(key("point", kind, id), key("point_ends", kind, id)) for kind in ("day", "hour") for id in IDS]
+SERVERS = (key("SERVERS"), key("SERVERS_SEEN"), key("SERVER_PATHS"))
+CHALLENGES = [(key("challenges", id),) for id in IDS]
+NONCES = [(key("nonce", "00ff" * 16),)]
+
+
+def references(*parts):
+    return [tuple(key("reference", version, platform, part) for part in parts)
+            for version in ("1.0.0", "a%3Ab", "%25", "a}b", "{") for platform in IDS]
 
 
 def chunk(*parts):
@@ -32,6 +40,11 @@ def coded(*names):
 KEYS_OF = {
     "agenda/drop": [PULLS, (key("REQUESTS"),), (key("LINKS"),)],
     "agenda/due": [PULLS, (key("REQUESTS"),), (key("LINKS"),), LOOKS],
+    "attest/challenge": NONCES,
+    "attest/finish": references(":" + "00ff" * 16, "", ":regions"),
+    "attest/keep": references(":" + "00ff" * 16),
+    "attest/open": CHALLENGES,
+    "attest/spend": NONCES,
     "chunk/announce": chunk("src", "wait", "pull"),
     "chunk/census": [(key("CHUNK_ENDS"),)],
     "chunk/evict": chunk("data"),
@@ -63,6 +76,10 @@ KEYS_OF = {
     "room/join": ROOMS,
     "room/leave": ROOMS,
     "room/list": ROOMS,
+    "server/find": [SERVERS],
+    "server/list": [SERVERS[:2]],
+    "server/put": [SERVERS],
+    "server/remove": [SERVERS],
     "signal/answer": coded("requests"),
     "signal/ask": coded("code", "requests"),
     "signal/describe": coded("code"),
@@ -84,7 +101,8 @@ each_script = pytest.mark.parametrize("script", ALL, ids=lambda script: script.n
 
 def test_there_are_scripts():
     domains = {script.name.split("/")[0] for script in ALL}
-    assert {"agenda", "chunk", "claim", "fleet", "own", "relay", "rendezvous", "room", "signal", "tally"} <= domains
+    assert {"agenda", "attest", "chunk", "claim", "fleet", "own", "relay", "rendezvous", "room", "server", "signal",
+            "tally"} <= domains
 
 
 @pytest.mark.parametrize("name", KEYS_OF)

@@ -47,6 +47,16 @@ static void every_key_has_its_name(void **state)
     assert_string_equal(key, "sb:room:r1");
     key_member(key, "1f0c9a3e00000000");
     assert_string_equal(key, "sb:{member:1f0c9a3e00000000}");
+    key_device(key, "d1");
+    assert_string_equal(key, "sb:{device:d1}");
+    key_challenges(key, "d1");
+    assert_string_equal(key, "sb:{device:d1}:challenges");
+    key_nonce(key, "00ff");
+    assert_string_equal(key, "sb:{nonce:00ff}");
+    key_reference(key, "1.2.3", "linux", "");
+    assert_string_equal(key, "sb:{ref:1.2.3:linux}");
+    key_reference(key, "1.2.3", "linux", ":regions");
+    assert_string_equal(key, "sb:{ref:1.2.3:linux}:regions");
 }
 
 static void an_id_stands_in_its_key_as_it_is(void **state)
@@ -69,8 +79,40 @@ static void an_id_stands_in_its_key_as_it_is(void **state)
         key_room_channel(key, rows[i]);
         snprintf(expected, sizeof(expected), "sb:room:%s", rows[i]);
         assert_string_equal(key, expected);
+        key_device(key, rows[i]);
+        snprintf(expected, sizeof(expected), "sb:{device:%s}", rows[i]);
+        assert_string_equal(key, expected);
+        key_challenges(key, rows[i]);
+        snprintf(expected, sizeof(expected), "sb:{device:%s}:challenges", rows[i]);
+        assert_string_equal(key, expected);
+        key_reference(key, "1.0", rows[i], "");
+        snprintf(expected, sizeof(expected), "sb:{ref:1.0:%s}", rows[i]);
+        assert_string_equal(key, expected);
     }
 }
+
+static void a_colon_in_a_version_is_escaped(void **state)
+{
+    static const struct {
+        const char *version, *platform, *key;
+    } rows[] = {
+        {"1:2", "linux", "sb:{ref:1%3A2:linux}"},
+        {"1", "2:linux", "sb:{ref:1:2:linux}"},
+        {":", ":", "sb:{ref:%3A::}"},
+        {"1%3A2", "linux", "sb:{ref:1%253A2:linux}"},
+        {"100%", "100%", "sb:{ref:100%25:100%}"},
+        {"1}2", "a b", "sb:{ref:1}2:a b}"},
+    };
+    char key[KEY_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        key_reference(key, rows[i].version, rows[i].platform, "");
+        assert_string_equal(key, rows[i].key);
+    }
+}
+
+#define DIGITS_16 "0123456789abcdef"
 
 static void the_longest_id_fits(void **state)
 {
@@ -92,6 +134,15 @@ static void the_longest_id_fits(void **state)
     assert_int_equal(strlen(key), strlen("sb:{room:}:peers") + ID_MAX);
     key_room_channel(key, id);
     assert_int_equal(strlen(key), strlen("sb:room:") + ID_MAX);
+    key_challenges(key, id);
+    assert_int_equal(strlen(key), strlen("sb:{device:}:challenges") + ID_MAX);
+    key_reference(key, id, id, ":regions");
+    assert_int_equal(strlen(key), strlen("sb:{ref::}:regions") + 2 * ID_MAX);
+    memset(id, ':', ID_MAX);
+    key_reference(key, id, id, ":regions");
+    assert_int_equal(strlen(key), strlen("sb:{ref::}:regions") + 4 * ID_MAX);
+    key_reference(key, id, id, ":" DIGITS_16 DIGITS_16 DIGITS_16 DIGITS_16);
+    assert_int_equal(strlen(key), strlen("sb:{ref::}:") + 4 * ID_MAX + 64);
 }
 
 /* What Redis Cluster hashes: between the first { and the first } behind it. */
@@ -111,6 +162,7 @@ static void what_one_script_touches_has_one_tag(void **state)
         {KEY_RELAYS, KEY_RELAYS_FREE, KEY_RELAYS_TOTALS},
         {KEY_DAYS, KEY_DAY_COUNTS, KEY_HOURS, KEY_HOUR_COUNTS},
         {KEY_ROOMS, KEY_ROOM_LOOKS},
+        {KEY_SERVERS, KEY_SERVERS_SEEN, KEY_SERVER_PATHS},
     };
     char key[KEY_MAX], first[KEY_MAX], second[KEY_MAX];
 
@@ -131,6 +183,14 @@ static void what_one_script_touches_has_one_tag(void **state)
         key_room_peers(key, ids[i]);
         tag_of(key, second);
         assert_string_equal(first, second);
+        key_reference(key, ids[i], ids[i], "");
+        tag_of(key, first);
+        key_reference(key, ids[i], ids[i], ":regions");
+        tag_of(key, second);
+        assert_string_equal(first, second);
+        key_reference(key, ids[i], ids[i], ":00ff");
+        tag_of(key, second);
+        assert_string_equal(first, second);
     }
     for (size_t i = 0; i < COUNT(groups); i++) {
         tag_of(groups[i][0], first);
@@ -149,7 +209,7 @@ static void what_one_script_touches_has_one_tag(void **state)
 /* Ids hold no control characters, but any other: no two things may share a name. */
 static void different_things_never_share_a_key(void **state)
 {
-    char keys[14][KEY_MAX];
+    char keys[21][KEY_MAX];
 
     (void)state;
     key_peer(keys[0], "x");
@@ -166,6 +226,13 @@ static void different_things_never_share_a_key(void **state)
     key_member(keys[11], "x");
     key_members(keys[12], "x");
     key_presence(keys[13], "x");
+    key_device(keys[14], "x");
+    key_challenges(keys[15], "x");
+    key_nonce(keys[16], "x");
+    key_reference(keys[17], "x", "x", "");
+    key_reference(keys[18], "x", "x", ":regions");
+    key_reference(keys[19], "a:b", "c", "");
+    key_reference(keys[20], "a", "b:c", "");
     for (size_t i = 0; i < COUNT(keys); i++)
         for (size_t j = 0; j < i; j++)
             assert_string_not_equal(keys[i], keys[j]);
@@ -176,6 +243,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_key_has_its_name),
         cmocka_unit_test(an_id_stands_in_its_key_as_it_is),
+        cmocka_unit_test(a_colon_in_a_version_is_escaped),
         cmocka_unit_test(the_longest_id_fits),
         cmocka_unit_test(what_one_script_touches_has_one_tag),
         cmocka_unit_test(different_things_never_share_a_key),

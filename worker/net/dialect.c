@@ -6,6 +6,7 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "signalbox/gate.h"
 #include "signalbox/json.h"
 #include "signalbox/keys.h"
 #include "signalbox/metrics.h"
@@ -241,7 +242,7 @@ static const struct message_type *find_type(const struct dialect *d, const char 
     for (size_t i = 0; i < d->count; i++)
         if (strcmp(d->types[i].type, type) == 0 && (!d->types[i].only_with || has_member(d->types[i].only_with)))
             return &d->types[i];
-    return NULL;
+    return strcmp(type, gate_attest.type) == 0 ? &gate_attest : NULL;
 }
 
 static enum err dispatch(struct session *s, struct span frame, const char **detail)
@@ -263,6 +264,8 @@ static enum err dispatch(struct session *s, struct span frame, const char **deta
     *session_row(s) = row;
     if (!row)
         return ERR_UNKNOWN_TYPE;
+    if (!gate_lets(s, row))
+        return ERR_NOT_ATTESTED;
     for (size_t i = 0; i < FIELDS_MAX && row->fields[i].kind != FIELD_NONE; i++) {
         *detail = row->fields[i].name;
         e = read_field(&row->fields[i], &m.values[i]);
@@ -305,10 +308,9 @@ struct bytes *wire_error(struct session *s, enum err e, const char *text)
     struct builder w = {0};
 
     (void)s;
-    (void)e;
     builder_text(&w, "{\"type\":\"error\",\"message\":");
     builder_json(&w, span_of(text));
-    builder_text(&w, "}");
+    builder_text(&w, e == ERR_NOT_ATTESTED ? ",\"code\":\"NOT_ATTESTED\"}" : "}");
     return builder_take(&w);
 }
 

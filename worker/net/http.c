@@ -3,11 +3,14 @@
 
 #include <assert.h>
 #include <libwebsockets.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "signalbox/config.h"
+#include "signalbox/crypto.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
@@ -24,7 +27,9 @@ struct exchange {
     exchange_id id; /* 0 once it is answered */
     struct lws *wsi;
     const struct http_route *route;
-    char *path;
+    char *path, *headers[HTTP_HEADERS];
+    const char *added_name;
+    char *added_value;
     struct builder body;
     bool wants_body, head, written, closes;
 
@@ -101,6 +106,37 @@ bool exchange_query(struct exchange *x, const char *name, char *out, size_t room
     return true;
 }
 
+const char *exchange_header(const struct exchange *x, enum http_header h)
+{
+    return x->headers[h];
+}
+
+bool exchange_has_bearer(const struct exchange *x, const char *secret)
+{
+    static const char scheme[] = "Bearer ";
+    const char *given = x->headers[HEADER_AUTHORIZATION];
+
+    return strncasecmp(given, scheme, sizeof(scheme) - 1) == 0 &&
+           secret_equals(span_of(given + sizeof(scheme) - 1), secret);
+}
+
+struct span exchange_body(const struct exchange *x)
+{
+    return x->body.bytes ? bytes_span(x->body.bytes) : (struct span){"", 0};
+}
+
+struct bytes *exchange_take_body(struct exchange *x)
+{
+    return x->body.bytes ? builder_take(&x->body) : NULL;
+}
+
+void exchange_add_header(struct exchange *x, const char *name, const char *value)
+{
+    x->added_name = name;
+    free(x->added_value);
+    x->added_value = mem_dup(value);
+}
+
 void exchange_reply(struct exchange *x, unsigned status, const char *content_type, struct bytes *body)
 {
     if (x->id == 0) {
@@ -173,12 +209,19 @@ static void choose_route(struct exchange *x, const struct http_request *q)
     }
 }
 
+static size_t body_max(const struct exchange *x)
+{
+    return x->route && x->route->body_max ? x->route->body_max : BODY_MAX;
+}
+
 struct exchange *exchange_new(struct lws *wsi, const struct http_request *q)
 {
     struct exchange *x = mem_alloc(sizeof(*x));
 
     x->wsi = wsi;
     x->path = mem_dup(q->path);
+    for (size_t i = 0; i < HTTP_HEADERS; i++)
+        x->headers[i] = mem_dup(q->headers[i]);
     x->head = q->head;
     x->closes = q->unknown_end;
     snprintf(x->origin, sizeof(x->origin), "%s", q->origin);
@@ -193,7 +236,7 @@ struct exchange *exchange_new(struct lws *wsi, const struct http_request *q)
         exchange_fail(x, 429, "Too Many Requests");
     else if (q->chunked)
         exchange_fail(x, 411, "Length Required");
-    else if (q->content_length > BODY_MAX)
+    else if (q->content_length > (long long)body_max(x))
         exchange_fail(x, 413, "Payload Too Large");
     x->wants_body = q->content_length > 0;
     if (x->wants_body)
@@ -210,7 +253,7 @@ bool exchange_wants_body(const struct exchange *x)
 
 void exchange_body_part(struct exchange *x, struct span part)
 {
-    if (x->id && builder_len(&x->body) + part.len <= BODY_MAX)
+    if (x->id && builder_len(&x->body) + part.len <= body_max(x))
         builder_add(&x->body, part);
 }
 
@@ -307,6 +350,8 @@ int exchange_write(struct exchange *x)
     head_begin(&head, x->wsi, x->status, x->origin);
     if (*x->allow)
         head_add(&head, "allow", x->allow);
+    if (x->added_name)
+        head_add(&head, x->added_name, x->added_value);
     if (x->closes)
         head_add(&head, "connection", "close");
     if (!head_send(&head, x->content_type, len))
@@ -325,6 +370,11 @@ void exchange_ended(struct exchange *x)
         slots_drop(&exchanges, x->id);
     builder_free(&x->body);
     bytes_unref(x->answer);
+    for (size_t i = 0; i < HTTP_HEADERS; i++) {
+        sodium_memzero(x->headers[i], strlen(x->headers[i]));
+        free(x->headers[i]);
+    }
+    free(x->added_value);
     free(x->path);
     free(x);
 }

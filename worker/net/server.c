@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <libwebsockets.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "signalbox/bytes.h"
 #include "signalbox/config.h"
 #include "signalbox/dialect.h"
+#include "signalbox/gate.h"
 #include "signalbox/http.h"
 #include "signalbox/keys.h"
 #include "signalbox/limits.h"
@@ -39,7 +41,8 @@ struct connection {
     const struct socket_path *path;
     struct metric *gauge;
     char ip[IP_TEXT_MAX];
-    char *rest; /* of the path, behind that of its socket_path */
+    char *token; /* a session token that was shown at the upgrade, or "" */
+    char *rest;  /* of the path, behind that of its socket_path */
     bool counted;
 };
 
@@ -113,6 +116,13 @@ static const char *header(struct lws *wsi, enum lws_token_indexes token, char *o
     return lws_hdr_copy(wsi, out, (int)room, token) > 0 ? out : "";
 }
 
+/* name: in lower case, with its colon. */
+static const char *custom_header(struct lws *wsi, const char *name, char *out, size_t room)
+{
+    *out = '\0';
+    return lws_hdr_custom_copy(wsi, out, (int)room, name, (int)strlen(name)) > 0 ? out : "";
+}
+
 /* true: the client's address is over its rate of new connections. Behind a proxy that keeps its connections, another
    client on one of them counts as a new connection. */
 static bool meet_client(struct lws *wsi, struct connection *c)
@@ -151,6 +161,22 @@ static int refuse(struct lws *wsi, const char *reason, unsigned status, const ch
     return http_refuse(wsi, status, sentence, origin, path);
 }
 
+/* From either header, or the query, where a plus of base64 arrives as a space. The caller frees it. */
+static char *token_of(struct lws *wsi)
+{
+    char text[HEADER_MAX];
+    const char *token = header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION, text, sizeof(text));
+
+    if (strncasecmp(token, "Bearer ", 7) == 0)
+        return mem_dup(token + 7);
+    if (*custom_header(wsi, "x-attestation-token:", text, sizeof(text)))
+        return mem_dup(text);
+    token = lws_get_urlarg_by_name(wsi, "attestation=", text, sizeof(text));
+    for (char *at = text; token && (at = strchr(at, ' ')); at++)
+        *at = '+';
+    return mem_dup(token ? token : "");
+}
+
 /* 0: go on with the upgrade; else it was refused. */
 static int on_upgrade(struct lws *wsi)
 {
@@ -174,6 +200,7 @@ static int on_upgrade(struct lws *wsi)
         return refuse(wsi, "connections", 429, "Too Many Requests", origin);
     c->counted = true;
     c->rest = mem_dup(rest);
+    c->token = token_of(wsi);
     return 0;
 }
 
@@ -194,7 +221,7 @@ static int on_request(struct lws *wsi, const char *path)
                    {WSI_TOKEN_OPTIONS_URI, "OPTIONS"},
                    {WSI_TOKEN_HEAD_URI, "GET"}};
     struct connection *c = connection_of(wsi);
-    char origin[HEADER_MAX], length[24];
+    char origin[HEADER_MAX], length[24], bearer[HEADER_MAX], signature[256], timestamp[32];
     bool has_length = lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) > 0;
     const struct socket_path *socket_path = find_path(path);
     struct http_request q = {.method = "OTHER", .path = path};
@@ -205,6 +232,9 @@ static int on_request(struct lws *wsi, const char *path)
     q.head = lws_hdr_total_length(wsi, WSI_TOKEN_HEAD_URI) > 0;
     q.origin = header(wsi, WSI_TOKEN_ORIGIN, origin, sizeof(origin));
     q.socket_path_name = socket_path ? socket_path->name : NULL;
+    q.headers[HEADER_AUTHORIZATION] = header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION, bearer, sizeof(bearer));
+    q.headers[HEADER_SERVER_SIGNATURE] = custom_header(wsi, "x-server-signature:", signature, sizeof(signature));
+    q.headers[HEADER_SERVER_TIMESTAMP] = custom_header(wsi, "x-server-timestamp:", timestamp, sizeof(timestamp));
     q.over_rate = meet_client(wsi, c);
     q.chunked = lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0;
     q.unknown_end = q.chunked || (!has_length && may_have_body(q.method));
@@ -222,6 +252,8 @@ static void on_open(struct lws *wsi, struct connection *c)
     metric_add(c->gauge, 1);
     LOG_DEBUG("connection_open", LOG_TEXT("path", c->path->path), LOG_INT("sid", session_id_of(c->session)),
               LOG_TEXT("ip", c->ip));
+    gate_open(c->session, c->token);
+    sodium_memzero(c->token, strlen(c->token));
     if (c->path->dialect->on_open)
         c->path->dialect->on_open(c->session, c->rest);
 }
@@ -248,6 +280,7 @@ static void on_destroyed(struct lws *wsi)
     if (c->counted)
         ip_close_socket(c->ip);
     lws_set_opaque_user_data(wsi, NULL);
+    free(c->token);
     free(c->rest);
     free(c);
 }
@@ -384,6 +417,7 @@ bool server_init(bool share_port)
                             "reason");
     sessions_init();
     dialect_init();
+    gate_init();
     limits_init();
     lws_set_log_level(LLL_ERR | LLL_WARN, on_lws_log);
     if (make_context())

@@ -49,7 +49,7 @@ struct session {
 
     struct bucket rate;
     int64_t excess_since_ms, excess_last_ms;
-    int64_t heard_ms, ping_due_ms;
+    int64_t heard_ms, ping_due_ms, attested_until_ms;
     TAILQ_ENTRY(session) by_ping;
     void *slots[SESSION_SLOTS];
 };
@@ -74,6 +74,11 @@ session_id session_id_of(const struct session *s)
 const struct dialect *session_dialect(const struct session *s)
 {
     return s->dialect;
+}
+
+int64_t *session_attested_until(struct session *s)
+{
+    return &s->attested_until_ms;
 }
 
 const struct message_type **session_row(struct session *s)

@@ -58,13 +58,13 @@ void key_chunk(char out[static KEY_MAX], const char *chunk, const char *part)
     write_key(out, "sb:{chunk:%s}:%s", chunk, part);
 }
 
-/* A colon in a room's name would let one room and code look like another: it is written as in a URL. */
-static void escape_room(char out[static 3 * ID_MAX + 1], const char *room)
+/* A colon in the first of two names would let one pair look like another: it is written as in a URL. */
+static void escape_name(char out[static 3 * ID_MAX + 1], const char *name)
 {
     size_t n = 0;
 
-    for (; *room && n < 3 * ID_MAX - 2; room++)
-        n += (size_t)snprintf(out + n, 4, *room == ':' ? "%%3A" : *room == '%' ? "%%25" : "%c", *room);
+    for (; *name && n < 3 * ID_MAX - 2; name++)
+        n += (size_t)snprintf(out + n, 4, *name == ':' ? "%%3A" : *name == '%' ? "%%25" : "%c", *name);
     out[n] = '\0';
 }
 
@@ -72,7 +72,7 @@ static void write_code(char out[static KEY_MAX], const char *room, const char *c
 {
     char escaped[3 * ID_MAX + 1];
 
-    escape_room(escaped, room);
+    escape_name(escaped, room);
     write_key(out, "sb:{code:%s:%s}%s", escaped, code, part);
 }
 
@@ -89,6 +89,29 @@ void key_requests(char out[static KEY_MAX], const char *room, const char *code)
 void key_link(char out[static KEY_MAX], const char *code)
 {
     write_code(out, "", code, ":link");
+}
+
+void key_device(char out[static KEY_MAX], const char *device)
+{
+    write_key(out, "sb:{device:%s}", device);
+}
+
+void key_challenges(char out[static KEY_MAX], const char *device)
+{
+    write_key(out, "sb:{device:%s}:challenges", device);
+}
+
+void key_nonce(char out[static KEY_MAX], const char *nonce)
+{
+    write_key(out, "sb:{nonce:%s}", nonce);
+}
+
+void key_reference(char out[static KEY_MAX], const char *version, const char *platform, const char *part)
+{
+    char escaped[3 * ID_MAX + 1];
+
+    escape_name(escaped, version);
+    write_key(out, "sb:{ref:%s:%s}%s", escaped, platform, part);
 }
 
 void key_members(char out[static KEY_MAX], const char *room)

@@ -113,6 +113,8 @@ static const char *code_of(enum err e)
         return "ALREADY_IN_ROOM";
     case ERR_ROOM_FULL:
         return "ROOM_FULL";
+    case ERR_NOT_ATTESTED:
+        return "UNAUTHORIZED";
     case ERR_UNAVAILABLE:
         return "INTERNAL_ERROR";
     default:
@@ -288,7 +290,7 @@ static const struct message_type own_types[] = {
     FORWARD_ROW("OFFER"),
     FORWARD_ROW("ANSWER"),
     FORWARD_ROW("CANDIDATE"),
-    {"KEEP_ALIVE", handle_keep_alive, {REQUEST_ID}},
+    {"KEEP_ALIVE", handle_keep_alive, {REQUEST_ID}, .gate = GATE_NEVER},
 };
 
 void rooms_init(void)

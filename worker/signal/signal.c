@@ -134,7 +134,7 @@ static const struct message_type types[] = {
     FORWARD_ROW("offer"),
     FORWARD_ROW("answer"),
     FORWARD_ROW("ice_candidate"),
-    {"ping", handle_ping, {{FIELD_NONE}}},
+    {"ping", handle_ping, {{FIELD_NONE}}, .gate = GATE_NEVER},
 };
 
 static void on_open(struct session *s, const char *rest)

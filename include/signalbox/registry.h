@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* registry: the HTTP API of the server bootstrap registry and of device attestation (PROTOCOL.md sections 3 and 4). */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "signalbox/http.h"
+#include "signalbox/keys.h"
+#include "signalbox/script.h"
+
+struct signing_key;
+
+/* The request's body. NULL: it is no JSON object, and the exchange has been answered 400. A new reference. */
+json_t *request_json(struct exchange *x);
+const char *json_text(const json_t *object, const char *name); /* a string that is not empty; else NULL. Borrowed */
+bool is_id(const char *text);                                  /* PROTOCOL.md section 1 */
+void fail_field(struct exchange *x, const char *field);        /* 400, it is over a limit or of the wrong type */
+
+void unauthorized(struct exchange *x); /* 401, and in the log */
+/* false: the exchange was answered 503 because the secret is not configured, or 401. */
+bool require_bearer(struct exchange *x, const char *secret, const char *not_configured);
+
+/* The version policy: minimum_version, recommended_version, blocked_versions, sunset_dates. text: as it is in Redis,
+   empty where nobody has set one. A new reference. */
+json_t *policy_of(struct span text);
+
+const struct signing_key *attestation_key(void); /* NULL: not configured */
+
+void registry_init(void);
+void registry_fini(void);
+void servers_init(void);
+void servers_fini(void);
+void versions_init(void);
+void devices_init(void);
+void devices_fini(void);
+void references_init(void);
+void challenges_init(void);

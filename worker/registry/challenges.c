@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: MIT */
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scripts_data.h"
+#include "signalbox/config.h"
+#include "signalbox/crypto.h"
+#include "signalbox/log.h"
+#include "signalbox/loop.h"
+#include "signalbox/metrics.h"
+#include "signalbox/registry.h"
+
+#define REGIONS_LEAST 3
+#define REGIONS_MOST 5
+#define OPEN_MOST 5
+#define INDEXES_MAX (REGIONS_MOST * 12)
+#define NOT_FOUND_REFERENCE "No reference binary found for this version and platform"
+
+static struct metric_family *results;
+
+/* --- challenge --- */
+
+struct challenging {
+    exchange_id exchange;
+    char *device, *version, *platform;
+    char nonce[NONCE_TEXT_MAX], indexes[INDEXES_MAX];
+    long long index[REGIONS_MOST];
+    size_t count;
+    json_t *regions;
+};
+
+static void challenging_free(struct challenging *c)
+{
+    free(c->device);
+    free(c->version);
+    free(c->platform);
+    json_decref(c->regions);
+    free(c);
+}
+
+/* Answers, and frees c. sentence NULL: Redis was not reached. */
+static void refuse(struct challenging *c, unsigned status, const char *sentence)
+{
+    struct exchange *x = exchange_find(c->exchange);
+
+    if (x && sentence)
+        exchange_fail(x, status, sentence);
+    else if (x)
+        exchange_unavailable(x);
+    challenging_free(c);
+}
+
+static void on_written(const struct reply *r, void *arg)
+{
+    struct challenging *c = arg;
+    struct exchange *x = exchange_find(c->exchange);
+
+    if (!r) {
+        refuse(c, 503, NULL);
+        return;
+    }
+    if (x)
+        exchange_reply_json(x, 200, json_pack("{ss sO}", "nonce", c->nonce, "regions", c->regions));
+    challenging_free(c);
+}
+
+static void on_opened(const struct reply *r, void *arg)
+{
+    struct challenging *c = arg;
+    struct call call = call_new(&script_attest_challenge);
+    char key[KEY_MAX];
+    long long may;
+
+    if (!r || !reply_read(r, "i", &may)) {
+        refuse(c, 503, NULL);
+    } else if (!may) {
+        refuse(c, 429, "Too many pending challenges");
+    } else {
+        key_nonce(key, c->nonce);
+        call_key(&call, key);
+        call_int(&call, config->nonce_ttl_ms);
+        call_text(&call, c->device);
+        call_text(&call, c->version);
+        call_text(&call, c->platform);
+        call_text(&call, c->indexes);
+        call_send(&call, on_written, c);
+    }
+}
+
+/* "offset length hex" of each region that was chosen. */
+static void on_regions(const struct reply *r, void *arg)
+{
+    struct challenging *c = arg;
+    struct call call = call_new(&script_attest_open);
+    char key[KEY_MAX];
+
+    if (!r) {
+        refuse(c, 503, NULL);
+        return;
+    }
+    c->regions = json_array();
+    for (size_t i = 0; i < c->count; i++) {
+        struct span region = reply_span(reply_at(r, i));
+        char *end;
+        long long offset, length;
+
+        if (region.len == 0) {
+            refuse(c, 404, NOT_FOUND_REFERENCE);
+            return;
+        }
+        offset = strtoll(region.at, &end, 10);
+        length = strtoll(end, NULL, 10);
+        json_array_append_new(c->regions, json_pack("{sI sI sI}", "index", (json_int_t)c->index[i], "offset",
+                                                    (json_int_t)offset, "length", (json_int_t)length));
+    }
+    nonce_new(c->nonce);
+    key_challenges(key, c->device);
+    call_key(&call, key);
+    call_text(&call, c->nonce);
+    call_int(&call, config->nonce_ttl_ms);
+    call_int(&call, OPEN_MOST);
+    call_send(&call, on_opened, c);
+}
+
+/* Each set of so many as likely as any other: draws again what it has drawn before. */
+static void choose(struct challenging *c, long long regions)
+{
+    long long wanted = REGIONS_LEAST + (long long)randombytes_uniform(REGIONS_MOST - REGIONS_LEAST + 1);
+    size_t used = 0;
+
+    if (wanted > regions)
+        wanted = regions;
+    while (c->count < (size_t)wanted) {
+        long long drawn = (long long)randombytes_uniform((uint32_t)regions);
+        size_t i = 0;
+
+        while (i < c->count && c->index[i] != drawn)
+            i++;
+        if (i < c->count)
+            continue;
+        c->index[c->count++] = drawn;
+        used += (size_t)snprintf(c->indexes + used, sizeof(c->indexes) - used, "%s%lld", used ? "," : "", drawn);
+    }
+}
+
+static void on_reference(const struct reply *r, void *arg)
+{
+    struct challenging *c = arg;
+    struct span words[2 + REGIONS_MOST] = {SPAN("HMGET")};
+    char key[KEY_MAX], index[REGIONS_MOST][24];
+
+    if (!r || reply_int(r) <= 0) {
+        refuse(c, 404, r ? NOT_FOUND_REFERENCE : NULL);
+        return;
+    }
+    choose(c, reply_int(r));
+    key_reference(key, c->version, c->platform, ":regions");
+    words[1] = span_of(key);
+    for (size_t i = 0; i < c->count; i++) {
+        snprintf(index[i], sizeof(index[i]), "%lld", c->index[i]);
+        words[2 + i] = span_of(index[i]);
+    }
+    redis_send(on_regions, c, 2 + c->count, words);
+}
+
+static void on_device(const struct reply *r, void *arg)
+{
+    struct challenging *c = arg;
+    struct span platform = reply_span(r);
+    char key[KEY_MAX];
+
+    if (!r || platform.len == 0) {
+        refuse(c, 404, r ? "Device not registered" : NULL);
+        return;
+    }
+    c->platform = span_dup(platform);
+    key_reference(key, c->version, c->platform, "");
+    redis_command(on_reference, c, "HGET", key, "regions", NULL);
+}
+
+static void handle_challenge(struct exchange *x)
+{
+    json_t *body = request_json(x);
+    const char *device = json_text(body, "device_id"), *version = json_text(body, "build_version");
+    struct challenging *c;
+    char key[KEY_MAX];
+
+    if (!body)
+        return;
+    if (!device || !version) {
+        exchange_fail(x, 400, "Missing required fields: device_id, build_version");
+    } else if (!is_id(device) || !is_id(version)) {
+        fail_field(x, is_id(device) ? "build_version" : "device_id");
+    } else {
+        c = mem_alloc(sizeof(*c));
+        c->exchange = exchange_id_of(x);
+        c->device = mem_dup(device);
+        c->version = mem_dup(version);
+        key_device(key, device);
+        redis_command(on_device, c, "HGET", key, "platform", NULL);
+    }
+    json_decref(body);
+}
+
+/* --- verify --- */
+
+struct verifying {
+    exchange_id exchange;
+    char *device, *nonce, *version, *platform;
+    json_t *responses;
+    long long index[REGIONS_MOST];
+    bool answered[REGIONS_MOST];
+    size_t count;
+};
+
+static void verifying_free(struct verifying *v)
+{
+    free(v->device);
+    free(v->nonce);
+    free(v->version);
+    free(v->platform);
+    json_decref(v->responses);
+    free(v);
+}
+
+/* Which of the challenged regions a response is to, each once; count: to none. */
+static size_t place_of(const struct verifying *v, const json_t *index)
+{
+    size_t i = 0;
+
+    while (i < v->count && !(json_is_integer(index) && json_integer_value(index) == v->index[i] && !v->answered[i]))
+        i++;
+    return i;
+}
+
+static bool hmac_matches(const struct verifying *v, struct span hex, const char *given)
+{
+    unsigned char key[NONCE_LEN];
+    char expected[HMAC_TEXT_MAX];
+    size_t len = hex.len / 2;
+    unsigned char *bytes = mem_alloc(len + 1);
+
+    sodium_hex2bin(key, sizeof(key), v->nonce, strlen(v->nonce), NULL, NULL, NULL);
+    sodium_hex2bin(bytes, len, hex.at, hex.len, NULL, &len, NULL);
+    hmac_hex((struct span){(const char *)key, sizeof(key)}, (struct span){(const char *)bytes, len}, expected);
+    free(bytes);
+    return given && strlen(given) == HMAC_TEXT_MAX - 1 && sodium_memcmp(given, expected, HMAC_TEXT_MAX - 1) == 0;
+}
+
+/* "" if every challenged region was answered rightly; else what is wrong, in problem. */
+static void compare(struct verifying *v, const struct reply *regions, char problem[static 128])
+{
+    const json_t *response;
+    size_t i;
+
+    *problem = '\0';
+    if (json_array_size(v->responses) != v->count)
+        snprintf(problem, 128, "Wrong number of responses");
+    json_array_foreach (v->responses, i, response) {
+        json_t *index = json_object_get(response, "region_index");
+        size_t place = place_of(v, index);
+        struct span region, hex;
+
+        if (*problem)
+            return;
+        if (place == v->count) {
+            char *text = index ? json_dumps(index, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+            snprintf(problem, 128, "Invalid region_index: %.64s", text ? text : "undefined");
+            free(text);
+            return;
+        }
+        v->answered[place] = true;
+        region = reply_span(reply_at(regions, place));
+        hex = region.len ? span_of(strrchr(region.at, ' ') + 1) : (struct span){"", 0};
+        if (hex.len == 0)
+            snprintf(problem, 128, "Reference data not available for region");
+        else if (!hmac_matches(v, hex, json_string_value(json_object_get(response, "hmac"))))
+            snprintf(problem, 128, "HMAC mismatch");
+    }
+}
+
+static void conclude(struct exchange *x, struct verifying *v, const struct reply *regions)
+{
+    char problem[128], *token;
+
+    compare(v, regions, problem);
+    metric_add(metric_series(results, *problem ? "invalid" : "valid"), 1);
+    if (*problem) {
+        LOG_INFO("attestation_failed", LOG_TEXT("reason", problem));
+        exchange_reply_json(x, 200, json_pack("{sb ss}", "valid", 0, "error", problem));
+        return;
+    }
+    token = session_token_new(attestation_key(), v->device, v->version, v->platform, clock_ms(),
+                              config->session_token_ttl_ms);
+    exchange_reply_json(x, 200, json_pack("{sb ss}", "valid", 1, "session_token", token));
+    sodium_memzero(token, strlen(token));
+    free(token);
+}
+
+static void on_data(const struct reply *r, void *arg)
+{
+    struct verifying *v = arg;
+    struct exchange *x = exchange_find(v->exchange);
+    bool any = false;
+
+    for (size_t i = 0; i < v->count; i++)
+        any |= reply_span(reply_at(r, i)).len > 0;
+    if (x && !r)
+        exchange_unavailable(x);
+    else if (x && !any)
+        exchange_fail(x, 404, "Reference binary no longer available");
+    else if (x)
+        conclude(x, v, r);
+    verifying_free(v);
+}
+
+static void read_regions(struct verifying *v, const char *indexes)
+{
+    struct span words[2 + REGIONS_MOST] = {SPAN("HMGET")};
+    char key[KEY_MAX];
+
+    key_reference(key, v->version, v->platform, ":regions");
+    words[1] = span_of(key);
+    for (const char *at = indexes; *at && v->count < REGIONS_MOST;) {
+        size_t len = strcspn(at, ",");
+
+        v->index[v->count] = strtoll(at, NULL, 10);
+        words[2 + v->count++] = (struct span){at, len};
+        at += len + (at[len] == ',');
+    }
+    redis_send(on_data, v, 2 + v->count, words);
+}
+
+static void on_spent(const struct reply *r, void *arg)
+{
+    struct verifying *v = arg;
+    struct exchange *x = exchange_find(v->exchange);
+    struct span word, version, platform, indexes;
+    char key[KEY_MAX];
+
+    if (r && reply_read(r, "ssss", &word, &version, &platform, &indexes) && span_is(word, "spent")) {
+        key_challenges(key, v->device);
+        redis_command(NULL, NULL, "ZREM", key, v->nonce, NULL);
+        v->version = span_dup(version);
+        v->platform = span_dup(platform);
+        read_regions(v, indexes.at);
+        return;
+    }
+    if (x && !r)
+        exchange_unavailable(x);
+    else if (x)
+        exchange_fail(x, 403, span_is(word, "other") ? "Device ID mismatch" : "Invalid or expired nonce");
+    verifying_free(v);
+}
+
+static bool is_nonce(const char *text)
+{
+    return strlen(text) == NONCE_TEXT_MAX - 1 && strspn(text, "0123456789abcdef") == NONCE_TEXT_MAX - 1;
+}
+
+static void handle_verify(struct exchange *x)
+{
+    json_t *body = request_json(x), *responses = json_object_get(body, "responses");
+    const char *device = json_text(body, "device_id"), *nonce = json_text(body, "nonce");
+    struct call c = call_new(&script_attest_spend);
+    struct verifying *v;
+    char key[KEY_MAX];
+
+    if (!body)
+        return;
+    if (!device || !nonce || !json_is_array(responses)) {
+        exchange_fail(x, 400, "Missing required fields: device_id, nonce, responses (array)");
+    } else if (!attestation_key()) {
+        exchange_fail(x, 503, "Attestation service not configured");
+    } else if (!is_nonce(nonce) || !is_id(device)) {
+        exchange_fail(x, 403, "Invalid or expired nonce");
+    } else {
+        v = mem_alloc(sizeof(*v));
+        *v = (struct verifying){.exchange = exchange_id_of(x), .responses = json_incref(responses)};
+        v->device = mem_dup(device);
+        v->nonce = mem_dup(nonce);
+        key_nonce(key, nonce);
+        call_key(&c, key);
+        call_text(&c, device);
+        call_send(&c, on_spent, v);
+    }
+    json_decref(body);
+}
+
+void challenges_init(void)
+{
+    static const struct http_route routes[] = {
+        {HTTP_POST, "/attest/challenge", "attest_challenge", handle_challenge},
+        {HTTP_POST, "/attest/verify", "attest_verify", handle_verify},
+    };
+
+    results = metric_family(METRIC_COUNTER, "signalbox_attestations_total", "Verified challenges by result", "result");
+    http_add_routes(routes, sizeof(routes) / sizeof(routes[0]));
+}

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scripts_data.h"
+#include "signalbox/config.h"
+#include "signalbox/crypto.h"
+#include "signalbox/json.h"
+#include "signalbox/log.h"
+#include "signalbox/registry.h"
+
+#define BODY_MAX (4 * 1024 * 1024)
+#define BATCH_BYTES 65536 /* of regions that are looked at in one turn of the loop */
+#define BATCH_REGIONS 500
+#define ABANDONED_MS 60000
+#define NOT_REGIONS "critical_regions must be a non-empty array of { offset, length, hmac } objects"
+#define NO_NUMBERS "Each critical_region must have numeric offset and length"
+#define NO_HEX "Each data_hex must be 2 x length hexadecimal digits"
+
+/* An upload of many regions: a batch at a time goes to Redis, so that nobody waits for all of it. */
+struct upload {
+    exchange_id exchange;
+    struct bytes *body;
+    struct span rest; /* of the regions, in body */
+    char *version, *platform, *build_hash, *size;
+    char token[NONCE_TEXT_MAX]; /* names it until it is whole */
+    size_t count;
+    struct builder regions; /* for the answer */
+    const char *problem;
+};
+
+static void upload_free(struct upload *u)
+{
+    bytes_unref(u->body);
+    builder_free(&u->regions);
+    free(u->version);
+    free(u->platform);
+    free(u->build_hash);
+    free(u->size);
+    free(u);
+}
+
+static void key_of(const struct upload *u, const char *part, char out[static KEY_MAX])
+{
+    key_reference(out, u->version, u->platform, part);
+}
+
+static void key_uploaded(const struct upload *u, char out[static KEY_MAX])
+{
+    char part[NONCE_TEXT_MAX + 2];
+
+    snprintf(part, sizeof(part), ":%s", u->token);
+    key_of(u, part, out);
+}
+
+static void fail(struct upload *u, const char *problem)
+{
+    struct exchange *x = exchange_find(u->exchange);
+    char key[KEY_MAX];
+
+    key_uploaded(u, key);
+    redis_command(NULL, NULL, "DEL", key, NULL);
+    if (x && problem)
+        exchange_fail(x, 400, problem);
+    else if (x)
+        exchange_unavailable(x);
+    upload_free(u);
+}
+
+static void on_finished(const struct reply *r, void *arg)
+{
+    struct upload *u = arg;
+    struct exchange *x = exchange_find(u->exchange);
+    struct builder w = {0};
+    long long uploaded;
+
+    if (!r || !reply_read(r, "i", &uploaded) || !uploaded) {
+        fail(u, NULL);
+        return;
+    }
+    LOG_INFO("reference_uploaded", LOG_TEXT("version", u->version), LOG_TEXT("platform", u->platform),
+             LOG_INT("regions", u->count));
+    builder_text(&w, "{\"success\":true,\"reference\":{\"version\":");
+    builder_json(&w, span_of(u->version));
+    builder_text(&w, ",\"platform\":");
+    builder_json(&w, span_of(u->platform));
+    builder_text(&w, ",\"build_hash\":");
+    builder_json(&w, span_of(u->build_hash));
+    builder_printf(&w, "%s%s,\"critical_regions\":[", *u->size ? ",\"size\":" : "", u->size);
+    builder_add(&w, bytes_span(u->regions.bytes));
+    builder_printf(&w, "],\"uploaded_at\":%lld}}", uploaded);
+    if (x)
+        exchange_reply(x, 200, "application/json", builder_take(&w));
+    builder_free(&w);
+    upload_free(u);
+}
+
+static void finish(struct upload *u)
+{
+    struct call c = call_new(&script_attest_finish);
+    char key[KEY_MAX];
+
+    key_uploaded(u, key);
+    call_key(&c, key);
+    key_of(u, "", key);
+    call_key(&c, key);
+    key_of(u, ":regions", key);
+    call_key(&c, key);
+    call_int(&c, (long long)u->count);
+    call_text(&c, "version");
+    call_text(&c, u->version);
+    call_text(&c, "platform");
+    call_text(&c, u->platform);
+    call_text(&c, "build_hash");
+    call_text(&c, u->build_hash);
+    call_text(&c, "size");
+    call_text(&c, u->size);
+    call_send(&c, on_finished, u);
+}
+
+static bool is_hex(struct span text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (!(text.at[i] >= '0' && text.at[i] <= '9') && !((text.at[i] | 32) >= 'a' && (text.at[i] | 32) <= 'f'))
+            return false;
+    return true;
+}
+
+static bool read_count(const struct json_members *region, const char *name, long long *out)
+{
+    struct span value;
+
+    return json_find(region, name, &value) && json_read_integer(value, out) && *out >= 0;
+}
+
+/* NULL: the region was added to the call; else what is wrong with it. A string of hexadecimal digits needs no decoding:
+   whatever is between its quotes is looked at as it is. */
+static const char *add_region(struct upload *u, struct span element, struct json_members *region, struct call *c)
+{
+    long long offset, length;
+    struct span hex = {"", 0};
+    struct builder w = {0};
+
+    if (json_kind(element) != JSON_KIND_OBJECT || !json_scan(element, region))
+        return NOT_REGIONS;
+    if (!read_count(region, "offset", &offset) || !read_count(region, "length", &length))
+        return NO_NUMBERS;
+    if (json_find(region, "data_hex", &hex) && json_kind(hex) != JSON_KIND_NULL) {
+        if (json_kind(hex) != JSON_KIND_STRING)
+            return NO_HEX;
+        hex = (struct span){hex.at + 1, hex.len - 2};
+        if (hex.len != 2 * (size_t)length || !is_hex(hex))
+            return NO_HEX;
+    } else {
+        hex = (struct span){"", 0};
+    }
+    builder_printf(&u->regions, "%s{\"offset\":%lld,\"length\":%lld}", u->count ? "," : "", offset, length);
+    builder_printf(&w, "%lld %lld ", offset, length);
+    builder_add(&w, hex);
+    call_int(c, (long long)u->count++);
+    call_span(c, bytes_span(w.bytes));
+    builder_free(&w);
+    return NULL;
+}
+
+static void on_kept(const struct reply *r, void *arg);
+
+static void next_batch(struct upload *u)
+{
+    struct call c = call_new(&script_attest_keep);
+    struct json_members region = {0};
+    struct span element;
+    const char *problem = NULL;
+    size_t first = u->count;
+    char key[KEY_MAX];
+
+    key_uploaded(u, key);
+    call_key(&c, key);
+    call_int(&c, ABANDONED_MS);
+    while (!problem && builder_len(&c.tail) < BATCH_BYTES && u->count - first < BATCH_REGIONS &&
+           json_next(&u->rest, &element))
+        problem = add_region(u, element, &region, &c);
+    json_members_free(&region);
+    if (!problem && u->count > first) {
+        call_send(&c, on_kept, u);
+        return;
+    }
+    builder_free(&c.tail);
+    if (problem || u->count == 0)
+        fail(u, problem ? problem : NOT_REGIONS);
+    else
+        finish(u);
+}
+
+static void on_kept(const struct reply *r, void *arg)
+{
+    if (r)
+        next_batch(arg);
+    else
+        fail(arg, NULL);
+}
+
+/* A string that is not empty; NULL: there is none. The caller frees it. */
+static char *read_text(const struct json_members *m, const char *name)
+{
+    struct span value;
+    char *text;
+    size_t len;
+
+    if (!json_find(m, name, &value))
+        return NULL;
+    text = mem_alloc(value.len + 1);
+    if (json_read_string(value, text, value.len + 1, &len) && len > 0 && strlen(text) == len)
+        return text;
+    free(text);
+    return NULL;
+}
+
+static void begin(struct exchange *x, struct upload *u, const struct json_members *m)
+{
+    struct span regions, size;
+    long long n;
+
+    u->version = read_text(m, "version");
+    u->platform = read_text(m, "platform");
+    u->build_hash = read_text(m, "build_hash");
+    if (json_find(m, "size", &size) && json_read_integer(size, &n) && n >= 0)
+        u->size = span_dup(size);
+    else
+        u->size = mem_dup("");
+    if (!u->version || !u->platform || !u->build_hash) {
+        exchange_fail(x, 400, "Missing required fields: version, platform, build_hash");
+    } else if (!is_id(u->version) || !is_id(u->platform) || !is_id(u->build_hash)) {
+        fail_field(x, !is_id(u->version) ? "version" : !is_id(u->platform) ? "platform" : "build_hash");
+    } else if (!json_find(m, "critical_regions", &regions) || json_kind(regions) != JSON_KIND_ARRAY) {
+        exchange_fail(x, 400, NOT_REGIONS);
+    } else {
+        u->exchange = exchange_id_of(x);
+        u->rest = json_elements(regions);
+        nonce_new(u->token);
+        next_batch(u);
+        return;
+    }
+    upload_free(u);
+}
+
+static void handle_upload(struct exchange *x)
+{
+    struct json_members m = {0};
+    struct upload *u;
+
+    if (!require_bearer(x, config->ci_upload_secret, "CI upload not configured"))
+        return;
+    u = mem_alloc(sizeof(*u));
+    u->body = exchange_take_body(x);
+    if (u->body && json_scan(bytes_span(u->body), &m)) {
+        begin(x, u, &m);
+    } else {
+        exchange_fail(x, 400, "Invalid JSON body");
+        upload_free(u);
+    }
+    json_members_free(&m);
+}
+
+void references_init(void)
+{
+    static const struct http_route routes[] = {
+        {HTTP_POST, "/attest/upload-reference", "attest_upload_reference", handle_upload, .body_max = BODY_MAX}};
+
+    http_add_routes(routes, 1);
+}

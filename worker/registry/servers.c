@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: MIT */
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scripts_data.h"
+#include "signalbox/config.h"
+#include "signalbox/crypto.h"
+#include "signalbox/json.h"
+#include "signalbox/log.h"
+#include "signalbox/loop.h"
+#include "signalbox/registry.h"
+
+#define SIGNED_WITHIN_MS 60000
+#define LOOKED_ANY "*"
+#define ENDPOINT_MOST 2048
+#define TRIES_MAX 3 /* when the entry was another each time it was to be written */
+
+static struct signing_key *bootstrap_key;
+
+enum action { ACTION_PUT, ACTION_REMOVE, ACTION_BEAT };
+
+/* A write. What a signature needs is kept until the entry's key is known. */
+struct writing {
+    exchange_id exchange;
+    enum action action;
+    char *id;
+    char *entry;      /* of one that registers: JSON, up to registeredAt */
+    char *public_key; /* likewise */
+    struct bytes *body;
+    char *timestamp, *signature;
+    int tries;
+};
+
+static void writing_free(struct writing *w)
+{
+    free(w->id);
+    free(w->entry);
+    free(w->public_key);
+    bytes_unref(w->body);
+    free(w->timestamp);
+    free(w->signature);
+    free(w);
+}
+
+/* libwebsockets takes a plus of a path for a space and several slashes for one: an id as it may arrive in a path. */
+static void spell(const char *id, char out[static ID_MAX + 1])
+{
+    size_t n = 0;
+
+    for (const char *at = id; *at && n < ID_MAX; at++)
+        if (!(*at == '/' && (n == 0 || out[n - 1] == '/'))) /* the one before it is that of /servers/ */
+            out[n++] = *at == '+' ? ' ' : *at;
+    out[n] = '\0';
+}
+
+static struct call servers_call(const struct script *script)
+{
+    struct call c = call_new(script);
+
+    call_key(&c, KEY_SERVERS);
+    call_key(&c, KEY_SERVERS_SEEN);
+    if (script->keys == 3)
+        call_key(&c, KEY_SERVER_PATHS);
+    return c;
+}
+
+/* --- lists --- */
+
+static void wire_entries(struct builder *b, const struct reply *list)
+{
+    builder_text(b, "[");
+    for (size_t i = 0; i + 1 < reply_count(list); i += 2) {
+        builder_text(b, i ? "," : "");
+        builder_add(b, reply_span(reply_at(list, i)));
+        builder_printf(b, ",\"lastSeen\":%lld}", reply_int(reply_at(list, i + 1)));
+    }
+    builder_text(b, "]");
+}
+
+static void on_listed(const struct reply *r, void *arg)
+{
+    struct exchange *x = exchange_find((exchange_id)(uintptr_t)arg);
+    char signature[SIGNATURE_TEXT_MAX];
+    const struct reply *list;
+    struct builder b = {0};
+    long long now;
+
+    if (x && (!r || !reply_read(r, "-ir", &now, &list))) {
+        exchange_unavailable(x);
+    } else if (x) {
+        builder_text(&b, "{\"servers\":");
+        wire_entries(&b, list);
+        builder_printf(&b, ",\"timestamp\":%lld}", now);
+        if (bootstrap_key) {
+            sign_base64(bootstrap_key, bytes_span(b.bytes), signature);
+            exchange_add_header(x, "x-bootstrap-signature", signature);
+        }
+        exchange_reply(x, 200, "application/json", builder_take(&b));
+    }
+}
+
+static void call_list(const char *seen, const char *looked, redis_callback callback, void *arg)
+{
+    struct call c = servers_call(&script_server_list);
+
+    call_int(&c, config->server_ttl_ms);
+    call_text(&c, seen);
+    call_text(&c, looked);
+    call_send(&c, callback, arg);
+}
+
+static void handle_list(struct exchange *x)
+{
+    call_list("", LOOKED_ANY, on_listed, (void *)(uintptr_t)exchange_id_of(x));
+}
+
+/* --- what a write does --- */
+
+static void look(struct writing *w);
+
+/* The entry was another meanwhile: whose key counts is to be looked up again. */
+static void look_again(struct writing *w, struct exchange *x)
+{
+    if (++w->tries < TRIES_MAX) {
+        look(w);
+        return;
+    }
+    if (x)
+        unauthorized(x);
+    writing_free(w);
+}
+
+static void on_put(const struct reply *r, void *arg)
+{
+    struct writing *w = arg;
+    struct exchange *x = exchange_find(w->exchange);
+    struct builder b = {0};
+    long long done, now;
+
+    if (!r || !reply_read(r, "ii", &done, &now)) {
+        if (x)
+            exchange_unavailable(x);
+    } else if (!done) {
+        look_again(w, x);
+        return;
+    } else {
+        LOG_INFO("server_registered", LOG_TEXT("server", w->id));
+        builder_printf(&b, "{\"success\":true,\"server\":%s,\"registeredAt\":%lld,\"lastSeen\":%lld}}", w->entry, now,
+                       now);
+        if (x)
+            exchange_reply(x, 200, "application/json", builder_take(&b));
+        builder_free(&b);
+    }
+    writing_free(w);
+}
+
+static void on_removed(const struct reply *r, void *arg)
+{
+    struct writing *w = arg;
+    struct exchange *x = exchange_find(w->exchange);
+    long long done;
+
+    if (!r || !reply_read(r, "i", &done)) {
+        if (x)
+            exchange_unavailable(x);
+    } else if (!done) {
+        look_again(w, x);
+        return;
+    } else if (x) {
+        exchange_reply_json(x, 200, json_pack("{sb}", "success", 1));
+    }
+    writing_free(w);
+}
+
+static void on_beat(const struct reply *r, void *arg)
+{
+    struct writing *w = arg;
+    struct exchange *x = exchange_find(w->exchange);
+    const struct reply *list;
+    struct builder b = {0};
+    long long there;
+
+    if (x && (!r || !reply_read(r, "i-r", &there, &list))) {
+        exchange_unavailable(x);
+    } else if (x && !there) {
+        exchange_fail(x, 404, "Server not registered");
+    } else if (x) {
+        builder_text(&b, "{\"success\":true,\"peers\":");
+        wire_entries(&b, list);
+        builder_text(&b, "}");
+        exchange_reply(x, 200, "application/json", builder_take(&b));
+    }
+    writing_free(w);
+}
+
+static void act(struct writing *w, const char *looked)
+{
+    char spelling[ID_MAX + 1];
+    struct call c;
+
+    spell(w->id, spelling);
+    switch (w->action) {
+    case ACTION_PUT:
+        c = servers_call(&script_server_put);
+        call_text(&c, w->id);
+        call_text(&c, strcmp(spelling, w->id) == 0 ? "" : spelling);
+        call_text(&c, w->entry);
+        call_int(&c, config->server_ttl_ms);
+        call_text(&c, looked);
+        call_send(&c, on_put, w);
+        break;
+    case ACTION_REMOVE:
+        c = servers_call(&script_server_remove);
+        call_text(&c, w->id);
+        call_text(&c, spelling);
+        call_int(&c, config->server_ttl_ms);
+        call_text(&c, looked);
+        call_send(&c, on_removed, w);
+        break;
+    case ACTION_BEAT:
+        call_list(w->id, looked, on_beat, w);
+        break;
+    }
+}
+
+/* --- who may write --- */
+
+/* What was signed: METHOD, PATH, timestamp and body, each on a line of its own but the last (PROTOCOL.md section 3). */
+static bool verify_path(const struct writing *w, const unsigned char *key, const char *path)
+{
+    struct builder b = {0};
+    bool ok;
+
+    builder_printf(&b, "%s\n%s\n%s\n", w->action == ACTION_REMOVE ? "DELETE" : "POST", path, w->timestamp);
+    if (w->body)
+        builder_add(&b, bytes_span(w->body));
+    ok = signature_verify(key, bytes_span(b.bytes), span_of(w->signature));
+    builder_free(&b);
+    return ok;
+}
+
+/* As JavaScript's encodeURIComponent() writes it. */
+static void encode(struct builder *b, const char *id)
+{
+    for (; *id; id++) {
+        if (strchr("-_.!~*'()", *id) || (*id >= '0' && *id <= '9') || ((*id | 32) >= 'a' && (*id | 32) <= 'z'))
+            builder_add(b, (struct span){id, 1});
+        else
+            builder_printf(b, "%%%02X", (unsigned char)*id);
+    }
+}
+
+/* The path of a removal may have been signed with the id as it is, or as it was sent. */
+static bool verify(const struct writing *w, const char *public_key, const char *id)
+{
+    unsigned char key[PUBLIC_KEY_LEN];
+    struct builder plain = {0}, encoded = {0};
+    bool ok;
+
+    if (!public_key_read(span_of(public_key), key))
+        return false;
+    if (w->action != ACTION_REMOVE)
+        return verify_path(w, key, w->action == ACTION_PUT ? "/servers" : "/servers/heartbeat");
+    builder_printf(&plain, "/servers/%s%c", id, '\0');
+    builder_text(&encoded, "/servers/");
+    encode(&encoded, id);
+    builder_add(&encoded, (struct span){"", 1});
+    ok = verify_path(w, key, bytes_span(plain.bytes).at) || verify_path(w, key, bytes_span(encoded.bytes).at);
+    builder_free(&plain);
+    builder_free(&encoded);
+    return ok;
+}
+
+/* The key in an entry as it is in Redis; NULL if it cannot be read. The caller frees it. */
+static char *key_of_entry(struct span entry)
+{
+    struct json_members members = {0};
+    struct builder whole = {0};
+    struct span value;
+    size_t len;
+    char *key = mem_alloc(entry.len + 1);
+    bool ok;
+
+    builder_add(&whole, entry);
+    builder_text(&whole, "}");
+    ok = json_scan(bytes_span(whole.bytes), &members) && json_find(&members, "publicKey", &value) &&
+         json_read_string(value, key, entry.len + 1, &len);
+    json_members_free(&members);
+    builder_free(&whole);
+    if (ok)
+        return key;
+    free(key);
+    return NULL;
+}
+
+/* An entry that is there: its key decides. One that is not: a new one signs with its own, and there is nothing to
+   remove or to refresh. */
+static void on_found(const struct reply *r, void *arg)
+{
+    struct writing *w = arg;
+    struct exchange *x = exchange_find(w->exchange);
+    struct span id, entry;
+    char *key;
+    bool ok;
+
+    if (!r || !reply_read(r, "ss-", &id, &entry)) {
+        if (x)
+            exchange_unavailable(x);
+        writing_free(w);
+        return;
+    }
+    key = entry.len ? key_of_entry(entry) : w->public_key ? mem_dup(w->public_key) : NULL;
+    ok = key ? verify(w, key, id.len ? id.at : w->id) : entry.len == 0;
+    free(key);
+    if (ok) {
+        act(w, entry.at);
+        return;
+    }
+    if (x)
+        unauthorized(x);
+    writing_free(w);
+}
+
+static void look(struct writing *w)
+{
+    struct call c = servers_call(&script_server_find);
+    char spelling[ID_MAX + 1];
+
+    spell(w->id, spelling);
+    call_text(&c, w->id);
+    call_text(&c, w->action == ACTION_REMOVE ? spelling : "");
+    call_int(&c, config->server_ttl_ms);
+    call_send(&c, on_found, w);
+}
+
+static bool is_timely(const char *timestamp)
+{
+    char *end;
+    long long ms = strtoll(timestamp, &end, 10), now = clock_ms();
+
+    return *timestamp && !*end && ms >= now - SIGNED_WITHIN_MS && ms <= now + SIGNED_WITHIN_MS;
+}
+
+/* Before anything of the body is looked at, but a signature, which covers it. */
+static bool may_write(struct exchange *x)
+{
+    bool ok = true;
+
+    if (config->server_registration == REGISTRATION_SECRET)
+        ok = exchange_has_bearer(x, config->server_registration_secret);
+    else if (config->server_registration == REGISTRATION_SIGNED)
+        ok = is_timely(exchange_header(x, HEADER_SERVER_TIMESTAMP)) && *exchange_header(x, HEADER_SERVER_SIGNATURE);
+    if (!ok)
+        unauthorized(x);
+    return ok;
+}
+
+static void write_entry(struct exchange *x, struct writing *w, enum action action, const char *id)
+{
+    w->exchange = exchange_id_of(x);
+    w->action = action;
+    w->id = mem_dup(id);
+    w->timestamp = mem_dup(exchange_header(x, HEADER_SERVER_TIMESTAMP));
+    w->signature = mem_dup(exchange_header(x, HEADER_SERVER_SIGNATURE));
+    w->body = exchange_take_body(x);
+    if (config->server_registration == REGISTRATION_SIGNED)
+        look(w);
+    else
+        act(w, LOOKED_ANY);
+}
+
+/* --- requests --- */
+
+static void wire_member(struct builder *b, const char *name, const char *text)
+{
+    builder_printf(b, "%s\"%s\":", builder_len(b) > 1 ? "," : "", name);
+    builder_json(b, span_of(text));
+}
+
+static void handle_register(struct exchange *x)
+{
+    const char *id, *endpoint, *public_key, *region;
+    struct builder entry = {0};
+    struct writing *w;
+    json_t *body;
+
+    if (!may_write(x) || !(body = request_json(x)))
+        return;
+    id = json_text(body, "serverId");
+    endpoint = json_text(body, "endpoint");
+    public_key = json_text(body, "publicKey");
+    region = json_text(body, "region");
+    if (!id || !endpoint || !public_key) {
+        exchange_fail(x, 400, "Missing required fields: serverId, endpoint, publicKey");
+    } else if (!is_id(id) || strlen(endpoint) > ENDPOINT_MOST || strlen(public_key) > ENDPOINT_MOST ||
+               (region && !is_id(region))) {
+        fail_field(x, !is_id(id)                           ? "serverId"
+                      : strlen(endpoint) > ENDPOINT_MOST   ? "endpoint"
+                      : strlen(public_key) > ENDPOINT_MOST ? "publicKey"
+                                                           : "region");
+    } else {
+        builder_text(&entry, "{");
+        wire_member(&entry, "serverId", id);
+        wire_member(&entry, "endpoint", endpoint);
+        wire_member(&entry, "publicKey", public_key);
+        wire_member(&entry, "region", region ? region : "unknown");
+        w = mem_alloc(sizeof(*w));
+        w->entry = span_dup(bytes_span(entry.bytes));
+        w->public_key = mem_dup(public_key);
+        builder_free(&entry);
+        write_entry(x, w, ACTION_PUT, id);
+    }
+    json_decref(body);
+}
+
+static void handle_heartbeat(struct exchange *x)
+{
+    const char *id;
+    json_t *body;
+
+    if (!may_write(x) || !(body = request_json(x)))
+        return;
+    id = json_text(body, "serverId");
+    if (!id)
+        exchange_fail(x, 400, "Missing serverId");
+    else if (!is_id(id))
+        exchange_fail(x, 404, "Server not registered");
+    else
+        write_entry(x, mem_alloc(sizeof(struct writing)), ACTION_BEAT, id);
+    json_decref(body);
+}
+
+static void handle_remove(struct exchange *x)
+{
+    const char *id = exchange_path(x) + strlen("/servers/");
+
+    if (!may_write(x))
+        return;
+    if (is_id(id))
+        write_entry(x, mem_alloc(sizeof(struct writing)), ACTION_REMOVE, id);
+    else
+        exchange_reply_json(x, 200, json_pack("{sb}", "success", 1));
+}
+
+void servers_init(void)
+{
+    static const struct http_route routes[] = {
+        {HTTP_GET, "/servers", "servers", handle_list},
+        {HTTP_POST, "/servers", "servers_register", handle_register},
+        {HTTP_POST, "/servers/heartbeat", "servers_heartbeat", handle_heartbeat},
+        {HTTP_DELETE, "/servers/*", "servers_unregister", handle_remove},
+    };
+
+    if (*config->bootstrap_signing_key)
+        bootstrap_key = signing_key_new(config->bootstrap_signing_key);
+    http_add_routes(routes, sizeof(routes) / sizeof(routes[0]));
+}
+
+void servers_fini(void)
+{
+    signing_key_free(bootstrap_key);
+    bootstrap_key = NULL;
+}
