@@ -212,6 +212,8 @@ def test_what_redis_lost_is_given_back_when_the_subscription_is_live_again(start
     assert all(before)
     redis.delete(*{key for key, _ in lost})
     redis.client_kill_filter(_type="pubsub")
+    inboxes = [f"sb:inbox:{worker.wid}" for worker in fleet.workers]
+    wait_until(lambda: all(count for _, count in redis.pubsub_numsub(*inboxes)), 5, "the inboxes heard again")
     wait_until(lambda: [redis.hget(*field) for field in lost] == before, 5, "what was lost")
     offer(a, b, 1)
     offer(c, d, 1)

@@ -214,7 +214,7 @@ void delivery_forward(const char *key, const char *identity, const char *entry, 
     delivery_arguments(&c, from);
     call_text(&c, entry);
     call_span(&c, bytes_span(b));
-    call_send(&c, on_forwarded, f);
+    call_send_in_order(&c, on_forwarded, f);
 }
 
 static void on_send(struct inbox_frame *frame)

@@ -125,7 +125,22 @@ static void on_evalsha(const struct reply *r, const char *error, void *arg)
     }
 }
 
-void call_send(struct call *c, redis_callback callback, void *arg)
+/* Without the comments that open it: they would be sent each time. */
+static struct span code_of(const struct script *s)
+{
+    struct span code = {s->source, s->source_len};
+
+    while (code.len > 2 && memcmp(code.at, "--", 2) == 0) {
+        const char *end = memchr(code.at, '\n', code.len);
+        size_t line = end ? (size_t)(end - code.at) + 1 : code.len;
+
+        code = (struct span){code.at + line, code.len - line};
+    }
+    return code;
+}
+
+static void send_call(struct call *c, const char *command, struct span script, redis_raw_callback answered,
+                      redis_callback callback, void *arg)
 {
     const struct script *s = c->script;
     struct running *run = mem_alloc(sizeof(*run));
@@ -135,7 +150,9 @@ void call_send(struct call *c, redis_callback callback, void *arg)
     if (c->keys != s->keys || c->args < s->args || (c->args > s->args && !s->more_args))
         abort();
     *run = (struct running){.script = s, .callback = callback, .arg = arg, .words = 3 + c->keys + c->args};
-    builder_printf(&w, "*%d\r\n$7\r\nEVALSHA\r\n$40\r\n%s\r\n", run->words, s->sha1);
+    builder_printf(&w, "*%d\r\n$%zu\r\n%s\r\n$%zu\r\n", run->words, strlen(command), command, script.len);
+    builder_add(&w, script);
+    builder_add(&w, SPAN("\r\n"));
     run->tail_at = builder_len(&w);
     snprintf(keys, sizeof(keys), "%d", c->keys);
     builder_printf(&w, "$%zu\r\n%s\r\n", strlen(keys), keys);
@@ -145,7 +162,17 @@ void call_send(struct call *c, redis_callback callback, void *arg)
     c->keys = c->args = 0;
     run->command = builder_take(&w);
     metric_add(metric_series(calls, s->name), 1);
-    redis_send_raw(on_evalsha, run, bytes_span(run->command));
+    redis_send_raw(answered, run, bytes_span(run->command));
+}
+
+void call_send(struct call *c, redis_callback callback, void *arg)
+{
+    send_call(c, "EVALSHA", span_of(c->script->sha1), on_evalsha, callback, arg);
+}
+
+void call_send_in_order(struct call *c, redis_callback callback, void *arg)
+{
+    send_call(c, "EVAL", code_of(c->script), on_eval, callback, arg);
 }
 
 void scripts_init(void)
