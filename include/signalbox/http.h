@@ -20,8 +20,9 @@ struct http_route {
     const char *path; /* "/servers", or with one trailing star: "/servers/" followed by "*" */
     const char *name; /* in the list of endpoints; NULL keeps it out */
     void (*handle)(struct exchange *x);
-    bool always;     /* answered also to an address that is over its connection rate */
-    size_t body_max; /* bytes; 0: 64 KiB */
+    bool always;                       /* answered also to an address that is over its connection rate */
+    size_t body_max;                   /* bytes; 0: 64 KiB */
+    bool (*admit)(struct exchange *x); /* before the body is read; false: it was answered. NULL: all are admitted */
 };
 void http_add_routes(const struct http_route *routes, size_t count); /* kept, not copied */
 

@@ -9,6 +9,7 @@ if redis.call('HLEN', uploaded) ~= tonumber(count) then
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('UNLINK', regions)
 redis.call('RENAME', uploaded, regions)
 redis.call('PERSIST', regions)
 redis.call('DEL', reference)

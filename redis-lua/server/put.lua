@@ -24,6 +24,12 @@ end
 redis.call('HSET', entries, id, entry .. string.format(',"registeredAt":%.0f', now))
 redis.call('ZADD', seen, now, id)
 if spelling ~= '' then
-  redis.call('HSET', paths, spelling, id)
+  local former = redis.call('HGET', paths, spelling)
+  if not former or tonumber(redis.call('ZSCORE', seen, former) or 0) <= now - ttl then
+    redis.call('HSET', paths, spelling, id)
+  end
+end
+for _, key in ipairs(KEYS) do
+  redis.call('PEXPIRE', key, ttl)
 end
 return {1, now}

@@ -2,9 +2,11 @@
 """Reference binaries (PROTOCOL 4): uploaded as a whole or not at all, and nobody waits for a long one."""
 import contextlib
 import itertools
+import socket
 import threading
 import time
 
+import psutil
 import pytest
 
 from clients import read_until
@@ -238,3 +240,14 @@ def test_others_do_not_wait_for_an_upload(start, connect):
     assert set(uploads) == {200} and len(times) > 50
     assert slow < 0.05 * CROWD * SLOW, f"p99 {slow * 1000:.1f} ms of {len(times)} pings in {len(uploads)} uploads"
     print(f"p99 {slow * 1000:.1f} ms, longest {max(times) * 1000:.1f} ms, {len(times)} pings, {len(uploads)} uploads")
+
+
+def test_who_may_not_upload_fills_no_memory(one):
+    head = b"POST /attest/upload-reference HTTP/1.1\r\nHost: h\r\nContent-Length: 4194304\r\n\r\n"
+    before = psutil.Process(one.pid).memory_info().rss
+    with contextlib.ExitStack() as stack:
+        for _ in range(30):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", one.port), timeout=30))
+            client.sendall(head + b" " * 4194303)
+            assert client.recv(12) == b"HTTP/1.1 401"
+        assert psutil.Process(one.pid).memory_info().rss - before < (20 << 20)

@@ -183,6 +183,18 @@ def test_a_reference_that_has_gone_is_not_found(fleet, pair):
     want = refused(404, "Reference binary no longer available")
     assert verify(pair[1], device, asked, reference.answers(asked)) == want
     assert challenge(pair[0], device) == NO_REFERENCE
+    assert reference.upload(pair[0], SECRET)[0] == 200
+    assert verify(pair[1], device, asked, reference.answers(asked))[1]["valid"], "nothing was compared before"
+
+
+def test_an_index_of_any_text_is_named(pair):
+    reference = Reference(3)
+    device = enlisted(pair, reference)
+    for index in "é" * 50, "x" * 63 + "é", "\U0001f600" * 40, {"a": "é" * 90}, [None] * 60, -1, 1.5, True:
+        asked = challenged(pair[0], device)
+        answers = [{"region_index": index, "hmac": "0"}] + reference.answers(asked)[1:]
+        status, body = verify(pair[1], device, asked, answers)
+        assert status == 200 and not body["valid"] and body["error"].startswith("Invalid region_index: "), body
 
 
 def test_of_two_verifications_at_the_same_instant_one_counts(pair):

@@ -77,7 +77,7 @@ KEYS_OF = {
     "room/leave": ROOMS,
     "room/list": ROOMS,
     "server/find": [SERVERS],
-    "server/list": [SERVERS[:2]],
+    "server/list": [SERVERS],
     "server/put": [SERVERS],
     "server/remove": [SERVERS],
     "signal/answer": coded("requests"),

@@ -138,16 +138,20 @@ char *session_token_new(const struct signing_key *k, const char *device, const c
     return token;
 }
 
+/* false: it is not the payload of a session token. Build tokens may be signed by the same key. */
 static bool read_expiry(struct span payload, int64_t *expires_ms)
 {
     struct json_members members = {0};
     struct span value;
-    long long n;
-    bool ok = json_scan(payload, &members) && json_find(&members, "expires_at", &value) && json_read_integer(value, &n);
+    long long issued, expires;
+    bool ok = json_scan(payload, &members) && json_find(&members, "device_id", &value) &&
+              json_kind(value) == JSON_KIND_STRING && json_find(&members, "issued_at", &value) &&
+              json_read_integer(value, &issued) && json_find(&members, "expires_at", &value) &&
+              json_read_integer(value, &expires);
 
     json_members_free(&members);
     if (ok)
-        *expires_ms = n;
+        *expires_ms = expires;
     return ok;
 }
 

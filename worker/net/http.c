@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "signalbox/http.h"
 
-#include <assert.h>
 #include <libwebsockets.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -152,13 +151,12 @@ void exchange_reply(struct exchange *x, unsigned status, const char *content_typ
     loop_poke();
 }
 
+/* NULL only for text that is not UTF-8, which is a fault of ours. */
 static struct bytes *json_bytes(json_t *value)
 {
     char *text = json_dumps(value, JSON_COMPACT);
-    struct bytes *b;
+    struct bytes *b = text ? bytes_copy(span_of(text)) : NULL;
 
-    assert(text);
-    b = bytes_copy(span_of(text));
     free(text);
     json_decref(value);
     return b;
@@ -166,7 +164,11 @@ static struct bytes *json_bytes(json_t *value)
 
 void exchange_reply_json(struct exchange *x, unsigned status, json_t *body)
 {
-    exchange_reply(x, status, "application/json", json_bytes(body));
+    struct bytes *b = json_bytes(body);
+
+    if (!b)
+        LOG_ERROR("answer_malformed", LOG_TEXT("path", x->path));
+    exchange_reply(x, b ? status : 500, "application/json", b);
 }
 
 void exchange_fail(struct exchange *x, unsigned status, const char *sentence)
@@ -238,6 +240,8 @@ struct exchange *exchange_new(struct lws *wsi, const struct http_request *q)
         exchange_fail(x, 411, "Length Required");
     else if (q->content_length > (long long)body_max(x))
         exchange_fail(x, 413, "Payload Too Large");
+    else if (x->id && x->route->admit)
+        x->route->admit(x);
     x->wants_body = q->content_length > 0;
     if (x->wants_body)
         lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, 30);

@@ -41,8 +41,9 @@ struct connection {
     const struct socket_path *path;
     struct metric *gauge;
     char ip[IP_TEXT_MAX];
-    char *token; /* a session token that was shown at the upgrade, or "" */
-    char *rest;  /* of the path, behind that of its socket_path */
+    char *tokens; /* session tokens that were shown at the upgrade */
+    size_t tokens_len;
+    char *rest; /* of the path, behind that of its socket_path */
     bool counted;
 };
 
@@ -161,20 +162,36 @@ static int refuse(struct lws *wsi, const char *reason, unsigned status, const ch
     return http_refuse(wsi, status, sentence, origin, path);
 }
 
-/* From either header, or the query, where a plus of base64 arrives as a space. The caller frees it. */
-static char *token_of(struct lws *wsi)
+/* In either header, or in the query, where a plus of base64 arrives as a space. All that are there, each ended by a
+   zero, and an empty one behind them; the caller wipes and frees them. */
+static char *tokens_of(struct lws *wsi, size_t *len)
 {
     char text[HEADER_MAX];
     const char *token = header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION, text, sizeof(text));
+    struct builder all = {0};
 
     if (strncasecmp(token, "Bearer ", 7) == 0)
-        return mem_dup(token + 7);
+        builder_printf(&all, "%s%c", token + 7, '\0');
     if (*custom_header(wsi, "x-attestation-token:", text, sizeof(text)))
-        return mem_dup(text);
+        builder_printf(&all, "%s%c", text, '\0');
     token = lws_get_urlarg_by_name(wsi, "attestation=", text, sizeof(text));
     for (char *at = text; token && (at = strchr(at, ' ')); at++)
         *at = '+';
-    return mem_dup(token ? token : "");
+    builder_printf(&all, "%s%c%c", token ? token : "", '\0', '\0');
+    *len = builder_len(&all);
+    token = span_dup(bytes_span(all.bytes));
+    sodium_memzero(bytes_data(all.bytes), *len);
+    sodium_memzero(text, sizeof(text));
+    builder_free(&all);
+    return (char *)token;
+}
+
+static void forget_tokens(struct connection *c)
+{
+    if (c->tokens)
+        sodium_memzero(c->tokens, c->tokens_len);
+    free(c->tokens);
+    c->tokens = NULL;
 }
 
 /* 0: go on with the upgrade; else it was refused. */
@@ -200,7 +217,7 @@ static int on_upgrade(struct lws *wsi)
         return refuse(wsi, "connections", 429, "Too Many Requests", origin);
     c->counted = true;
     c->rest = mem_dup(rest);
-    c->token = token_of(wsi);
+    c->tokens = tokens_of(wsi, &c->tokens_len);
     return 0;
 }
 
@@ -252,8 +269,9 @@ static void on_open(struct lws *wsi, struct connection *c)
     metric_add(c->gauge, 1);
     LOG_DEBUG("connection_open", LOG_TEXT("path", c->path->path), LOG_INT("sid", session_id_of(c->session)),
               LOG_TEXT("ip", c->ip));
-    gate_open(c->session, c->token);
-    sodium_memzero(c->token, strlen(c->token));
+    for (const char *token = c->tokens; *token; token += strlen(token) + 1)
+        gate_open(c->session, token);
+    forget_tokens(c);
     if (c->path->dialect->on_open)
         c->path->dialect->on_open(c->session, c->rest);
 }
@@ -280,7 +298,7 @@ static void on_destroyed(struct lws *wsi)
     if (c->counted)
         ip_close_socket(c->ip);
     lws_set_opaque_user_data(wsi, NULL);
-    free(c->token);
+    forget_tokens(c);
     free(c->rest);
     free(c);
 }

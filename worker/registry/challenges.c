@@ -15,6 +15,7 @@
 #define REGIONS_LEAST 3
 #define REGIONS_MOST 5
 #define OPEN_MOST 5
+#define PROBLEM_MAX 128
 #define INDEXES_MAX (REGIONS_MOST * 12)
 #define NOT_FOUND_REFERENCE "No reference binary found for this version and platform"
 
@@ -213,6 +214,7 @@ struct verifying {
     long long index[REGIONS_MOST];
     bool answered[REGIONS_MOST];
     size_t count;
+    char problem[PROBLEM_MAX]; /* what is wrong with the responses, or "" */
 };
 
 static void verifying_free(struct verifying *v)
@@ -249,15 +251,15 @@ static bool hmac_matches(const struct verifying *v, struct span hex, const char 
     return given && strlen(given) == HMAC_TEXT_MAX - 1 && sodium_memcmp(given, expected, HMAC_TEXT_MAX - 1) == 0;
 }
 
-/* "" if every challenged region was answered rightly; else what is wrong, in problem. */
-static void compare(struct verifying *v, const struct reply *regions, char problem[static 128])
+/* Whether every challenged region was answered rightly. */
+static void compare(struct verifying *v, const struct reply *regions)
 {
+    char *problem = v->problem;
     const json_t *response;
     size_t i;
 
-    *problem = '\0';
     if (json_array_size(v->responses) != v->count)
-        snprintf(problem, 128, "Wrong number of responses");
+        snprintf(problem, PROBLEM_MAX, "Wrong number of responses");
     json_array_foreach (v->responses, i, response) {
         json_t *index = json_object_get(response, "region_index");
         size_t place = place_of(v, index);
@@ -266,8 +268,8 @@ static void compare(struct verifying *v, const struct reply *regions, char probl
         if (*problem)
             return;
         if (place == v->count) {
-            char *text = index ? json_dumps(index, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
-            snprintf(problem, 128, "Invalid region_index: %.64s", text ? text : "undefined");
+            char *text = index ? json_dumps(index, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
+            snprintf(problem, PROBLEM_MAX, "Invalid region_index: %.64s", text ? text : "undefined");
             free(text);
             return;
         }
@@ -275,21 +277,20 @@ static void compare(struct verifying *v, const struct reply *regions, char probl
         region = reply_span(reply_at(regions, place));
         hex = region.len ? span_of(strrchr(region.at, ' ') + 1) : (struct span){"", 0};
         if (hex.len == 0)
-            snprintf(problem, 128, "Reference data not available for region");
+            snprintf(problem, PROBLEM_MAX, "Reference data not available for region");
         else if (!hmac_matches(v, hex, json_string_value(json_object_get(response, "hmac"))))
-            snprintf(problem, 128, "HMAC mismatch");
+            snprintf(problem, PROBLEM_MAX, "HMAC mismatch");
     }
 }
 
-static void conclude(struct exchange *x, struct verifying *v, const struct reply *regions)
+static void conclude(struct exchange *x, const struct verifying *v)
 {
-    char problem[128], *token;
+    char *token;
 
-    compare(v, regions, problem);
-    metric_add(metric_series(results, *problem ? "invalid" : "valid"), 1);
-    if (*problem) {
-        LOG_INFO("attestation_failed", LOG_TEXT("reason", problem));
-        exchange_reply_json(x, 200, json_pack("{sb ss}", "valid", 0, "error", problem));
+    metric_add(metric_series(results, *v->problem ? "invalid" : "valid"), 1);
+    if (*v->problem) {
+        LOG_INFO("attestation_failed", LOG_TEXT("reason", v->problem));
+        exchange_reply_json(x, 200, json_pack("{sb ss}", "valid", 0, "error", v->problem));
         return;
     }
     token = session_token_new(attestation_key(), v->device, v->version, v->platform, clock_ms(),
@@ -299,21 +300,59 @@ static void conclude(struct exchange *x, struct verifying *v, const struct reply
     free(token);
 }
 
-static void on_data(const struct reply *r, void *arg)
+/* Answers, and frees v. sentence NULL: Redis was not reached. */
+static void give_up(struct verifying *v, unsigned status, const char *sentence)
+{
+    struct exchange *x = exchange_find(v->exchange);
+
+    if (x && sentence)
+        exchange_fail(x, status, sentence);
+    else if (x)
+        exchange_unavailable(x);
+    verifying_free(v);
+}
+
+/* Whoever has spent the nonce is told what came of it, and nobody else. */
+static void on_spent(const struct reply *r, void *arg)
 {
     struct verifying *v = arg;
     struct exchange *x = exchange_find(v->exchange);
+    struct span word = {"", 0};
+    char key[KEY_MAX];
+
+    if (!r || !reply_read(r, "s---", &word)) {
+        give_up(v, 503, NULL);
+        return;
+    }
+    if (!span_is(word, "spent")) {
+        give_up(v, 403, "Invalid or expired nonce");
+        return;
+    }
+    key_challenges(key, v->device);
+    redis_command(NULL, NULL, "ZREM", key, v->nonce, NULL);
+    if (x)
+        conclude(x, v);
+    verifying_free(v);
+}
+
+static void on_data(const struct reply *r, void *arg)
+{
+    struct verifying *v = arg;
+    struct call c = call_new(&script_attest_spend);
+    char key[KEY_MAX];
     bool any = false;
 
     for (size_t i = 0; i < v->count; i++)
         any |= reply_span(reply_at(r, i)).len > 0;
-    if (x && !r)
-        exchange_unavailable(x);
-    else if (x && !any)
-        exchange_fail(x, 404, "Reference binary no longer available");
-    else if (x)
-        conclude(x, v, r);
-    verifying_free(v);
+    if (!any) {
+        give_up(v, 404, r ? "Reference binary no longer available" : NULL);
+        return;
+    }
+    compare(v, r);
+    key_nonce(key, v->nonce);
+    call_key(&c, key);
+    call_text(&c, v->device);
+    call_send(&c, on_spent, v);
 }
 
 static void read_regions(struct verifying *v, const char *indexes)
@@ -333,26 +372,22 @@ static void read_regions(struct verifying *v, const char *indexes)
     redis_send(on_data, v, 2 + v->count, words);
 }
 
-static void on_spent(const struct reply *r, void *arg)
+static void on_nonce(const struct reply *r, void *arg)
 {
     struct verifying *v = arg;
-    struct exchange *x = exchange_find(v->exchange);
-    struct span word, version, platform, indexes;
-    char key[KEY_MAX];
+    struct span device, version, platform, indexes;
 
-    if (r && reply_read(r, "ssss", &word, &version, &platform, &indexes) && span_is(word, "spent")) {
-        key_challenges(key, v->device);
-        redis_command(NULL, NULL, "ZREM", key, v->nonce, NULL);
+    if (!r || !reply_read(r, "ssss", &device, &version, &platform, &indexes)) {
+        give_up(v, 503, NULL);
+    } else if (device.len == 0) {
+        give_up(v, 403, "Invalid or expired nonce");
+    } else if (!span_is(device, v->device)) {
+        give_up(v, 403, "Device ID mismatch");
+    } else {
         v->version = span_dup(version);
         v->platform = span_dup(platform);
         read_regions(v, indexes.at);
-        return;
     }
-    if (x && !r)
-        exchange_unavailable(x);
-    else if (x)
-        exchange_fail(x, 403, span_is(word, "other") ? "Device ID mismatch" : "Invalid or expired nonce");
-    verifying_free(v);
 }
 
 static bool is_nonce(const char *text)
@@ -364,7 +399,6 @@ static void handle_verify(struct exchange *x)
 {
     json_t *body = request_json(x), *responses = json_object_get(body, "responses");
     const char *device = json_text(body, "device_id"), *nonce = json_text(body, "nonce");
-    struct call c = call_new(&script_attest_spend);
     struct verifying *v;
     char key[KEY_MAX];
 
@@ -382,9 +416,7 @@ static void handle_verify(struct exchange *x)
         v->device = mem_dup(device);
         v->nonce = mem_dup(nonce);
         key_nonce(key, nonce);
-        call_key(&c, key);
-        call_text(&c, device);
-        call_send(&c, on_spent, v);
+        redis_command(on_nonce, v, "HMGET", key, "device_id", "build_version", "platform", "regions", NULL);
     }
     json_decref(body);
 }

@@ -61,7 +61,7 @@ static void fail(struct upload *u, const char *problem)
     char key[KEY_MAX];
 
     key_uploaded(u, key);
-    redis_command(NULL, NULL, "DEL", key, NULL);
+    redis_command(NULL, NULL, "UNLINK", key, NULL);
     if (x && problem)
         exchange_fail(x, 400, problem);
     else if (x)
@@ -246,14 +246,16 @@ static void begin(struct exchange *x, struct upload *u, const struct json_member
     upload_free(u);
 }
 
+static bool admit_upload(struct exchange *x)
+{
+    return require_bearer(x, config->ci_upload_secret, "CI upload not configured");
+}
+
 static void handle_upload(struct exchange *x)
 {
     struct json_members m = {0};
-    struct upload *u;
+    struct upload *u = mem_alloc(sizeof(*u));
 
-    if (!require_bearer(x, config->ci_upload_secret, "CI upload not configured"))
-        return;
-    u = mem_alloc(sizeof(*u));
     u->body = exchange_take_body(x);
     if (u->body && json_scan(bytes_span(u->body), &m)) {
         begin(x, u, &m);
@@ -266,8 +268,8 @@ static void handle_upload(struct exchange *x)
 
 void references_init(void)
 {
-    static const struct http_route routes[] = {
-        {HTTP_POST, "/attest/upload-reference", "attest_upload_reference", handle_upload, .body_max = BODY_MAX}};
+    static const struct http_route routes[] = {{HTTP_POST, "/attest/upload-reference", "attest_upload_reference",
+                                                handle_upload, .body_max = BODY_MAX, .admit = admit_upload}};
 
     http_add_routes(routes, 1);
 }

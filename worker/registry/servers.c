@@ -61,8 +61,7 @@ static struct call servers_call(const struct script *script)
 
     call_key(&c, KEY_SERVERS);
     call_key(&c, KEY_SERVERS_SEEN);
-    if (script->keys == 3)
-        call_key(&c, KEY_SERVER_PATHS);
+    call_key(&c, KEY_SERVER_PATHS);
     return c;
 }
 
@@ -241,36 +240,48 @@ static bool verify_path(const struct writing *w, const unsigned char *key, const
     return ok;
 }
 
-/* As JavaScript's encodeURIComponent() writes it. */
-static void encode(struct builder *b, const char *id)
+/* plain: what is not encoded besides letters and digits. */
+static void encode(struct builder *b, const char *id, const char *plain)
 {
     for (; *id; id++) {
-        if (strchr("-_.!~*'()", *id) || (*id >= '0' && *id <= '9') || ((*id | 32) >= 'a' && (*id | 32) <= 'z'))
+        if (strchr(plain, *id) || (*id >= '0' && *id <= '9') || ((*id | 32) >= 'a' && (*id | 32) <= 'z'))
             builder_add(b, (struct span){id, 1});
         else
             builder_printf(b, "%%%02X", (unsigned char)*id);
     }
 }
 
-/* The path of a removal may have been signed with the id as it is, or as it was sent. */
+/* How an id is spelled in the path that a removal signs: as it is, or as JavaScript's encodeURIComponent() or Python's
+   quote() write it, with or without its slashes. The path as it was sent is not known here. */
+static bool verify_removal(const struct writing *w, const unsigned char *key, const char *id)
+{
+    static const char *const plain[] = {NULL, "-_.!~*'()", "-_.~", "-_.~/"};
+    bool ok = false;
+
+    for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]) && !ok; i++) {
+        struct builder path = {0};
+
+        builder_text(&path, "/servers/");
+        if (plain[i])
+            encode(&path, id, plain[i]);
+        else
+            builder_text(&path, id);
+        builder_add(&path, (struct span){"", 1});
+        ok = verify_path(w, key, bytes_span(path.bytes).at);
+        builder_free(&path);
+    }
+    return ok;
+}
+
 static bool verify(const struct writing *w, const char *public_key, const char *id)
 {
     unsigned char key[PUBLIC_KEY_LEN];
-    struct builder plain = {0}, encoded = {0};
-    bool ok;
 
     if (!public_key_read(span_of(public_key), key))
         return false;
-    if (w->action != ACTION_REMOVE)
-        return verify_path(w, key, w->action == ACTION_PUT ? "/servers" : "/servers/heartbeat");
-    builder_printf(&plain, "/servers/%s%c", id, '\0');
-    builder_text(&encoded, "/servers/");
-    encode(&encoded, id);
-    builder_add(&encoded, (struct span){"", 1});
-    ok = verify_path(w, key, bytes_span(plain.bytes).at) || verify_path(w, key, bytes_span(encoded.bytes).at);
-    builder_free(&plain);
-    builder_free(&encoded);
-    return ok;
+    if (w->action == ACTION_REMOVE)
+        return verify_removal(w, key, id);
+    return verify_path(w, key, w->action == ACTION_PUT ? "/servers" : "/servers/heartbeat");
 }
 
 /* The key in an entry as it is in Redis; NULL if it cannot be read. The caller frees it. */
@@ -386,7 +397,7 @@ static void handle_register(struct exchange *x)
     struct writing *w;
     json_t *body;
 
-    if (!may_write(x) || !(body = request_json(x)))
+    if (!(body = request_json(x)))
         return;
     id = json_text(body, "serverId");
     endpoint = json_text(body, "endpoint");
@@ -420,7 +431,7 @@ static void handle_heartbeat(struct exchange *x)
     const char *id;
     json_t *body;
 
-    if (!may_write(x) || !(body = request_json(x)))
+    if (!(body = request_json(x)))
         return;
     id = json_text(body, "serverId");
     if (!id)
@@ -436,8 +447,6 @@ static void handle_remove(struct exchange *x)
 {
     const char *id = exchange_path(x) + strlen("/servers/");
 
-    if (!may_write(x))
-        return;
     if (is_id(id))
         write_entry(x, mem_alloc(sizeof(struct writing)), ACTION_REMOVE, id);
     else
@@ -448,9 +457,9 @@ void servers_init(void)
 {
     static const struct http_route routes[] = {
         {HTTP_GET, "/servers", "servers", handle_list},
-        {HTTP_POST, "/servers", "servers_register", handle_register},
-        {HTTP_POST, "/servers/heartbeat", "servers_heartbeat", handle_heartbeat},
-        {HTTP_DELETE, "/servers/*", "servers_unregister", handle_remove},
+        {HTTP_POST, "/servers", "servers_register", handle_register, .admit = may_write},
+        {HTTP_POST, "/servers/heartbeat", "servers_heartbeat", handle_heartbeat, .admit = may_write},
+        {HTTP_DELETE, "/servers/*", "servers_unregister", handle_remove, .admit = may_write},
     };
 
     if (*config->bootstrap_signing_key)

@@ -117,6 +117,11 @@ static void on_set(const struct reply *r, void *arg)
     free(s);
 }
 
+static bool admit_set(struct exchange *x)
+{
+    return require_bearer(x, config->ci_upload_secret, "Admin access not configured");
+}
+
 static void handle_set(struct exchange *x)
 {
     const char *wrong = NULL;
@@ -124,7 +129,7 @@ static void handle_set(struct exchange *x)
     json_t *body, *policy;
     char *text;
 
-    if (!require_bearer(x, config->ci_upload_secret, "Admin access not configured") || !(body = request_json(x)))
+    if (!(body = request_json(x)))
         return;
     policy = policy_from(body, &wrong);
     json_decref(body);
@@ -143,7 +148,7 @@ void versions_init(void)
 {
     static const struct http_route routes[] = {
         {HTTP_GET, "/attest/versions", "attest_versions", handle_get},
-        {HTTP_POST, "/attest/versions", "attest_versions_set", handle_set},
+        {HTTP_POST, "/attest/versions", "attest_versions_set", handle_set, .admit = admit_set},
     };
 
     http_add_routes(routes, sizeof(routes) / sizeof(routes[0]));
