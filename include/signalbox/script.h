@@ -31,8 +31,8 @@ void call_int(struct call *c, long long arg);
 /* Sends the call and empties it. A wrong number of keys or arguments is a bug of ours and aborts.
    callback as in redis_send(); NULL when nobody waits for the reply (errors are logged and counted). */
 void call_send(struct call *c, redis_callback callback, void *arg);
-/* The same, but none overtakes another, also while Redis has forgotten its scripts: the code itself goes along, which is
-   for short scripts. */
+/* The same, but none overtakes another, also while Redis has forgotten its scripts: the code itself goes along, which
+   is for short scripts. */
 void call_send_in_order(struct call *c, redis_callback callback, void *arg);
 
 void scripts_init(void); /* before redis_init(): loads every script at each connect */
