@@ -416,6 +416,8 @@ static void what_is_no_token_does_not_count(void **state)
     free(token);
 }
 
+#define WHOSE "\"device_id\":\"d\",\"issued_at\":1,"
+
 static void a_signed_payload_needs_a_whole_number_as_its_end(void **state)
 {
     static const char *const rows[] = {
@@ -423,14 +425,18 @@ static void a_signed_payload_needs_a_whole_number_as_its_end(void **state)
         "no JSON",
         "{}",
         "[1795260694759]",
-        "{\"expires_at\":null}",
-        "{\"expires_at\":\"1795260694759\"}",
-        "{\"expires_at\":1795260694759.5}",
-        "{\"expires_at\":1e999}",
-        "{\"expires_at\":-1}",
-        "{\"expires_at\":1795260694759}}",
+        "{" WHOSE "\"expires_at\":null}",
+        "{" WHOSE "\"expires_at\":\"1795260694759\"}",
+        "{" WHOSE "\"expires_at\":1795260694759.5}",
+        "{" WHOSE "\"expires_at\":1e999}",
+        "{" WHOSE "\"expires_at\":-1}",
+        "{" WHOSE "\"expires_at\":1795260694759}}",
+        "{\"expires_at\":1795260694759}", /* as a build token may have it */
+        "{\"device_id\":\"d\",\"expires_at\":1795260694759}",
+        "{\"device_id\":1,\"issued_at\":1,\"expires_at\":1795260694759}",
+        "{\"issued_at\":1,\"expires_at\":1795260694759}",
     };
-    char *good = sign_payload("{\"expires_at\":1795260694759}");
+    char *good = sign_payload("{" WHOSE "\"expires_at\":1795260694759}");
 
     (void)state;
     assert_true(verifies(good, NOW));
