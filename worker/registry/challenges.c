@@ -317,14 +317,14 @@ static void on_spent(const struct reply *r, void *arg)
 {
     struct verifying *v = arg;
     struct exchange *x = exchange_find(v->exchange);
-    struct span word = {"", 0};
     char key[KEY_MAX];
+    long long spent;
 
-    if (!r || !reply_read(r, "s---", &word)) {
+    if (!r || !reply_read(r, "i", &spent)) {
         give_up(v, 503, NULL);
         return;
     }
-    if (!span_is(word, "spent")) {
+    if (!spent) {
         give_up(v, 403, "Invalid or expired nonce");
         return;
     }
