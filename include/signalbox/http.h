@@ -46,6 +46,8 @@ void exchange_reply(struct exchange *x, unsigned status, const char *content_typ
 void exchange_reply_json(struct exchange *x, unsigned status, json_t *body); /* takes the reference */
 void exchange_fail(struct exchange *x, unsigned status, const char *sentence);
 void exchange_unavailable(struct exchange *x); /* 503: Redis is out of reach */
+/* The same for whoever answers later, if it is still there. sentence NULL: 503, whatever the status. */
+void exchange_give_up(exchange_id id, unsigned status, const char *sentence);
 
 bool origin_listed(const char *list, const char *origin); /* in a list of origins, or in * */
 

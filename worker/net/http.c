@@ -181,6 +181,16 @@ void exchange_unavailable(struct exchange *x)
     exchange_fail(x, 503, "Service temporarily unavailable");
 }
 
+void exchange_give_up(exchange_id id, unsigned status, const char *sentence)
+{
+    struct exchange *x = exchange_find(id);
+
+    if (x && sentence)
+        exchange_fail(x, status, sentence);
+    else if (x)
+        exchange_unavailable(x);
+}
+
 /* Finds the route, or answers why there is none. */
 static void choose_route(struct exchange *x, const struct http_request *q)
 {

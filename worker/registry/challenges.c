@@ -44,12 +44,7 @@ static void challenging_free(struct challenging *c)
 /* Answers, and frees c. sentence NULL: Redis was not reached. */
 static void refuse(struct challenging *c, unsigned status, const char *sentence)
 {
-    struct exchange *x = exchange_find(c->exchange);
-
-    if (x && sentence)
-        exchange_fail(x, status, sentence);
-    else if (x)
-        exchange_unavailable(x);
+    exchange_give_up(c->exchange, status, sentence);
     challenging_free(c);
 }
 
@@ -303,12 +298,7 @@ static void conclude(struct exchange *x, const struct verifying *v)
 /* Answers, and frees v. sentence NULL: Redis was not reached. */
 static void give_up(struct verifying *v, unsigned status, const char *sentence)
 {
-    struct exchange *x = exchange_find(v->exchange);
-
-    if (x && sentence)
-        exchange_fail(x, status, sentence);
-    else if (x)
-        exchange_unavailable(x);
+    exchange_give_up(v->exchange, status, sentence);
     verifying_free(v);
 }
 

@@ -57,15 +57,11 @@ static void key_uploaded(const struct upload *u, char out[static KEY_MAX])
 
 static void fail(struct upload *u, const char *problem)
 {
-    struct exchange *x = exchange_find(u->exchange);
     char key[KEY_MAX];
 
     key_uploaded(u, key);
     redis_command(NULL, NULL, "UNLINK", key, NULL);
-    if (x && problem)
-        exchange_fail(x, 400, problem);
-    else if (x)
-        exchange_unavailable(x);
+    exchange_give_up(u->exchange, 400, problem);
     upload_free(u);
 }
 

@@ -119,16 +119,22 @@ static void handle_list(struct exchange *x)
 
 static void look(struct writing *w);
 
-/* The entry was another meanwhile: whose key counts is to be looked up again. */
-static void look_again(struct writing *w, struct exchange *x)
+static void refuse(struct writing *w)
 {
-    if (++w->tries < TRIES_MAX) {
-        look(w);
-        return;
-    }
+    struct exchange *x = exchange_find(w->exchange);
+
     if (x)
         unauthorized(x);
     writing_free(w);
+}
+
+/* The entry was another meanwhile: whose key counts is to be looked up again. */
+static void look_again(struct writing *w)
+{
+    if (++w->tries < TRIES_MAX)
+        look(w);
+    else
+        refuse(w);
 }
 
 static void on_put(const struct reply *r, void *arg)
@@ -139,10 +145,9 @@ static void on_put(const struct reply *r, void *arg)
     long long done, now;
 
     if (!r || !reply_read(r, "ii", &done, &now)) {
-        if (x)
-            exchange_unavailable(x);
+        exchange_give_up(w->exchange, 503, NULL);
     } else if (!done) {
-        look_again(w, x);
+        look_again(w);
         return;
     } else {
         LOG_INFO("server_registered", LOG_TEXT("server", w->id));
@@ -162,10 +167,9 @@ static void on_removed(const struct reply *r, void *arg)
     long long done;
 
     if (!r || !reply_read(r, "i", &done)) {
-        if (x)
-            exchange_unavailable(x);
+        exchange_give_up(w->exchange, 503, NULL);
     } else if (!done) {
-        look_again(w, x);
+        look_again(w);
         return;
     } else if (x) {
         exchange_reply_json(x, 200, json_pack("{sb}", "success", 1));
@@ -311,27 +315,22 @@ static char *key_of_entry(struct span entry)
 static void on_found(const struct reply *r, void *arg)
 {
     struct writing *w = arg;
-    struct exchange *x = exchange_find(w->exchange);
     struct span id, entry;
     char *key;
     bool ok;
 
     if (!r || !reply_read(r, "ss-", &id, &entry)) {
-        if (x)
-            exchange_unavailable(x);
+        exchange_give_up(w->exchange, 503, NULL);
         writing_free(w);
         return;
     }
     key = entry.len ? key_of_entry(entry) : w->public_key ? mem_dup(w->public_key) : NULL;
     ok = key ? verify(w, key, id.len ? id.at : w->id) : entry.len == 0;
     free(key);
-    if (ok) {
+    if (ok)
         act(w, entry.at);
-        return;
-    }
-    if (x)
-        unauthorized(x);
-    writing_free(w);
+    else
+        refuse(w);
 }
 
 static void look(struct writing *w)
