@@ -47,6 +47,8 @@ void builder_add(struct builder *w, struct span text);
 void builder_text(struct builder *w, const char *text);
 void builder_printf(struct builder *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void builder_json(struct builder *w, struct span text); /* as a JSON string with its quotes; text is UTF-8 */
+/* "name":"text" of a JSON object, behind a comma unless it is the first after the brace. */
+void builder_member(struct builder *w, const char *name, const char *text);
 size_t builder_len(const struct builder *w);
 struct bytes *builder_take(struct builder *w); /* its bytes, one reference; the builder is empty again */
 void builder_free(struct builder *w);

@@ -33,7 +33,6 @@ bool code_split(const char *rest, char room[static ID_MAX + 1], const char **cod
 
 /* {"type":TYPE,"from":CODE,"payload":PAYLOAD} */
 void wire_forward(struct builder *w, const char *type, const char *from, struct span payload);
-void wire_field(struct builder *w, const char *name, const char *text); /* ,"name":"text" */
 
 /* Counts a request to pair; false: over PAIR_REQUESTS_PER_MINUTE. */
 bool caller_may_ask(struct caller *c);

@@ -195,6 +195,24 @@ static void json_strings_are_escaped_where_they_must_be(void **state)
     }
 }
 
+static void the_members_of_an_object_stand_between_commas(void **state)
+{
+    struct builder w = {0};
+
+    (void)state;
+    builder_text(&w, "{");
+    builder_member(&w, "a", "x");
+    builder_member(&w, "b", "{");
+    builder_member(&w, "c", "\"\n");
+    builder_text(&w, ",\"d\":{");
+    builder_member(&w, "e", "");
+    builder_text(&w, "}");
+    builder_member(&w, "f", NULL);
+    assert_built(&w, "{\"a\":\"x\",\"b\":\"{\",\"c\":\"\\\"\\n\",\"d\":{\"e\":\"\"},\"f\":\"\"");
+    builder_member(&w, "behind", "others");
+    assert_built(&w, ",\"behind\":\"others\"");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -208,6 +226,7 @@ int main(void)
         cmocka_unit_test(a_builder_keeps_what_it_has_while_it_grows),
         cmocka_unit_test(a_printed_text_of_any_length_arrives_whole),
         cmocka_unit_test(json_strings_are_escaped_where_they_must_be),
+        cmocka_unit_test(the_members_of_an_object_stand_between_commas),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

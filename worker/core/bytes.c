@@ -246,6 +246,14 @@ void builder_json(struct builder *w, struct span text)
     builder_add(w, SPAN("\""));
 }
 
+void builder_member(struct builder *w, const char *name, const char *text)
+{
+    size_t len = builder_len(w);
+
+    builder_printf(w, "%s\"%s\":", len > 0 && w->bytes->data[len - 1] == '{' ? "" : ",", name);
+    builder_json(w, span_of(text));
+}
+
 size_t builder_len(const struct builder *w)
 {
     return w->bytes ? w->bytes->len : 0;

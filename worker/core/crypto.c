@@ -109,13 +109,6 @@ bool secret_equals(struct span given, const char *secret)
     return sodium_memcmp(a, b, sizeof(a)) == 0;
 }
 
-static void wire_text(struct builder *w, const char *name, const char *text)
-{
-    builder_printf(w, "\"%s\":", name);
-    builder_json(w, span_of(text));
-    builder_text(w, ",");
-}
-
 char *session_token_new(const struct signing_key *k, const char *device, const char *version, const char *platform,
                         int64_t now_ms, int64_t ttl_ms)
 {
@@ -124,10 +117,10 @@ char *session_token_new(const struct signing_key *k, const char *device, const c
     char *token;
 
     builder_text(&payload, "{");
-    wire_text(&payload, "device_id", device);
-    wire_text(&payload, "build_version", version);
-    wire_text(&payload, "platform", platform);
-    builder_printf(&payload, "\"issued_at\":%lld,\"expires_at\":%lld}", (long long)now_ms,
+    builder_member(&payload, "device_id", device);
+    builder_member(&payload, "build_version", version);
+    builder_member(&payload, "platform", platform);
+    builder_printf(&payload, ",\"issued_at\":%lld,\"expires_at\":%lld}", (long long)now_ms,
                    (long long)now_ms + (long long)ttl_ms);
     room = sodium_base64_encoded_len(builder_len(&payload), BASE64);
     token = mem_alloc(room + SIGNATURE_TEXT_MAX);

@@ -78,12 +78,10 @@ static void on_finished(const struct reply *r, void *arg)
     }
     LOG_INFO("reference_uploaded", LOG_TEXT("version", u->version), LOG_TEXT("platform", u->platform),
              LOG_INT("regions", u->count));
-    builder_text(&w, "{\"success\":true,\"reference\":{\"version\":");
-    builder_json(&w, span_of(u->version));
-    builder_text(&w, ",\"platform\":");
-    builder_json(&w, span_of(u->platform));
-    builder_text(&w, ",\"build_hash\":");
-    builder_json(&w, span_of(u->build_hash));
+    builder_text(&w, "{\"success\":true,\"reference\":{");
+    builder_member(&w, "version", u->version);
+    builder_member(&w, "platform", u->platform);
+    builder_member(&w, "build_hash", u->build_hash);
     builder_printf(&w, "%s%s,\"critical_regions\":[", *u->size ? ",\"size\":" : "", u->size);
     builder_add(&w, bytes_span(u->regions.bytes));
     builder_printf(&w, "],\"uploaded_at\":%lld}}", uploaded);

@@ -383,12 +383,6 @@ static void write_entry(struct exchange *x, struct writing *w, enum action actio
 
 /* --- requests --- */
 
-static void wire_member(struct builder *b, const char *name, const char *text)
-{
-    builder_printf(b, "%s\"%s\":", builder_len(b) > 1 ? "," : "", name);
-    builder_json(b, span_of(text));
-}
-
 static void handle_register(struct exchange *x)
 {
     const char *id, *endpoint, *public_key, *region;
@@ -412,10 +406,10 @@ static void handle_register(struct exchange *x)
                                                            : "region");
     } else {
         builder_text(&entry, "{");
-        wire_member(&entry, "serverId", id);
-        wire_member(&entry, "endpoint", endpoint);
-        wire_member(&entry, "publicKey", public_key);
-        wire_member(&entry, "region", region ? region : "unknown");
+        builder_member(&entry, "serverId", id);
+        builder_member(&entry, "endpoint", endpoint);
+        builder_member(&entry, "publicKey", public_key);
+        builder_member(&entry, "region", region ? region : "unknown");
         w = mem_alloc(sizeof(*w));
         w->entry = span_dup(bytes_span(entry.bytes));
         w->public_key = mem_dup(public_key);

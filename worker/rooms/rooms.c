@@ -28,19 +28,13 @@ struct room_peer *room_peer_of(struct session *s)
 
 /* --- envelopes --- */
 
-static void member(struct builder *w, const char *name, const char *text)
-{
-    builder_printf(w, ",\"%s\":", name);
-    builder_json(w, span_of(text));
-}
-
 void wire_envelope(struct builder *w, const char *type, const char *id, const char *room)
 {
     builder_printf(w, "{\"type\":\"%s\"", type);
     if (id)
-        member(w, "peer_id", id);
+        builder_member(w, "peer_id", id);
     if (room)
-        member(w, "room_id", room);
+        builder_member(w, "room_id", room);
 }
 
 struct bytes *wire_envelope_end(struct builder *w, const char *request_id)
@@ -131,7 +125,7 @@ static struct bytes *wire_room_error(struct session *s, enum err e, const char *
     (void)s;
     wire_envelope(&w, "ERROR", NULL, NULL);
     builder_printf(&w, ",\"payload\":{\"code\":\"%s\"", code_of(e));
-    member(&w, "message", text);
+    builder_member(&w, "message", text);
     builder_text(&w, "}");
     b = wire_envelope_end(&w, request_id);
     free(request_id);
@@ -161,7 +155,7 @@ static enum err handle_forward(struct session *s, const struct message *m)
     builder_printf(&entry, "\t%s", request_id);
     builder_add(&entry, (struct span){"", 1});
     wire_envelope(&w, m->type, p->id, NULL);
-    member(&w, "target_id", target);
+    builder_member(&w, "target_id", target);
     builder_text(&w, ",\"payload\":");
     builder_add(&w, m->values[1].raw);
     b = wire_envelope_end(&w, request_id);

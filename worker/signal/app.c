@@ -48,7 +48,7 @@ static void send_pair_error(struct session *s, const char *text)
     struct builder w = {0};
 
     builder_text(&w, "{\"type\":\"pair_error\"");
-    wire_field(&w, "error", text);
+    builder_member(&w, "error", text);
     builder_text(&w, "}");
     session_send(s, builder_take(&w));
 }
@@ -60,9 +60,9 @@ static void on_open(struct session *s, const char *rest)
     (void)rest;
     caller_open(s, APP_ROOM);
     builder_text(&w, "{\"type\":\"server_info\"");
-    wire_field(&w, "serverId", server_id());
-    wire_field(&w, "endpoint", config->public_url);
-    wire_field(&w, "region", config->region);
+    builder_member(&w, "serverId", server_id());
+    builder_member(&w, "endpoint", config->public_url);
+    builder_member(&w, "region", config->region);
     builder_text(&w, "}");
     session_send(s, builder_take(&w));
 }
@@ -79,11 +79,11 @@ static void on_registered(struct session *s, enum registered result)
     }
     if (result == REGISTERED) {
         builder_text(&w, "{\"type\":\"registered\"");
-        wire_field(&w, "pairingCode", caller_of(s)->code);
-        wire_field(&w, "serverId", server_id());
+        builder_member(&w, "pairingCode", caller_of(s)->code);
+        builder_member(&w, "serverId", server_id());
     } else {
         builder_text(&w, "{\"type\":\"code_collision\"");
-        wire_field(&w, "message", err_text(ERR_CODE_IN_USE));
+        builder_member(&w, "message", err_text(ERR_CODE_IN_USE));
     }
     builder_text(&w, "}");
     session_send(s, builder_take(&w));
@@ -128,7 +128,7 @@ static enum err handle_pair_request(struct session *s, const struct message *m)
         return ERR_NONE;
     }
     builder_text(&w, "{\"type\":\"pair_incoming\"");
-    wire_field(&w, "fromCode", c->code);
+    builder_member(&w, "fromCode", c->code);
     builder_printf(&w, ",\"fromPublicKey\":%s,\"expiresIn\":%lld", c->public_key, config->pair_timeout_ms);
     if (name->present) {
         builder_text(&w, ",\"proposedName\":");
@@ -142,7 +142,7 @@ static enum err handle_pair_request(struct session *s, const struct message *m)
 static void wire_matched(struct builder *w, const char *peer, const char *public_key, bool initiator)
 {
     builder_text(w, "{\"type\":\"pair_matched\"");
-    wire_field(w, "peerCode", peer);
+    builder_member(w, "peerCode", peer);
     builder_printf(w, ",\"peerPublicKey\":%s,\"isInitiator\":%s}", public_key, initiator ? "true" : "false");
 }
 
@@ -181,7 +181,7 @@ static enum err handle_pair_response(struct session *s, const struct message *m)
         wire_matched(&w, c->code, c->public_key, true);
     } else {
         builder_text(&w, "{\"type\":\"pair_rejected\"");
-        wire_field(&w, "peerCode", c->code);
+        builder_member(&w, "peerCode", c->code);
         builder_text(&w, "}");
     }
     pairing_answer(s, requester, span_is(accepted, "true"), &w, on_answered);

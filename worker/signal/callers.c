@@ -66,16 +66,10 @@ bool code_split(const char *rest, char room[static ID_MAX + 1], const char **cod
     return true;
 }
 
-void wire_field(struct builder *w, const char *name, const char *text)
-{
-    builder_printf(w, ",\"%s\":", name);
-    builder_json(w, span_of(text));
-}
-
 void wire_forward(struct builder *w, const char *type, const char *from, struct span payload)
 {
     builder_printf(w, "{\"type\":\"%s\"", type);
-    wire_field(w, "from", from);
+    builder_member(w, "from", from);
     builder_text(w, ",\"payload\":");
     builder_add(w, payload);
     builder_text(w, "}");
@@ -115,7 +109,7 @@ static void pass(const struct script *script, const char *type, const char *room
     struct bytes *frame;
 
     builder_printf(&w, "{\"type\":\"%s\"", type);
-    wire_field(&w, "pairingCode", code);
+    builder_member(&w, "pairingCode", code);
     builder_text(&w, "}");
     frame = group_frame(bytes_span(w.bytes), at);
     builder_free(&w);

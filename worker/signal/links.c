@@ -43,7 +43,7 @@ static void send_link_error(struct session *s, const char *text)
     struct builder w = {0};
 
     builder_text(&w, "{\"type\":\"link_error\"");
-    wire_field(&w, "error", text);
+    builder_member(&w, "error", text);
     builder_text(&w, "}");
     session_send(s, builder_take(&w));
 }
@@ -61,7 +61,7 @@ static void send_to_web(struct span address, const char *web, struct bytes *b, s
 static void wire_link(struct builder *w, const char *type, const char *device)
 {
     builder_printf(w, "{\"type\":\"%s\"", type);
-    wire_field(w, "linkCode", device);
+    builder_member(w, "linkCode", device);
 }
 
 static struct bytes *wire_link_end(const char *type, const char *device)
@@ -203,7 +203,7 @@ static void send_matched(struct session *s, const char *device, const char *web,
 
     wire_link(&w, "link_matched", device);
     builder_printf(&w, ",\"peerPublicKey\":%s,\"isInitiator\":false", public_key);
-    wire_field(&w, "webClientCode", web);
+    builder_member(&w, "webClientCode", web);
     builder_printf(&w, ",\"deviceName\":%s}", device_name);
     session_send(s, builder_take(&w));
 }

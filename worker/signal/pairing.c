@@ -281,7 +281,7 @@ static void gone(const char *rest, const struct address *holder, session_id from
 static void wire_end(struct builder *w, const char *type, const char *peer, long long left_ms)
 {
     builder_printf(w, "{\"type\":\"%s\"", type);
-    wire_field(w, "peerCode", peer);
+    builder_member(w, "peerCode", peer);
     if (left_ms)
         builder_printf(w, ",\"remainingSeconds\":%lld", (left_ms + 999) / 1000);
     builder_text(w, "}");

@@ -18,7 +18,7 @@ static void on_registered(struct session *s, enum registered result)
 
     if (result == REGISTERED) {
         builder_text(&w, "{\"type\":\"registered\"");
-        wire_field(&w, "pairingCode", caller_of(s)->code);
+        builder_member(&w, "pairingCode", caller_of(s)->code);
         builder_text(&w, "}");
         session_send(s, builder_take(&w));
     } else {
@@ -68,7 +68,7 @@ static enum err handle_pair_request(struct session *s, const struct message *m)
     if (!caller_may_ask(c))
         return ERR_PAIR_RATE;
     builder_text(&w, "{\"type\":\"pair_request\"");
-    wire_field(&w, "from", c->code);
+    builder_member(&w, "from", c->code);
     builder_text(&w, ",\"publicKey\":");
     builder_text(&w, c->public_key);
     if (name->present) {
@@ -98,7 +98,7 @@ static enum err answer(struct session *s, const struct message *m, bool accepted
     if (!c->code)
         return ERR_NOT_REGISTERED;
     builder_printf(&w, "{\"type\":\"%s\"", m->type);
-    wire_field(&w, "from", c->code);
+    builder_member(&w, "from", c->code);
     if (accepted) {
         builder_text(&w, ",\"publicKey\":");
         builder_text(&w, c->public_key);
