@@ -67,6 +67,11 @@ struct dialect {
     size_t most;                                          /* bytes of a message; 0: MAX_MESSAGE_BYTES */
 };
 
+/* Gives d these rows and behind them all of another dialect, whose errors are told as there. The caller frees what is
+   returned, after d's last message. */
+struct message_type *dialect_join(struct dialect *d, const struct message_type *own, size_t count,
+                                  const struct dialect *other);
+
 bool has_control(struct span text); /* a byte that no id may have */
 
 /* What the dialects of PROTOCOL.md sections 5 and 6 have in common. */

@@ -32,8 +32,7 @@ void peer_holder_find(struct session *s, const char *peer,
 #define DEAD_DROP_MAX 16384 /* bytes */
 #define POINTS_MAX 256      /* daily points, and hourly tokens, of one message */
 
-extern const struct message_type relay_types[];
-extern const size_t relay_types_count;
+extern const struct dialect relay_dialect;
 
 void peers_init(void);
 void rendezvous_init(void);

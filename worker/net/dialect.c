@@ -66,6 +66,21 @@ void dialect_fini(void)
     strings_room = 0;
 }
 
+struct message_type *dialect_join(struct dialect *d, const struct message_type *own, size_t count,
+                                  const struct dialect *other)
+{
+    struct message_type *types = mem_alloc((count + other->count) * sizeof(*types));
+
+    memcpy(types, own, count * sizeof(*types));
+    memcpy(types + count, other->types, other->count * sizeof(*types));
+    d->types = types;
+    d->count = count + other->count;
+    for (size_t i = count; i < d->count; i++)
+        if (!types[i].wire_error)
+            types[i].wire_error = other->wire_error;
+    return types;
+}
+
 static struct metric *received(const void *row, const char *dialect, const char *type)
 {
     struct counted *c;

@@ -8,7 +8,7 @@
 #define CONNECTED_MOST 1000000000 /* so that no sum over a fleet overflows */
 #define COUNT_MOST (1LL << 53)
 
-const struct message_type relay_types[] = {
+static const struct message_type types[] = {
     {"register",
      handle_register,
      {{FIELD_ID, "peerId", .required = true},
@@ -46,14 +46,11 @@ const struct message_type relay_types[] = {
     {"heartbeat", handle_heartbeat, {{FIELD_ID, "peerId"}}},
 };
 
-const size_t relay_types_count = sizeof(relay_types) / sizeof(relay_types[0]);
-
-static const struct dialect dialect = {"relay", relay_types, sizeof(relay_types) / sizeof(relay_types[0]), wire_error,
-                                       NULL};
+const struct dialect relay_dialect = {"relay", types, sizeof(types) / sizeof(types[0]), wire_error, NULL};
 
 void relay_init(void)
 {
-    static const struct socket_path paths[] = {{"/relay", "relay", &dialect}};
+    static const struct socket_path paths[] = {{"/relay", "relay", &relay_dialect}};
 
     server_add_paths(paths, sizeof(paths) / sizeof(paths[0]));
     peers_init();

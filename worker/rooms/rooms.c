@@ -292,15 +292,8 @@ void rooms_init(void)
     static const struct entry_kind kind = {KIND, undo, refresh, gone, lost};
     static struct dialect dialect = {.name = "rooms", .wire_error = wire_room_error, .on_open = on_open};
     static const struct socket_path paths[] = {{"/ws", "rooms", &dialect}};
-    size_t own = sizeof(own_types) / sizeof(own_types[0]);
 
-    types = mem_alloc((own + relay_types_count) * sizeof(*types));
-    memcpy(types, own_types, sizeof(own_types));
-    memcpy(types + own, relay_types, relay_types_count * sizeof(*types));
-    for (size_t i = own; i < own + relay_types_count; i++)
-        types[i].wire_error = wire_error;
-    dialect.types = types;
-    dialect.count = own + relay_types_count;
+    types = dialect_join(&dialect, own_types, sizeof(own_types) / sizeof(own_types[0]), &relay_dialect);
     dialect.most = (size_t)config->room_max_message_bytes;
     server_add_paths(paths, 1);
     ownership_add_kind(&kind);

@@ -316,13 +316,8 @@ void app_init(void)
 {
     static struct dialect dialect = {.name = "app", .wire_error = wire_error, .on_open = on_open};
     static const struct socket_path paths[] = {{"/client", "client", &dialect}, {"/", "app", &dialect}};
-    size_t own = sizeof(own_types) / sizeof(own_types[0]);
 
-    types = mem_alloc((own + relay_types_count) * sizeof(*types));
-    memcpy(types, own_types, sizeof(own_types));
-    memcpy(types + own, relay_types, relay_types_count * sizeof(*types));
-    dialect.types = types;
-    dialect.count = own + relay_types_count;
+    types = dialect_join(&dialect, own_types, sizeof(own_types) / sizeof(own_types[0]), &relay_dialect);
     server_add_paths(paths, sizeof(paths) / sizeof(paths[0]));
     links_init();
 }
