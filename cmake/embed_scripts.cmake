@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: MIT
 # Turns SOURCE_DIR/<domain>/<verb>.lua into OUTPUT_DIR/scripts_data.c and .h, one `struct script` each.
-# The comment lines that open a script are its contract: its name, its KEYS and ARGV, its reply.
+# The comment lines that open a script are its contract: its name, its KEYS and ARGV, its reply. Only this reads them:
+# what is embedded, and hashed, begins behind them.
 #   cmake -D SOURCE_DIR=redis-lua -D OUTPUT_DIR=build/generated -P cmake/embed_scripts.cmake
 cmake_minimum_required(VERSION 3.25)
 
-# The lines from the top that start with "--", each ended by a newline.
-function(read_header path out)
+# The lines from the top that start with "--", each ended by a newline; and what comes behind them.
+function(read_script path header_out body_out)
     file(READ "${path}" rest)
     set(header "")
     while(rest MATCHES "^--")
         string(FIND "${rest}" "\n" end)
         if(end EQUAL -1)
-            string(APPEND header "${rest}\n")
-            break()
+            message(FATAL_ERROR "${path}: nothing but comment lines")
         endif()
         math(EXPR end "${end} + 1")
         string(SUBSTRING "${rest}" 0 ${end} line)
@@ -24,7 +24,8 @@ function(read_header path out)
     string(REPLACE "]" ">" header "${header}")
     string(REPLACE ";" "," header "${header}")
     string(REPLACE "…" "..." header "${header}")
-    set(${out} "${header}" PARENT_SCOPE)
+    set(${header_out} "${header}" PARENT_SCOPE)
+    set(${body_out} "${rest}" PARENT_SCOPE)
 endfunction()
 
 # The highest n of WORD[n] in the header; 0 without any.
@@ -40,9 +41,9 @@ function(count_named header word out)
     set(${out} ${highest} PARENT_SCOPE)
 endfunction()
 
-# A C string literal of exactly the bytes of a file, one source line each; hexadecimal, so that nothing needs quoting.
-function(read_literal path out)
-    file(READ "${path}" bytes HEX)
+# A C string literal of exactly these bytes, one source line each; hexadecimal, so that nothing needs quoting.
+function(make_literal text out)
+    string(HEX "${text}" bytes)
     string(REGEX REPLACE "(..)" "\\\\x\\1" bytes "${bytes}")
     string(REPLACE "\\x0a" "\\x0a\"\n    \"" bytes "${bytes}")
     set(${out} "\"${bytes}\"" PARENT_SCOPE)
@@ -65,7 +66,7 @@ foreach(path IN LISTS paths)
     string(MAKE_C_IDENTIFIER "script_${name}" symbol)
     set(file "${SOURCE_DIR}/${path}")
 
-    read_header("${file}" header)
+    read_script("${file}" header body)
     string(FIND "${header}" "-- ${name}: " at)
     if(NOT at EQUAL 0)
         message(FATAL_ERROR "${file}: its first line must be `-- ${name}: ` and what the script does")
@@ -89,9 +90,9 @@ foreach(path IN LISTS paths)
         set(args ${before})
     endif()
 
-    file(SIZE "${file}" size)
-    file(SHA1 "${file}" sha1)
-    read_literal("${file}" literal)
+    string(LENGTH "${body}" size)
+    string(SHA1 sha1 "${body}")
+    make_literal("${body}" literal)
     string(APPEND declarations "extern const struct script ${symbol};\n")
     string(APPEND definitions "const struct script ${symbol} = {\n    \"${name}\",\n    ${literal},\n"
         "    ${size}, \"${sha1}\", ${keys}, ${args}, ${more}};\n\n")

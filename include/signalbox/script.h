@@ -9,8 +9,8 @@
 #include "signalbox/redis.h"
 
 struct script {
-    const char *name; /* "relay/register" */
-    const char *source;
+    const char *name;   /* "relay/register" */
+    const char *source; /* without the comment that opens it */
     size_t source_len;
     const char *sha1;
     int keys, args;

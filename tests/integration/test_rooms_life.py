@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """How rooms end, and what they live through (PROTOCOL 7): dead workers, empty rooms, Redis that forgets."""
-import hashlib
 import time
 
 import pytest
 
-from harness import ROOT, SLOW, get, http_request, uid, wait_until
+from harness import SLOW, get, http_request, uid, wait_until
+from proxy import sha1_of
 from test_cleanup import left as remains
 from test_cleanup import wait_clean
 from test_rooms import PEER_NOT_FOUND, ROOM_NOT_FOUND, ask, came, hear, hear_of, joined, left, listed, welcomed
@@ -148,8 +148,7 @@ def test_who_leaves_while_places_are_given_back_does_not_get_its_own_again(split
     room = uid("room")
     a, b = [joined(welcomed(connect(worker, "/ws")), room) for worker in fleet.workers]
     assert hear_of(a) == came(b, room)
-    script = hashlib.sha1((ROOT / "redis-lua/room/leave.lua").read_bytes()).hexdigest().encode()
-    with proxy.holding_from(script, whole=False) as leaving:
+    with proxy.holding_from(sha1_of("room/leave"), whole=False) as leaving:
         b.send(type="LEAVE")
         leaving()
         assert hear(a) == left(b, room)

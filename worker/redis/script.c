@@ -125,20 +125,6 @@ static void on_evalsha(const struct reply *r, const char *error, void *arg)
     }
 }
 
-/* Without the comments that open it: they would be sent each time. */
-static struct span code_of(const struct script *s)
-{
-    struct span code = {s->source, s->source_len};
-
-    while (code.len > 2 && memcmp(code.at, "--", 2) == 0) {
-        const char *end = memchr(code.at, '\n', code.len);
-        size_t line = end ? (size_t)(end - code.at) + 1 : code.len;
-
-        code = (struct span){code.at + line, code.len - line};
-    }
-    return code;
-}
-
 static void send_call(struct call *c, const char *command, struct span script, redis_raw_callback answered,
                       redis_callback callback, void *arg)
 {
@@ -172,7 +158,7 @@ void call_send(struct call *c, redis_callback callback, void *arg)
 
 void call_send_in_order(struct call *c, redis_callback callback, void *arg)
 {
-    send_call(c, "EVAL", code_of(c->script), on_eval, callback, arg);
+    send_call(c, "EVAL", (struct span){c->script->source, c->script->source_len}, on_eval, callback, arg);
 }
 
 void scripts_init(void)
