@@ -6,6 +6,6 @@
 /* due: called for each entry whose time has come; it comes up again after again_ms unless it is moved or taken off. */
 void agenda_watch(const char *key, long long again_ms, void (*due)(const char *entry));
 void agenda_set(const char *key, const char *entry, long long at_ms); /* by Redis' clock */
-/* Takes an entry off that was looked at then, unless it was put on again since: it is to come up not later than
-   again_ms after that, or exactly at at_ms. */
-void agenda_drop(const char *key, const char *entry, long long looked_ms, long long again_ms, long long at_ms);
+/* Takes an entry off, unless it was put on again since it was looked at: it is to come up not later than by_ms, or
+   exactly at at_ms. */
+void agenda_drop(const char *key, const char *entry, long long by_ms, long long at_ms);

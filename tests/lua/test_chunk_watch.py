@@ -17,7 +17,7 @@ def watch(call):
 
 @pytest.fixture
 def unwatch(call):
-    return lambda decided, chunk="c", patience=PATIENCE: call("agenda/drop", [PULLS], chunk, decided, patience, 0)[0]
+    return lambda decided, chunk="c", patience=PATIENCE: call("agenda/drop", [PULLS], chunk, decided + patience, 0)[0]
 
 
 @pytest.fixture

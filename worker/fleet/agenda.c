@@ -71,14 +71,13 @@ void agenda_set(const char *key, const char *entry, long long at_ms)
     redis_command(NULL, NULL, "ZADD", key, at, entry, NULL);
 }
 
-void agenda_drop(const char *key, const char *entry, long long looked_ms, long long again_ms, long long at_ms)
+void agenda_drop(const char *key, const char *entry, long long by_ms, long long at_ms)
 {
     struct call c = call_new(&script_agenda_drop);
 
     call_key(&c, key);
     call_text(&c, entry);
-    call_int(&c, looked_ms);
-    call_int(&c, again_ms);
+    call_int(&c, by_ms);
     call_int(&c, at_ms);
     call_send(&c, NULL, NULL);
 }

@@ -85,7 +85,7 @@ static enum pull_result apply(const char *chunk, struct span word, struct span s
         return PULL_ASKED;
     }
     if (until_ms == 0)
-        agenda_drop(KEY_CHUNK_PULLS, chunk, now_ms, config->chunk_pull_timeout_ms, 0);
+        agenda_drop(KEY_CHUNK_PULLS, chunk, now_ms + config->chunk_pull_timeout_ms, 0);
     if (span_is(word, "idle"))
         return PULL_IDLE;
     if (reply_count(waiters)) {

@@ -274,7 +274,7 @@ static void on_time(const struct reply *r, void *arg)
         if (span_is(word, "open"))
             agenda_set(KEY_LINKS, rest, until);
         else if (!span_is(word, "unheard"))
-            agenda_drop(KEY_LINKS, rest, now, LOOK_AGAIN_MS, 0);
+            agenda_drop(KEY_LINKS, rest, now + LOOK_AGAIN_MS, 0);
         if (span_is(word, "here")) {
             struct bytes *b = wire_link_end("link_timeout", device);
 
@@ -304,7 +304,7 @@ static void on_ended(const struct reply *r, void *arg)
     long long now, until;
 
     if (r && reply_read(r, "s----ii", &word, &now, &until) && !span_is(word, "none"))
-        agenda_drop(KEY_LINKS, arg, now, 0, until);
+        agenda_drop(KEY_LINKS, arg, now, until);
     free(arg);
 }
 

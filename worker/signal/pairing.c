@@ -59,7 +59,7 @@ static long long look_again_ms(void)
 /* It was to come up before its end, for the warning, or at its end. */
 static void stop_watching(const char *rest, long long ended_ms, long long until_ms)
 {
-    agenda_drop(KEY_REQUESTS, rest, ended_ms, until_warning_ms() - 1, until_ms);
+    agenda_drop(KEY_REQUESTS, rest, ended_ms + until_warning_ms() - 1, until_ms);
 }
 
 static void asking_free(struct asking *a)
@@ -317,7 +317,7 @@ static void on_looked(const struct reply *r, void *arg)
             tell(asked, q.target, "pair_expiring", q.requester, left);
         }
         if (left == 0 && !span_is(word, "unheard"))
-            agenda_drop(KEY_REQUESTS, rest, now, look_again_ms(), 0);
+            agenda_drop(KEY_REQUESTS, rest, now + look_again_ms(), 0);
         if (span_is(word, "here"))
             tell(from, q.requester, "pair_timeout", q.target, 0);
     }
