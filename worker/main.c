@@ -17,6 +17,7 @@
 #include "signalbox/heartbeat.h"
 #include "signalbox/http.h"
 #include "signalbox/inbox.h"
+#include "signalbox/leader.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
@@ -69,6 +70,7 @@ static void init_fleet(void)
     ownership_init();
     claim_init();
     delivery_init();
+    leader_init();
     reaper_init();
 }
 

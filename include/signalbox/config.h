@@ -23,6 +23,7 @@
     TEXT(region, REGION, "", "where this server is, told to apps")                                                     \
     SECRET(redis_url, REDIS_URL, "redis://[user:pass@]host:port/db or unix:///path; empty starts a private Redis")     \
     TEXT(node_id, NODE_ID, "", "name of this node in logs and in Redis; the host name if empty")                       \
+    CHOICE(leader_election, LEADER_ELECTION, "on|off", "off: this worker never leads the fleet")                       \
     CHOICE(environment, ENVIRONMENT, "development|production", "production hides pairing codes in logs")               \
     TEXT(log_level, LOG_LEVEL, "", "debug, info, warning or error; empty: info in production, else debug")             \
     CHOICE(log_format, LOG_FORMAT, "json|text", "one JSON object a line, or text for people")                          \
@@ -83,6 +84,7 @@ struct config {
 };
 
 enum { ENVIRONMENT_DEVELOPMENT, ENVIRONMENT_PRODUCTION };
+enum { LEADER_ELECTION_ON, LEADER_ELECTION_OFF };
 enum { LOG_FORMAT_JSON, LOG_FORMAT_TEXT };
 enum { DEAD_DROPS_REMOVE, DEAD_DROPS_KEEP };
 enum { REGISTRATION_OPEN, REGISTRATION_SECRET, REGISTRATION_SIGNED };

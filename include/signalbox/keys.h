@@ -10,7 +10,7 @@
 #define KEY_MAX (4 * ID_MAX + 96)
 
 #define KEY_WORKERS "sb:workers"                     /* zset: wid → last beat, ms */
-#define KEY_SWEEP "sb:sweep"                         /* string: wid of the worker that cleans up after dead ones */
+#define KEY_LEADER "sb:leader"                       /* hash: wid of the leader, its number, until when it leads, ms */
 #define KEY_RELAYS "sb:{relays}:all"                 /* hash: peer → address, load and public key */
 #define KEY_RELAYS_FREE "sb:{relays}:free"           /* zset: peers below half load, all of one score */
 #define KEY_RELAYS_TOTALS "sb:{relays}:totals"       /* hash: capacity, connected */

@@ -53,8 +53,9 @@ void ownership_gone(const char *entry, const struct address *holder, session_id 
 void ownership_missing(const char *entry, const struct address *holder, session_id from);
 void ownership_lost(const char *entry, session_id from);
 
-/* Undoes all that the socket at that address owned; done(ok) when Redis has it, false if it was not reached. */
-void ownership_undo(const struct address *a, void (*done)(bool ok, void *arg), void *arg);
+/* Undoes all that the socket at that address owned; done(ok) when Redis has it, false if it was not reached, or
+   may() was false before one of its steps. may: NULL for always. */
+void ownership_undo(const struct address *a, bool (*may)(void), void (*done)(bool ok, void *arg), void *arg);
 size_t ownership_pending(void); /* closed sockets of this worker that are still to be undone */
 
 void ownership_init(void);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* reaper: cleans up after workers that died, and runs the fleet's periodic work; one worker at a time does it. */
+/* reaper: what the leader of the fleet does: it cleans up after workers that died, and runs the periodic work. */
 #pragma once
 
-void reaper_add_job(void (*job)(void)); /* run every 10 s by one worker of the fleet; up to 8 */
+void reaper_add_job(void (*job)(void)); /* run by the leader every 10 s; up to 8 */
 
 void reaper_init(void);

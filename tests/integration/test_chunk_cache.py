@@ -14,7 +14,7 @@ from test_chunk_pulls import OPEN, metric
 from test_chunks import announce, data_of, push, wait_in_vain
 
 TTL = 0.6 * SLOW
-STANDING = re.compile(r"sb:(workers|worker:[0-9a-f]{8}|schema|leader|sweep)")
+STANDING = re.compile(r"sb:(workers|worker:[0-9a-f]{8}|schema|leader)")
 CACHE = re.compile(r"sb:(\{chunk:.*\}:data|\{chunks\}:(uses|ends))")
 
 

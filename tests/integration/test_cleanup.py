@@ -8,7 +8,7 @@ import pytest
 from clients import bare_socket, begin_upgrade, frame, read_until, reset
 from harness import SLOW, get, uid, wait_until
 
-STANDING = re.compile(r"sb:(workers|worker:[0-9a-f]{8}|schema|leader|sweep)")
+STANDING = re.compile(r"sb:(workers|worker:[0-9a-f]{8}|schema|leader)")
 
 
 def left(fleet):

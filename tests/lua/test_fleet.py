@@ -72,6 +72,109 @@ def test_the_roster_never_expires(db, call):
     assert db.ttl(WORKERS[0]) == -1
 
 
+LEADER, OTHER = [key("LEADER")], "0badcafe"
+
+
+@pytest.fixture
+def lead(call):
+    return lambda wid=WID, lasts=2000: call("fleet/lead", LEADER, wid, lasts)
+
+
+@pytest.fixture
+def lapse(db):
+    """As if the leader had said nothing for long."""
+    return lambda: db.hset(LEADER[0], "until", 1)
+
+
+def test_the_first_to_ask_leads_and_is_the_only_one(db, call, lead, now, about):
+    before = now()
+    wid, number = lead()
+    assert wid == WID and before <= number <= now(), "an emptied Redis goes on with greater numbers"
+    assert lead(OTHER) == lead(WID) == lead("") == [WID, number]
+    stored = db.hgetall(LEADER[0])
+    assert stored.keys() == {"wid", "number", "until"} and (stored["wid"], stored["number"]) == (WID, str(number))
+    assert about(int(stored["until"]), 2000)
+
+
+def test_a_leader_that_asks_again_leads_on_and_who_asks_beside_it_changes_nothing(db, lead, now):
+    lead(lasts=1000)
+    first = int(db.hget(LEADER[0], "until"))
+    lead(lasts=5000)
+    last = int(db.hget(LEADER[0], "until"))
+    assert last >= first + 4000
+    lead(OTHER, lasts=60000), lead("", lasts=60000)
+    assert int(db.hget(LEADER[0], "until")) == last
+
+
+def test_a_leader_has_its_time_by_the_clock_of_redis_and_then_another_leads(db, lead, now):
+    number = lead(lasts=50)[1]
+    until = int(db.hget(LEADER[0], "until"))
+    while (answer := lead(OTHER))[0] == WID:
+        assert now() <= until + 50
+    assert answer == [OTHER, number + 1] and now() >= until
+    assert lead() == [OTHER, number + 1], "the former has lost"
+
+
+def test_one_that_leads_again_has_a_new_number(lead, lapse):
+    number = lead()[1]
+    lapse()
+    assert lead() == [WID, number + 1], "though nobody else led"
+    lapse()
+    assert lead(OTHER) == [OTHER, number + 2]
+    lapse()
+    assert lead() == [WID, number + 3]
+
+
+def test_one_that_only_looks_never_leads(db, lead, lapse):
+    assert lead("") == ["", 0]
+    assert not db.exists(LEADER[0])
+    number = lead()[1]
+    lapse()
+    before = db.hgetall(LEADER[0])
+    assert lead("") == ["", number]
+    assert db.hgetall(LEADER[0]) == before
+
+
+def test_numbers_grow_when_redis_has_forgotten_the_last(db, lead, lapse, now):
+    number = lead()[1]
+    for _ in range(3):
+        lapse(), lead(OTHER), lapse(), lead()
+    wid, last = lead()
+    assert last == number + 6
+    db.flushall()
+    while now() <= last:
+        pass
+    assert lead(OTHER)[0] == OTHER and lead()[1] > last
+
+
+def test_the_leader_never_expires(db, lead):
+    lead()
+    assert db.ttl(LEADER[0]) == -1
+
+
+def test_a_leader_that_resigns_makes_room_at_once_and_only_for_a_greater_number(call, lead):
+    number = lead()[1]
+    assert call("fleet/resign", LEADER, WID) == [1]
+    assert lead("") == ["", number]
+    assert lead(OTHER) == [OTHER, number + 1]
+
+
+def test_one_that_does_not_lead_cannot_resign(db, call, lead):
+    assert call("fleet/resign", LEADER, WID) == [0]
+    assert not db.exists(LEADER[0])
+    number = lead()[1]
+    assert call("fleet/resign", LEADER, OTHER) == [0]
+    assert lead(OTHER) == [WID, number]
+
+
+def test_resigning_twice_does_no_harm(call, lead):
+    number = lead()[1]
+    assert call("fleet/resign", LEADER, WID) == call("fleet/resign", LEADER, WID) == [1]
+    assert lead(OTHER) == [OTHER, number + 1]
+    assert call("fleet/resign", LEADER, WID) == [0]
+    assert lead("") == [OTHER, number + 1]
+
+
 HOLDER, HEAD = "0badcafe.7", "head of a frame"
 
 

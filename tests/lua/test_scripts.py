@@ -61,6 +61,8 @@ KEYS_OF = {
     "claim/take": IDENTITIES + coded("code"),
     "fleet/beat": [(key("worker", "1f0c9a3e"),)],
     "fleet/forward": coded("code") + IDENTITIES,
+    "fleet/lead": [(key("LEADER"),)],
+    "fleet/resign": [(key("LEADER"),)],
     "fleet/roster": [(key("WORKERS"),)],
     "own/forget": [OWNED],
     "own/note": [OWNED],

@@ -5,6 +5,7 @@
 
 #include "signalbox/config.h"
 #include "signalbox/heartbeat.h"
+#include "signalbox/leader.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/ownership.h"
@@ -48,6 +49,7 @@ void drain_start(void (*when_done)(void))
     if (session_count() == 0)
         parts = 1;
     LOG_INFO("drain", LOG_INT("connections", session_count()), LOG_INT("seconds", config->drain_seconds));
+    leader_resign();
     server_refuse_sockets();
     ticker = timer_every(session_count() || parts > 1 ? TICK_MS : 1, on_tick, NULL);
     on_tick(NULL);

@@ -276,6 +276,7 @@ void ownership_lost(const char *entry, session_id from)
 
 struct undoing {
     struct address address;
+    bool (*may)(void);
     void (*done)(bool ok, void *arg);
     void *arg;
 };
@@ -307,7 +308,7 @@ static void on_batch(const struct reply *r, void *arg)
     struct undoing *u = arg;
     struct call c;
 
-    if (!r) {
+    if (!r || (u->may && !u->may())) {
         finish(u, false);
         return;
     }
@@ -329,11 +330,11 @@ static void next_batch(struct undoing *u)
     redis_command(on_batch, u, "ZRANGE", key, "0", UNDO_BATCH_LAST, NULL);
 }
 
-void ownership_undo(const struct address *a, void (*done)(bool ok, void *arg), void *arg)
+void ownership_undo(const struct address *a, bool (*may)(void), void (*done)(bool ok, void *arg), void *arg)
 {
     struct undoing *u = mem_alloc(sizeof(*u));
 
-    *u = (struct undoing){*a, done, arg};
+    *u = (struct undoing){*a, may, done, arg};
     next_batch(u);
 }
 
@@ -357,7 +358,7 @@ static void on_undone(bool ok, void *arg)
 static void undo_closed(struct closed *c)
 {
     c->under_way = true;
-    ownership_undo(&c->address, on_undone, c);
+    ownership_undo(&c->address, NULL, on_undone, c);
 }
 
 /* Redis was away when they closed, or refused to write. */

@@ -7,6 +7,7 @@
 #include "signalbox/address.h"
 #include "signalbox/heartbeat.h"
 #include "signalbox/keys.h"
+#include "signalbox/leader.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
@@ -15,7 +16,6 @@
 
 #define TICK_MS 500
 #define SWEEP_JOBS_MS 10000
-#define LOCK_MS "10000"
 #define SOCKET_BATCH "32"
 #define JOBS_MAX 8
 
@@ -47,7 +47,6 @@ static void next_sockets(void);
 static void end_sweep(void)
 {
     sweep.wid[0] = '\0';
-    redis_command(NULL, NULL, "DEL", KEY_SWEEP, NULL);
 }
 
 static void on_socket_undone(bool ok, void *arg)
@@ -65,8 +64,9 @@ static void on_socket_undone(bool ok, void *arg)
 static void on_sockets(const struct reply *r, void *arg)
 {
     (void)arg;
-    if (!r || sweep.failed || reply_count(r) == 0) {
-        if (r && !sweep.failed) {
+    sweep.failed |= !r || !leader_is_self();
+    if (sweep.failed || reply_count(r) == 0) {
+        if (!sweep.failed) {
             LOG_INFO("worker_reaped", LOG_TEXT("wid", sweep.wid), LOG_INT("sockets", sweep.sockets));
             metric_add(reaped, 1);
             redis_command(NULL, NULL, "ZREM", KEY_WORKERS, sweep.wid, NULL);
@@ -80,7 +80,7 @@ static void on_sockets(const struct reply *r, void *arg)
     for (size_t i = 0; i < reply_count(r); i++) {
         struct address a = {.sid = (uint64_t)reply_int(reply_at(r, i))};
         memcpy(a.wid, sweep.wid, WID_LEN);
-        ownership_undo(&a, on_socket_undone, NULL);
+        ownership_undo(&a, leader_is_self, on_socket_undone, NULL);
     }
 }
 
@@ -91,39 +91,39 @@ static void on_lease_read(const struct reply *r, void *arg)
 }
 
 /* The lease is looked at before each batch: a worker that comes back in the middle is left alone from then on. */
-static void next_sockets(void)
+static void look_at_sockets(void *arg)
 {
     char key[KEY_MAX];
 
+    (void)arg;
     key_worker(key, sweep.wid);
     redis_command(on_lease_read, NULL, "EXISTS", key, NULL);
-    redis_command(NULL, NULL, "PEXPIRE", KEY_SWEEP, LOCK_MS, NULL);
     key_owners(key, sweep.wid);
     redis_command(on_sockets, NULL, "SRANDMEMBER", key, SOCKET_BATCH, NULL);
 }
 
-static void on_lock(const struct reply *r, void *arg)
+static void on_not_leader(void *arg)
 {
     (void)arg;
-    if (span_is(reply_span(r), "OK"))
-        next_sockets();
-    else
-        sweep.wid[0] = '\0';
+    end_sweep();
 }
 
-static void on_jobs_lock(const struct reply *r, void *arg)
+static void next_sockets(void)
+{
+    leader_confirm(look_at_sockets, on_not_leader, NULL);
+}
+
+static void run_jobs(void *arg)
 {
     (void)arg;
-    if (!span_is(reply_span(r), "OK"))
-        return;
     for (size_t i = 0; i < JOBS_MAX && jobs[i]; i++)
         jobs[i]();
-    redis_command(NULL, NULL, "DEL", KEY_SWEEP, NULL);
 }
 
-static void lock(redis_callback callback)
+static void on_jobs_dropped(void *arg)
 {
-    redis_command(callback, NULL, "SET", KEY_SWEEP, self_wid(), "NX", "PX", LOCK_MS, NULL);
+    (void)arg;
+    jobs_due_ms = 0;
 }
 
 static const char *dead_worker(void)
@@ -139,15 +139,15 @@ static void on_tick(void *arg)
     const char *dead = dead_worker();
 
     (void)arg;
-    if (!redis_up() || sweep.wid[0])
+    if (!redis_up() || !leader_is_self() || sweep.wid[0])
         return;
     if (dead) {
         memset(&sweep, 0, sizeof(sweep));
         memcpy(sweep.wid, dead, WID_LEN);
-        lock(on_lock);
+        next_sockets();
     } else if (loop_ms() >= jobs_due_ms) {
         jobs_due_ms = loop_ms() + SWEEP_JOBS_MS;
-        lock(on_jobs_lock);
+        leader_confirm(run_jobs, on_jobs_dropped, NULL);
     }
 }
 
