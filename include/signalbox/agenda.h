@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* agenda: things to look at when their time has come, on whichever worker is alive. Each is a zset in Redis; every
-   worker looks, and an entry is handed to one of them. */
+   worker looks, or the leader, and an entry is handed to one of them. */
 #pragma once
 
-/* due: called for each entry whose time has come; it comes up again after again_ms unless it is moved or taken off. */
-void agenda_watch(const char *key, long long again_ms, void (*due)(const char *entry));
+#include <stdbool.h>
+
+/* leader_alone: only the leader looks; else every worker does. due: called for each entry whose time has come; it comes
+ * up again after again_ms unless it is moved or taken off. */
+void agenda_watch(const char *key, bool leader_alone, long long again_ms, void (*due)(const char *entry));
 void agenda_set(const char *key, const char *entry, long long at_ms); /* by Redis' clock */
 /* Takes an entry off, unless it was put on again since it was looked at: it is to come up not later than by_ms, or
    exactly at at_ms. */

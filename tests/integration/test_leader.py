@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 """Who leads the fleet: at most one, soon another when it is gone, and what a former leader still does is nothing."""
-import hashlib
 import os
 import re
 import socket
@@ -10,8 +9,8 @@ import time
 
 import pytest
 
-from harness import CROWD, ROOT, SLOW, Worker, get, uid, wait_until
-from proxy import Proxy
+from harness import CROWD, SLOW, Worker, get, uid, wait_until
+from proxy import Proxy, sha1_of
 from test_cleanup import occupy
 from test_fences import metric
 
@@ -19,10 +18,6 @@ TAKEOVER = 3 * SLOW * CROWD
 GHOST = "deadbeef"  # a worker that nobody has seen, and that left entries behind
 BEGUN = re.compile(r'"HSET" "sb:leader" "wid" "([0-9a-f]{8})" "number" "(\d+)" "until"')
 RESIGNED = '"HSET" "sb:leader" "until" "0"'
-
-
-def sha1(script):
-    return hashlib.sha1((ROOT / f"redis-lua/{script}.lua").read_bytes()).hexdigest()
 
 
 class Monitor:
@@ -171,12 +166,12 @@ def buried(fleet):
 # The former leader stands still before it reads the answer to the last of these, and had others before. Where it has
 # asked whether it still leads, the answer that waits for it is yes.
 MOMENTS = {
-    "the dead worker's name": (0, [sha1("fleet/roster")]),
+    "the dead worker's name": (0, [sha1_of("fleet/roster").decode()]),
     "that it has no socket": (0, ["SRANDMEMBER"]),
     "its sockets": (600, ["SRANDMEMBER"]),
     "what a socket owns": (600, ["ZRANGE"]),
-    "that a socket owns nothing more": (600, [sha1("own/forget")]),
-    "whether it leads": (600, [sha1("own/forget"), sha1("fleet/lead")]),
+    "that a socket owns nothing more": (600, [sha1_of("own/forget").decode()]),
+    "whether it leads": (600, [sha1_of("own/forget").decode(), sha1_of("fleet/lead").decode()]),
 }
 
 
@@ -241,7 +236,7 @@ def test_a_leader_that_stood_still_does_nothing_more(start, watch, closing, outs
     def of_old(word, lines):
         return [line for _, who, line in lines if who.startswith("127.0.0.1:") and word in line]
 
-    wait_until(lambda: len(of_old(sha1("fleet/lead"), monitor.lines[place:])) >= 4, 10, "its questions")
+    wait_until(lambda: len(of_old(sha1_of("fleet/lead").decode(), monitor.lines[place:])) >= 4, 10, "its questions")
     wait_until(lambda: buried(fleet), 5, "the end of the dead worker")
     assert of_old(GHOST, monitor.lines[:place]) or moment == "the dead worker's name", "it had begun"
     assert not of_old(GHOST, monitor.lines[place:])
@@ -320,3 +315,16 @@ def test_a_leader_that_does_not_reach_redis_gives_up_by_itself(start):
     assert leader_of(fleet) is worker and number(fleet) > first
     assert [line["number"] for line in worker.events("leader_elected")] == [first, number(fleet)]
     assert metric(worker, "signalbox_leader_changes_total") == 1
+
+
+def test_the_leader_alone_takes_rooms_that_have_ended_off_the_list(start, connect, closing):
+    fleet = start(LEADER_ELECTION="off", ROOM_TTL_MS=50)
+    client, room = connect(fleet.workers[0], "/ws"), uid("room")
+    client.expect("ACK")
+    client.request("JOIN", room_id=room)
+    client.request("LEAVE")
+    wait_until(lambda: not fleet.redis.client.exists(f"sb:{{room:{room}}}"), 5, "the end of the room")
+    time.sleep(1)  # four looks of each worker, if they did
+    assert fleet.redis.client.zscore("sb:{rooms}:all", room) is not None
+    fleet.workers.append(Worker(fleet.redis.urls()[0], ROOM_TTL_MS=50))
+    wait_until(lambda: fleet.redis.client.zscore("sb:{rooms}:all", room) is None, 5, "the list without the room")

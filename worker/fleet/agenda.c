@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "scripts_data.h"
+#include "signalbox/leader.h"
 #include "signalbox/loop.h"
 #include "signalbox/script.h"
 
@@ -14,6 +15,7 @@
 
 struct agenda {
     const char *key;
+    bool leader_alone;
     long long again_ms;
     void (*due)(const char *entry);
 };
@@ -47,11 +49,13 @@ static void look(struct agenda *a)
 
 static void on_tick(void *arg)
 {
-    if (redis_up())
-        look(arg);
+    struct agenda *a = arg;
+
+    if (redis_up() && (!a->leader_alone || leader_is_self()))
+        look(a);
 }
 
-void agenda_watch(const char *key, long long again_ms, void (*due)(const char *entry))
+void agenda_watch(const char *key, bool leader_alone, long long again_ms, void (*due)(const char *entry))
 {
     size_t i = 0;
 
@@ -59,7 +63,7 @@ void agenda_watch(const char *key, long long again_ms, void (*due)(const char *e
         i++;
     if (i == AGENDAS_MAX)
         abort();
-    agendas[i] = (struct agenda){key, again_ms, due};
+    agendas[i] = (struct agenda){key, leader_alone, again_ms, due};
     timer_every(TICK_MS, on_tick, &agendas[i]);
 }
 

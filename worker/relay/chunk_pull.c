@@ -140,5 +140,5 @@ void chunk_pull_init(void)
     pulls = metric_counter("signalbox_chunk_pulls_total", "Sources asked to push a chunk");
     failovers = metric_counter("signalbox_chunk_failovers_total", "Pulls that went on to another source");
     exhausted = metric_counter("signalbox_chunk_exhausted_total", "Pulls that ended without a source left");
-    agenda_watch(KEY_CHUNK_PULLS, config->chunk_pull_timeout_ms, on_due);
+    agenda_watch(KEY_CHUNK_PULLS, false, config->chunk_pull_timeout_ms, on_due);
 }

@@ -68,5 +68,5 @@ static void on_due(const char *room)
 
 void room_index_init(void)
 {
-    agenda_watch(KEY_ROOM_LOOKS, LOOK_AGAIN_MS, on_due);
+    agenda_watch(KEY_ROOM_LOOKS, true, LOOK_AGAIN_MS, on_due);
 }

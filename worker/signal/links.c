@@ -341,5 +341,5 @@ void links_init(void)
     static const struct entry_kind link = {"link", undo, NULL, gone, NULL};
 
     ownership_add_kind(&link);
-    agenda_watch(KEY_LINKS, LOOK_AGAIN_MS, on_due);
+    agenda_watch(KEY_LINKS, false, LOOK_AGAIN_MS, on_due);
 }

@@ -350,5 +350,5 @@ void pairing_init(void)
     static const struct entry_kind ask = {"ask", undo, NULL, gone, NULL};
 
     ownership_add_kind(&ask);
-    agenda_watch(KEY_REQUESTS, look_again_ms(), on_due);
+    agenda_watch(KEY_REQUESTS, false, look_again_ms(), on_due);
 }
