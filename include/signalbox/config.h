@@ -69,7 +69,16 @@
     SECRET(ci_upload_secret, CI_UPLOAD_SECRET, "bearer of those who upload references and set the version policy")     \
     INT(nonce_ttl_ms, NONCE_TTL_MS, 300000, 1, MS_PER_DAY, "how long a device has to answer a challenge")              \
     INT(session_token_ttl_ms, SESSION_TOKEN_TTL_MS, 3600000, 1, MS_PER_WEEK, "how long an attestation holds")          \
-    CHOICE(require_attestation, REQUIRE_ATTESTATION, "off|chunks|all", "messages that need a session token")
+    CHOICE(require_attestation, REQUIRE_ATTESTATION, "off|chunks|all", "messages that need a session token")           \
+    SECRET(worker_shared_key, WORKER_SHARED_KEY, "what members of the pool know; empty: /worker-sync is closed")       \
+    TEXT(worker_allow, WORKER_ALLOW, "", "address ranges that members of the pool come from; empty: any")              \
+    INT(worker_health_timeout, WORKER_HEALTH_TIMEOUT, 1000, 10, 3600000,                                               \
+        "ms without a heartbeat after which a member is out of the ring")                                              \
+    INT(consistent_hash_replicas, CONSISTENT_HASH_REPLICAS, 150, 1, 10000, "points of a member on the ring")           \
+    TEXT(stun_servers, STUN_SERVERS, "", "stun: addresses told to clients")                                            \
+    TEXT(turn_servers, TURN_SERVERS, "", "turn: addresses told to clients")                                            \
+    SECRET(turn_secret, TURN_SECRET, "shared with the TURN servers: makes credentials that end")                       \
+    INT(turn_ttl_seconds, TURN_TTL_SECONDS, 86400, 1, 31536000, "how long such credentials hold")
 
 struct config {
 #define CONFIG_INT(field, ...) long long field;

@@ -26,6 +26,9 @@ bool signature_verify(const unsigned char *public_key, struct span text, struct 
 
 /* HMAC-SHA256 (RFC 2104, RFC 4231) in lower-case hex. */
 void hmac_hex(struct span key, struct span text, char out[static HMAC_TEXT_MAX]);
+/* HMAC-SHA1 (RFC 2104, RFC 2202) in base64: what TURN servers check, and nothing else should. */
+#define HMAC_SHA1_TEXT_MAX 29
+void hmac_sha1_base64(struct span key, struct span text, char out[static HMAC_SHA1_TEXT_MAX]);
 void nonce_new(char out[static NONCE_TEXT_MAX]); /* 32 random bytes in hex */
 /* In a time that tells nothing of where they differ, nor of the secret's length. */
 bool secret_equals(struct span given, const char *secret);

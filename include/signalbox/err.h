@@ -35,6 +35,8 @@
     X(ERR_NOT_IN_ROOM, "not in a room")                                                                                \
     X(ERR_ALREADY_IN_ROOM, "already in this room")                                                                     \
     X(ERR_NOT_ATTESTED, "Attestation required")                                                                        \
+    X(ERR_NOT_AUTHENTICATED, "Not authenticated")                                                                      \
+    X(ERR_NO_WORKERS, "No workers available")                                                                          \
     X(ERR_TOO_MANY_IDS, "Invalid field: peerId")
 
 #define ERR_ENUM(name, text) name,

@@ -35,6 +35,14 @@
 #define KEY_ROOMS "sb:{rooms}:all"        /* zset: rooms, all of one score */
 #define KEY_ROOM_LOOKS "sb:{rooms}:looks" /* zset: room → when to look whether it is still there, ms */
 
+#define KEY_POOL "sb:{pool}"                 /* hash: member → what it has registered, JSON */
+#define KEY_POOL_AT "sb:{pool}:at"           /* hash: member → address, status, since when */
+#define KEY_POOL_LOADS "sb:{pool}:loads"     /* hash: member → load */
+#define KEY_POOL_SEEN "sb:{pool}:seen"       /* zset: member → last heartbeat, ms */
+#define KEY_POOL_VERSION "sb:{pool}:version" /* number of the last change of the ring */
+#define KEY_POOL_WATCH "sb:{pool}:watch"     /* hash: born, last, from: who looks for silent members (pool/expire) */
+#define CHANNEL_POOL "sb:pool"               /* says that number at each change */
+
 #define KEY_REQUESTS "sb:{requests}" /* zset: request to pair of an app → when to look at it, ms */
 #define KEY_LINKS "sb:{links}"       /* zset: device TAB web client → when the request ends, ms */
 
@@ -46,15 +54,17 @@ void key_peer(char out[static KEY_MAX], const char *peer);               /* hash
 void key_code(char out[static KEY_MAX], const char *room, const char *code);     /* hash: sb:{code:ROOM:CODE} */
 void key_requests(char out[static KEY_MAX], const char *room, const char *code); /* hash: …:requests, requester → */
 void key_link(char out[static KEY_MAX], const char *code);                       /* hash: …:link, of an app's code */
-void key_members(char out[static KEY_MAX], const char *room);      /* hash: sb:{signal:ROOM}, code → addr */
-void key_presence(char out[static KEY_MAX], const char *room);     /* channel: sb:signal:ROOM */
-void key_room(char out[static KEY_MAX], const char *room);         /* hash: sb:{room:ID} */
-void key_room_peers(char out[static KEY_MAX], const char *room);   /* hash: …:peers, peer → address and info */
-void key_room_channel(char out[static KEY_MAX], const char *room); /* channel: sb:room:ID */
-void key_member(char out[static KEY_MAX], const char *peer);       /* hash: sb:{member:ID}, a peer of /ws */
-void key_device(char out[static KEY_MAX], const char *device);     /* hash: sb:{device:ID} */
-void key_challenges(char out[static KEY_MAX], const char *device); /* zset: …:challenges, nonce → its end, ms */
-void key_nonce(char out[static KEY_MAX], const char *nonce);       /* hash: sb:{nonce:N} */
+void key_members(char out[static KEY_MAX], const char *room);       /* hash: sb:{signal:ROOM}, code → addr */
+void key_presence(char out[static KEY_MAX], const char *room);      /* channel: sb:signal:ROOM */
+void key_room(char out[static KEY_MAX], const char *room);          /* hash: sb:{room:ID} */
+void key_room_peers(char out[static KEY_MAX], const char *room);    /* hash: …:peers, peer → address and info */
+void key_room_channel(char out[static KEY_MAX], const char *room);  /* channel: sb:room:ID */
+void key_member(char out[static KEY_MAX], const char *peer);        /* hash: sb:{member:ID}, a peer of /ws */
+void key_pool_member(char out[static KEY_MAX], const char *member); /* hash: sb:{pool:ID}, a member of the pool */
+void key_client(char out[static KEY_MAX], const char *client);      /* hash: sb:{client:ID}, a client of /signaling */
+void key_device(char out[static KEY_MAX], const char *device);      /* hash: sb:{device:ID} */
+void key_challenges(char out[static KEY_MAX], const char *device);  /* zset: …:challenges, nonce → its end, ms */
+void key_nonce(char out[static KEY_MAX], const char *nonce);        /* hash: sb:{nonce:N} */
 /* part: "" (hash: the reference of that version and platform), ":regions" (hash: index → offset length hex) */
 void key_reference(char out[static KEY_MAX], const char *version, const char *platform, const char *part);
 void key_point(char out[static KEY_MAX], const char *kind,

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <cmocka.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -105,11 +106,112 @@ static void a_malformed_list_is_refused_whole(void **state)
     cidr_free(NULL);
 }
 
+static void a_range_is_the_first_24_bits_of_ipv4_and_48_of_ipv6(void **state)
+{
+    static const struct {
+        const char *ip;
+        size_t len;
+        unsigned char bytes[ADDRESS_RANGE_MAX];
+    } rows[] = {
+        {"203.0.113.9", 4, {4, 203, 0, 113}},
+        {"0.0.0.0", 4, {4, 0, 0, 0}},
+        {"255.255.255.255", 4, {4, 255, 255, 255}},
+        {"::ffff:203.0.113.9", 4, {4, 203, 0, 113}},
+        {"::ffff:cb00:7109", 4, {4, 203, 0, 113}},
+        {"0:0:0:0:0:FFFF:203.0.113.255", 4, {4, 203, 0, 113}},
+        {"2001:db8:1:2:3:4:5:6", 7, {6, 0x20, 0x01, 0x0d, 0xb8, 0, 1}},
+        {"2001:DB8:1::", 7, {6, 0x20, 0x01, 0x0d, 0xb8, 0, 1}},
+        {"::1", 7, {6, 0, 0, 0, 0, 0, 0}},
+        {"::", 7, {6, 0, 0, 0, 0, 0, 0}},
+        {"::203.0.113.9", 7, {6, 0, 0, 0, 0, 0, 0}},
+        {"::fffe:203.0.113.9", 7, {6, 0, 0, 0, 0, 0, 0}},
+        {"64:ff9b::203.0.113.9", 7, {6, 0, 0x64, 0xff, 0x9b, 0, 0}},
+        {"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 7, {6, 255, 255, 255, 255, 255, 255}},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        unsigned char got[ADDRESS_RANGE_MAX] = {0};
+
+        if (address_range(rows[i].ip, got) != rows[i].len || memcmp(got, rows[i].bytes, sizeof(got)) != 0)
+            fail_msg("%s", rows[i].ip);
+    }
+}
+
+static void what_is_no_address_has_no_range(void **state)
+{
+    static const char *const rows[] = {
+        "",          "unknown", "localhost",     "10.0.0",       "10.0.0.1:80",   "10.0.0.0/24",  "10.0.0.256",
+        "10.0.0.1 ", " ::1",    "[2001:db8::1]", "fe80::1%eth0", "2001:db8::/48", "2001:db8:::1", "::ffff:10.0.0",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        unsigned char got[ADDRESS_RANGE_MAX];
+
+        if (address_range(rows[i], got) != 0)
+            fail_msg("\"%s\" has a range", rows[i]);
+    }
+}
+
+static void addresses_share_a_range_where_only_what_is_behind_it_differs(void **state)
+{
+    static const struct {
+        const char *a, *b;
+        bool same;
+    } rows[] = {
+        {"203.0.113.0", "203.0.113.255", true},
+        {"203.0.113.7", "::ffff:203.0.113.200", true},
+        {"203.0.113.255", "203.0.114.0", false},
+        {"203.0.113.1", "203.1.113.1", false},
+        {"203.0.113.1", "204.0.113.1", false},
+        {"::ffff:203.0.113.1", "::ffff:203.0.114.1", false},
+        {"2001:db8:1::", "2001:db8:1:ffff:ffff:ffff:ffff:ffff", true},
+        {"2001:db8:1::1", "2001:0DB8:0001:8000::2", true},
+        {"2001:db8:1::1", "2001:db8:2::1", false},
+        {"2001:db8:1::1", "2001:db8:8001::1", false},
+        {"2001:db8:1::1", "2002:db8:1::1", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        unsigned char a[ADDRESS_RANGE_MAX], b[ADDRESS_RANGE_MAX];
+        size_t len = address_range(rows[i].a, a);
+
+        assert_true(len > 0);
+        if ((address_range(rows[i].b, b) == len && memcmp(a, b, len) == 0) != rows[i].same)
+            fail_msg("%s and %s", rows[i].a, rows[i].b);
+    }
+}
+
+/* Not even where one is the beginning of the other. */
+static void a_range_of_ipv4_is_never_one_of_ipv6(void **state)
+{
+    static const char *const v4[] = {"0.0.0.0", "4.4.4.4", "6.6.6.6", "10.0.0.1", "32.1.13.184", "255.255.255.255"};
+    static const char *const v6[] = {
+        "::", "::4.4.4.4", "404:404:404::", "606:606:606::", "a00:0:100::", "2001:db8::", "ffff:ffff:ff::", "6:6:6::"};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(v4); i++) {
+        for (size_t j = 0; j < COUNT(v6); j++) {
+            unsigned char a[ADDRESS_RANGE_MAX], b[ADDRESS_RANGE_MAX];
+
+            assert_int_equal(address_range(v4[i], a), 4);
+            assert_int_equal(address_range(v6[j], b), 7);
+            assert_memory_not_equal(a, b, 4);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_list_contains_the_addresses_of_its_ranges),
         cmocka_unit_test(a_malformed_list_is_refused_whole),
+        cmocka_unit_test(a_range_is_the_first_24_bits_of_ipv4_and_48_of_ipv6),
+        cmocka_unit_test(what_is_no_address_has_no_range),
+        cmocka_unit_test(addresses_share_a_range_where_only_what_is_behind_it_differs),
+        cmocka_unit_test(a_range_of_ipv4_is_never_one_of_ipv6),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -100,6 +100,14 @@ static void nothing_given_means_the_defaults(void **state)
     assert_int_equal(config->log_format, LOG_FORMAT_JSON);
     assert_int_equal(config->dead_drops_on_disconnect, DEAD_DROPS_REMOVE);
     assert_int_equal(config->daily_ttl_ms, 172800000);
+    assert_string_equal(config->worker_shared_key, "");
+    assert_string_equal(config->worker_allow, "");
+    assert_int_equal(config->worker_health_timeout, 1000);
+    assert_int_equal(config->consistent_hash_replicas, 150);
+    assert_string_equal(config->stun_servers, "");
+    assert_string_equal(config->turn_servers, "");
+    assert_string_equal(config->turn_secret, "");
+    assert_int_equal(config->turn_ttl_seconds, 86400);
 }
 
 static void the_environment_sets_and_a_flag_wins(void **state)
@@ -163,6 +171,20 @@ static void values_at_the_edge_of_what_is_allowed_are_taken(void **state)
         "--trusted-proxies=",
         "--trusted-proxies=10.0.0.0/8,::1",
         "--dead-drops-on-disconnect=keep",
+        "--worker-allow=",
+        "--worker-allow=10.0.0.0/8,2001:db8::/32,::1",
+        "--worker-health-timeout=10",
+        "--worker-health-timeout=3600000",
+        "--consistent-hash-replicas=1",
+        "--consistent-hash-replicas=10000",
+        "--stun-servers=",
+        "--stun-servers=stun:stun.example.org",
+        "--stun-servers=stun:a:3478,stuns:b:5349,stun:[2001:db8::1]:3478,stun:203.0.113.9",
+        "--turn-servers=",
+        "--turn-servers=turn:turn.example.org",
+        "--turn-servers=turn:a:3478?transport=udp,turns:b:5349?transport=tcp,turn:[2001:db8::1]",
+        "--turn-ttl-seconds=1",
+        "--turn-ttl-seconds=31536000",
     };
 
     (void)state;
@@ -201,6 +223,19 @@ static void a_bad_value_is_named_with_what_is_allowed(void **state)
         {"--log-level=loud", "LOG_LEVEL must be empty, debug, info, warning or error, not \"loud\""},
         {"--trusted-proxies=10.0.0.0/99",
          "TRUSTED_PROXIES must be address ranges such as 10.0.0.0/8, separated by commas, not \"10.0.0.0/99\""},
+        {"--worker-allow=10.0.0.0/99",
+         "WORKER_ALLOW must be address ranges such as 10.0.0.0/8, separated by commas, not \"10.0.0.0/99\""},
+        {"--worker-allow=localhost",
+         "WORKER_ALLOW must be address ranges such as 10.0.0.0/8, separated by commas, not \"localhost\""},
+        {"--worker-allow=10.0.0.0/8,",
+         "WORKER_ALLOW must be address ranges such as 10.0.0.0/8, separated by commas, not \"10.0.0.0/8,\""},
+        {"--worker-health-timeout=9", "WORKER_HEALTH_TIMEOUT must be a whole number from 10 to 3600000, not \"9\""},
+        {"--consistent-hash-replicas=0", "CONSISTENT_HASH_REPLICAS must be a whole number from 1 to 10000, not \"0\""},
+        {"--consistent-hash-replicas=10001",
+         "CONSISTENT_HASH_REPLICAS must be a whole number from 1 to 10000, not \"10001\""},
+        {"--turn-ttl-seconds=0", "TURN_TTL_SECONDS must be a whole number from 1 to 31536000, not \"0\""},
+        {"--worker-shared-key=s3cret", "unknown option --worker-shared-key; see --help"},
+        {"--turn-secret=s3cret", "unknown option --turn-secret; see --help"},
         {"--x", "unknown option --x; see --help"},
         {"--x=secret", "unknown option --x; see --help"},
         {"--por=1", "unknown option --por; see --help"},
@@ -217,6 +252,53 @@ static void a_bad_value_is_named_with_what_is_allowed(void **state)
         assert_int_equal(load(rows[i].flags), CONFIG_BAD);
         assert_string_equal(problem, rows[i].problem);
     }
+}
+
+static void ice_servers_are_addresses_of_their_own_scheme(void **state)
+{
+    static const struct {
+        const char *name, *allowed, *bad[18];
+    } rows[] = {
+        {"STUN_SERVERS",
+         "addresses such as stun:host:3478, separated by commas",
+         {"stun", "stuns", "x", "stunx:a", "stunss:a", "xstun:a", "http://a", "a:3478", "//a", "stun/:a", ":a",
+          "stun:a,b", "a,stun:b", "stun:a,,b", "stun:a, b", "turn:a", "turns:a", "stun:a,turn:b"}},
+        {"TURN_SERVERS",
+         "addresses such as turn:host:3478, separated by commas",
+         {"turn", "turns", "x", "turnx:a", "turnss:a", "xturn:a", "http://a", "a:3478", "//a", "turn/:a", ":a",
+          "turn:a,b", "a,turn:b", "turn:a,,b", "turn:a, b", "stun:a", "stuns:a", "turn:a,stun:b"}},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        for (size_t j = 0; j < COUNT(rows[i].bad); j++) {
+            char wanted[256];
+
+            setenv(rows[i].name, rows[i].bad[j], 1);
+            if (load("") != CONFIG_BAD)
+                fail_msg("%s: \"%s\" is taken", rows[i].name, rows[i].bad[j]);
+            snprintf(wanted, sizeof(wanted), "%s must be %s, not \"%s\"", rows[i].name, rows[i].allowed,
+                     rows[i].bad[j]);
+            assert_string_equal(problem, wanted);
+        }
+        unsetenv(rows[i].name);
+    }
+    setenv("STUN_SERVERS", "stun:a:3478, stuns:b", 1);
+    assert_int_equal(load(""), CONFIG_OK);
+    assert_string_equal(config->stun_servers, "stun:a:3478, stuns:b");
+}
+
+static void the_secrets_of_the_front_server_come_from_files_too(void **state)
+{
+    char path[32];
+
+    (void)state;
+    setenv("WORKER_SHARED_KEY_FILE", write_file(path, "s3cret of the pool\n", 19), 1);
+    setenv("TURN_SECRET", "s3cret of turn", 1);
+    assert_int_equal(load(""), CONFIG_OK);
+    assert_string_equal(config->worker_shared_key, "s3cret of the pool");
+    assert_string_equal(config->turn_secret, "s3cret of turn");
+    unlink(path);
 }
 
 static void a_very_long_value_does_not_overrun_the_problem(void **state)
@@ -450,6 +532,8 @@ int main(void)
         CLEAN(loading_again_starts_from_the_defaults),
         CLEAN(values_at_the_edge_of_what_is_allowed_are_taken),
         CLEAN(a_bad_value_is_named_with_what_is_allowed),
+        CLEAN(ice_servers_are_addresses_of_their_own_scheme),
+        CLEAN(the_secrets_of_the_front_server_come_from_files_too),
         CLEAN(a_very_long_value_does_not_overrun_the_problem),
         CLEAN(help_and_version_are_told_apart),
         CLEAN(a_secret_comes_from_the_environment_before_its_file),

@@ -266,6 +266,74 @@ static void hmacs_are_those_of_rfc_4231(void **state)
     assert_string_equal(hmac, "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad");
 }
 
+/* RFC 2202 section 3, with its digests in hex as they stand there. */
+static void hmacs_for_turn_are_those_of_rfc_2202(void **state)
+{
+    static const struct {
+        const char *key;
+        size_t times;
+        struct span text;
+        const char *digest;
+    } rows[] = {
+        {"0b", 20, {"Hi There", 8}, "b617318655057264e28bc0b6fb378c8ef146be00"},
+        {"4a656665", 1, {"what do ya want for nothing?", 28}, "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"},
+        {"aa",
+         20,
+         {"\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd"
+          "\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd\xdd",
+          50},
+         "125d7342b9ac11cd91a39af48aa17b4f63f175d3"},
+        {"0102030405060708090a0b0c0d0e0f10111213141516171819",
+         1,
+         {"\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd"
+          "\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd\xcd",
+          50},
+         "4c9007f4026250c6bc8414f9bf50c86c2d7235da"},
+        {"0c", 20, {"Test With Truncation", 20}, "4c1a03424b55e07fe7f27be1d58bb9324a9a5a04"},
+        {"aa",
+         80,
+         {"Test Using Larger Than Block-Size Key - Hash Key First", 54},
+         "aa4ae5e15272d00e95705637ce8a3b55ed402112"},
+        {"aa",
+         80,
+         {"Test Using Larger Than Block-Size Key and Larger Than One Block-Size Data", 73},
+         "e8e99d0f45237d786d6bbaa7965c7808bbff1a91"},
+    };
+    unsigned char bytes[BYTES_MAX];
+    char hex[2 * BYTES_MAX], expected[2 * BYTES_MAX], hmac[HMAC_SHA1_TEXT_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        size_t len = 0;
+
+        hex[0] = '\0';
+        for (size_t n = 0; n < rows[i].times; n++)
+            len += (size_t)snprintf(hex + len, sizeof(hex) - len, "%s", rows[i].key);
+        hmac_sha1_base64(hex_span(hex, bytes), rows[i].text, hmac);
+        assert_string_equal(hmac, base64_of(bytes, read_hex(rows[i].digest, bytes), expected));
+    }
+}
+
+/* draft-uberti-behave-turn-rest-00 names no secret with its examples: computed with another implementation. */
+static void a_turn_credential_is_the_base64_of_its_hmac(void **state)
+{
+    char hmac[HMAC_SHA1_TEXT_MAX], key_64[65], key_65[66];
+
+    (void)state;
+    hmac_sha1_base64(SPAN("s3cret"), SPAN("1795343494:00ff00ff00ff00ff"), hmac);
+    assert_string_equal(hmac, "WjVAL8hFQY2CbB0fcDeAAKOSUSw=");
+    memset(key_64, 'k', 64);
+    key_64[64] = '\0';
+    memset(key_65, 'k', 65);
+    key_65[65] = '\0';
+    hmac_sha1_base64(span_of(key_64), SPAN("x"), hmac);
+    assert_string_equal(hmac, "LDHq32jZupca0pM50oznJbA8EfY=");
+    hmac_sha1_base64(span_of(key_65), SPAN("x"), hmac);
+    assert_string_equal(hmac, "cgmsp17GgIcXJf0wmqaJdGZ329Q=");
+    hmac_sha1_base64(span_of(NULL), span_of(NULL), hmac);
+    assert_string_equal(hmac, "+9sdGxiqbAgyS31ktx+3Y3BpDh0=");
+}
+
 static void a_nonce_is_64_hexadecimal_digits_and_never_the_same(void **state)
 {
     char nonces[8][NONCE_TEXT_MAX];
@@ -520,6 +588,8 @@ int main(void)
         cmocka_unit_test(what_is_not_the_base64_of_64_bytes_is_no_signature),
         cmocka_unit_test(a_public_key_of_zeros_verifies_nothing),
         cmocka_unit_test(hmacs_are_those_of_rfc_4231),
+        cmocka_unit_test(hmacs_for_turn_are_those_of_rfc_2202),
+        cmocka_unit_test(a_turn_credential_is_the_base64_of_its_hmac),
         cmocka_unit_test(a_nonce_is_64_hexadecimal_digits_and_never_the_same),
         cmocka_unit_test(only_the_secret_itself_equals_it),
         cmocka_unit_test(a_session_token_says_whose_it_is_and_holds_until_its_end),

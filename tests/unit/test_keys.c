@@ -47,6 +47,10 @@ static void every_key_has_its_name(void **state)
     assert_string_equal(key, "sb:room:r1");
     key_member(key, "1f0c9a3e00000000");
     assert_string_equal(key, "sb:{member:1f0c9a3e00000000}");
+    key_pool_member(key, "w1");
+    assert_string_equal(key, "sb:{pool:w1}");
+    key_client(key, "1f0c9a3e00000000");
+    assert_string_equal(key, "sb:{client:1f0c9a3e00000000}");
     key_device(key, "d1");
     assert_string_equal(key, "sb:{device:d1}");
     key_challenges(key, "d1");
@@ -78,6 +82,12 @@ static void an_id_stands_in_its_key_as_it_is(void **state)
         assert_string_equal(key, expected);
         key_room_channel(key, rows[i]);
         snprintf(expected, sizeof(expected), "sb:room:%s", rows[i]);
+        assert_string_equal(key, expected);
+        key_pool_member(key, rows[i]);
+        snprintf(expected, sizeof(expected), "sb:{pool:%s}", rows[i]);
+        assert_string_equal(key, expected);
+        key_client(key, rows[i]);
+        snprintf(expected, sizeof(expected), "sb:{client:%s}", rows[i]);
         assert_string_equal(key, expected);
         key_device(key, rows[i]);
         snprintf(expected, sizeof(expected), "sb:{device:%s}", rows[i]);
@@ -134,6 +144,10 @@ static void the_longest_id_fits(void **state)
     assert_int_equal(strlen(key), strlen("sb:{room:}:peers") + ID_MAX);
     key_room_channel(key, id);
     assert_int_equal(strlen(key), strlen("sb:room:") + ID_MAX);
+    key_pool_member(key, id);
+    assert_int_equal(strlen(key), strlen("sb:{pool:}") + ID_MAX);
+    key_client(key, id);
+    assert_int_equal(strlen(key), strlen("sb:{client:}") + ID_MAX);
     key_challenges(key, id);
     assert_int_equal(strlen(key), strlen("sb:{device:}:challenges") + ID_MAX);
     key_reference(key, id, id, ":regions");
@@ -158,11 +172,12 @@ static void tag_of(const char *key, char out[static KEY_MAX])
 static void what_one_script_touches_has_one_tag(void **state)
 {
     static const char *const ids[] = {"p1", "a}b", "}", "{", "{}", "}{x}"};
-    static const char *const groups[][5] = {
+    static const char *const groups[][6] = {
         {KEY_RELAYS, KEY_RELAYS_FREE, KEY_RELAYS_TOTALS},
         {KEY_DAYS, KEY_DAY_COUNTS, KEY_HOURS, KEY_HOUR_COUNTS},
         {KEY_ROOMS, KEY_ROOM_LOOKS},
         {KEY_SERVERS, KEY_SERVERS_SEEN, KEY_SERVER_PATHS},
+        {KEY_POOL, KEY_POOL_AT, KEY_POOL_LOADS, KEY_POOL_SEEN, KEY_POOL_VERSION},
     };
     char key[KEY_MAX], first[KEY_MAX], second[KEY_MAX];
 
@@ -209,7 +224,10 @@ static void what_one_script_touches_has_one_tag(void **state)
 /* Ids hold no control characters, but any other: no two things may share a name. */
 static void different_things_never_share_a_key(void **state)
 {
-    char keys[21][KEY_MAX];
+    static const char *const pool[] = {KEY_POOL,      KEY_POOL_AT,      KEY_POOL_LOADS,
+                                       KEY_POOL_SEEN, KEY_POOL_VERSION, CHANNEL_POOL};
+    static const char *const ids[] = {"", "}", "}:at", "at", ":at"};
+    char keys[23][KEY_MAX], key[KEY_MAX];
 
     (void)state;
     key_peer(keys[0], "x");
@@ -233,9 +251,19 @@ static void different_things_never_share_a_key(void **state)
     key_reference(keys[18], "x", "x", ":regions");
     key_reference(keys[19], "a:b", "c", "");
     key_reference(keys[20], "a", "b:c", "");
+    key_pool_member(keys[21], "x");
+    key_client(keys[22], "x");
     for (size_t i = 0; i < COUNT(keys); i++)
         for (size_t j = 0; j < i; j++)
             assert_string_not_equal(keys[i], keys[j]);
+    for (size_t i = 0; i < COUNT(pool); i++) {
+        for (size_t j = 0; j < i; j++)
+            assert_string_not_equal(pool[i], pool[j]);
+        for (size_t j = 0; j < COUNT(ids); j++) {
+            key_pool_member(key, ids[j]);
+            assert_string_not_equal(key, pool[i]);
+        }
+    }
 }
 
 int main(void)

@@ -143,3 +143,18 @@ bool cidr_contains(const struct cidr_list *list, const char *ip)
             return true;
     return false;
 }
+
+size_t address_range(const char *ip, unsigned char out[static ADDRESS_RANGE_MAX])
+{
+    struct address a;
+    size_t len;
+
+    if (!read_address(ip, &a))
+        return 0;
+    if (is_mapped(&a))
+        unmap(&a);
+    len = a.ipv4 ? 24 / 8 : 48 / 8;
+    out[0] = a.ipv4 ? 4 : 6;
+    memcpy(out + 1, a.bytes, len);
+    return 1 + len;
+}

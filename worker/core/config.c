@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #define NAME_MAX_BYTES 64
@@ -82,12 +83,48 @@ static bool log_level_is_known(void)
     return false;
 }
 
-static bool trusted_proxies_are_ranges(void)
+static bool are_ranges(const char *text)
 {
-    struct cidr_list *list = cidr_parse(values.trusted_proxies);
+    struct cidr_list *list = cidr_parse(text);
 
     cidr_free(list);
     return list != NULL;
+}
+
+static bool trusted_proxies_are_ranges(void)
+{
+    return are_ranges(values.trusted_proxies);
+}
+
+static bool worker_allow_is_ranges(void)
+{
+    return are_ranges(values.worker_allow);
+}
+
+/* Each is the scheme, perhaps with an s, a colon and a host (RFC 7064, RFC 7065); they are separated as clients are
+   told of them. */
+static bool have_scheme(const char *list, const char *scheme)
+{
+    size_t len = strlen(scheme);
+
+    for (const char *at = list + strspn(list, ", "); *at; at += strspn(at, ", ")) {
+        const char *rest = at + len + (strlen(at) > len && tolower((unsigned char)at[len]) == 's');
+
+        if (strncasecmp(at, scheme, len) != 0 || *rest != ':' || !(rest[1] == '[' || isalnum((unsigned char)rest[1])))
+            return false;
+        at += strcspn(at, ", ");
+    }
+    return true;
+}
+
+static bool stun_servers_are_urls(void)
+{
+    return have_scheme(values.stun_servers, "stun");
+}
+
+static bool turn_servers_are_urls(void)
+{
+    return have_scheme(values.turn_servers, "turn");
 }
 
 static bool is_seed_or_empty(const char *text)
@@ -137,6 +174,9 @@ static const struct check {
     {"SERVER_REGISTRATION_SECRET", registration_has_secret, "given where SERVER_REGISTRATION is secret"},
     {"ATTESTATION_SIGNING_KEY", attestation_key_is_seed,
      "64 hexadecimal digits, and given where REQUIRE_ATTESTATION is not off"},
+    {"WORKER_ALLOW", worker_allow_is_ranges, "address ranges such as 10.0.0.0/8, separated by commas"},
+    {"STUN_SERVERS", stun_servers_are_urls, "addresses such as stun:host:3478, separated by commas"},
+    {"TURN_SERVERS", turn_servers_are_urls, "addresses such as turn:host:3478, separated by commas"},
     {"BUILD_TOKEN_VERIFY_KEY", build_key_is_public_key, "the base64 of 32 bytes", .hidden = true},
 };
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "signalbox/crypto.h"
 
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,6 +92,16 @@ void hmac_hex(struct span key, struct span text, char out[static HMAC_TEXT_MAX])
     crypto_auth_hmacsha256_final(&state, hmac);
     sodium_memzero(&state, sizeof(state));
     sodium_bin2hex(out, HMAC_TEXT_MAX, hmac, sizeof(hmac));
+}
+
+void hmac_sha1_base64(struct span key, struct span text, char out[static HMAC_SHA1_TEXT_MAX])
+{
+    unsigned char hmac[20];
+    unsigned len = sizeof(hmac);
+
+    if (!HMAC(EVP_sha1(), key.at, (int)key.len, (const unsigned char *)text.at, text.len, hmac, &len))
+        abort();
+    sodium_bin2base64(out, HMAC_SHA1_TEXT_MAX, hmac, len, BASE64);
 }
 
 void nonce_new(char out[static NONCE_TEXT_MAX])

@@ -143,3 +143,13 @@ void key_member(char out[static KEY_MAX], const char *peer)
 {
     write_key(out, "sb:{member:%s}", peer);
 }
+
+void key_pool_member(char out[static KEY_MAX], const char *member)
+{
+    write_key(out, "sb:{pool:%s}", member);
+}
+
+void key_client(char out[static KEY_MAX], const char *client)
+{
+    write_key(out, "sb:{client:%s}", client);
+}
