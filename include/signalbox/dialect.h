@@ -51,11 +51,19 @@ struct message_type {
     const char *type;
     enum err (*handle)(struct session *s, const struct message *m); /* ERR_NONE: answered, or it will be */
     struct field fields[FIELDS_MAX];
-    const char *only_with; /* the row is for messages that have this member; NULL: for all */
+    enum err (*needs)(struct session *s); /* asked before its fields: what keeps it from sending this; NULL: nothing */
+    const char *only_with;                /* the row is for messages that have this member; NULL: for all */
     /* How its errors are told; NULL: as those of the dialect. For a row that comes from another dialect's table. */
     struct bytes *(*wire_error)(struct session *s, enum err e, const char *text);
     enum gate gate;
     enum err missing; /* said where a required field is absent; ERR_NONE: ERR_MISSING_FIELD */
+};
+
+/* A socket as it is opened. Borrowed until on_open returns. */
+struct opening {
+    const char *rest;     /* of the path, behind that of its socket_path */
+    const char *ip;       /* of the client */
+    const char *argument; /* of the query, "" where there is none */
 };
 
 struct dialect {
@@ -63,8 +71,11 @@ struct dialect {
     const struct message_type *types;
     size_t count;
     struct bytes *(*wire_error)(struct session *s, enum err e, const char *text); /* the dialect's error message */
-    void (*on_open)(struct session *s, const char *rest); /* rest: of the path; NULL: nothing to do */
-    size_t most;                                          /* bytes of a message; 0: MAX_MESSAGE_BYTES */
+    void (*on_open)(struct session *s, const struct opening *o);                  /* NULL: nothing to do */
+    size_t most;          /* bytes of a message; 0: MAX_MESSAGE_BYTES */
+    const char *argument; /* that on_open is given of the query; NULL: none */
+    /* An HTTP status to refuse an upgrade with, and why; 0: it is let in. NULL: all are. */
+    unsigned (*refuse)(const char *ip, const char **sentence);
 };
 
 /* Gives d these rows and behind them all of another dialect, whose errors are told as there. The caller frees what is

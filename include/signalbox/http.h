@@ -29,17 +29,26 @@ void http_add_routes(const struct http_route *routes, size_t count); /* kept, no
 struct exchange *exchange_find(exchange_id id); /* NULL: gone, or answered already */
 exchange_id exchange_id_of(const struct exchange *x);
 
+const char *exchange_ip(const struct exchange *x);   /* of the client */
 const char *exchange_path(const struct exchange *x); /* percent-decoded */
 /* An argument of the query, percent-decoded; false: not given, or it has no room. Only in the handler of a GET. */
 bool exchange_query(struct exchange *x, const char *name, char *out, size_t room);
 
-/* What a request may say of who sends it. */
-enum http_header { HEADER_AUTHORIZATION, HEADER_SERVER_SIGNATURE, HEADER_SERVER_TIMESTAMP, HTTP_HEADERS };
+enum http_header {
+    HEADER_AUTHORIZATION,
+    HEADER_SERVER_SIGNATURE,
+    HEADER_SERVER_TIMESTAMP,
+    HEADER_ACCEPT,
+    HEADER_IF_NONE_MATCH,
+    HTTP_HEADERS
+};
 const char *exchange_header(const struct exchange *x, enum http_header h); /* "" where there is none */
 bool exchange_has_bearer(const struct exchange *x, const char *secret);    /* compared in constant time */
 struct span exchange_body(const struct exchange *x);                       /* borrowed until it is answered */
 struct bytes *exchange_take_body(struct exchange *x);                      /* the caller's; NULL without a body */
-void exchange_add_header(struct exchange *x, const char *name, const char *value); /* one, of the answer */
+/* To the answer; up to HEADERS_ADDED_MAX of them. name: kept, not copied. */
+#define HEADERS_ADDED_MAX 8
+void exchange_add_header(struct exchange *x, const char *name, const char *value);
 
 /* Answers. Every one but the first is ignored. body: takes the reference, or NULL. */
 void exchange_reply(struct exchange *x, unsigned status, const char *content_type, struct bytes *body);
@@ -48,6 +57,7 @@ void exchange_fail(struct exchange *x, unsigned status, const char *sentence);
 void exchange_unavailable(struct exchange *x); /* 503: Redis is out of reach */
 /* The same for whoever answers later, if it is still there. sentence NULL: 503, whatever the status. */
 void exchange_give_up(exchange_id id, unsigned status, const char *sentence);
+void exchange_not_found(struct exchange *x); /* 404: as if there were no route to the path */
 
 bool origin_listed(const char *list, const char *origin); /* in a list of origins, or in * */
 
@@ -55,7 +65,7 @@ json_t *http_endpoints(void); /* {name: "METHOD /path"} of all routes and WebSoc
 
 /* For net/server.c alone. */
 struct http_request {
-    const char *method, *path, *origin;
+    const char *method, *path, *origin, *ip;
     const char *socket_path_name; /* set where the path is a WebSocket's: answered 426 */
     bool head, over_rate;
     bool chunked; /* a body in chunks, which is not understood: 411 */

@@ -5,17 +5,11 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-#include "signalbox/http.h"
 #include "signalbox/keys.h"
+#include "signalbox/request.h"
 #include "signalbox/script.h"
 
 struct signing_key;
-
-/* The request's body. NULL: it is no JSON object, and the exchange has been answered 400. A new reference. */
-json_t *request_json(struct exchange *x);
-const char *json_text(const json_t *object, const char *name); /* a string that is not empty; else NULL. Borrowed */
-bool is_id(const char *text);                                  /* PROTOCOL.md section 1 */
-void fail_field(struct exchange *x, const char *field);        /* 400, it is over a limit or of the wrong type */
 
 void unauthorized(struct exchange *x); /* 401, and in the log */
 /* false: the exchange was answered 503 because the secret is not configured, or 401. */

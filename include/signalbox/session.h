@@ -22,10 +22,11 @@ enum close_code {
     CLOSE_TOO_BIG = 1009,
     CLOSE_TOO_SLOW = 1013,
     CLOSE_REPLACED = 4000,
+    CLOSE_NOT_AUTHORISED = 4401,
 };
 
 /* What a module keeps with a session; freed by that module when the session ends. */
-enum session_slot { SLOT_OWNERSHIP, SLOT_CALLER, SLOT_ROOM_PEER, SESSION_SLOTS };
+enum session_slot { SLOT_OWNERSHIP, SLOT_CALLER, SLOT_ROOM_PEER, SLOT_POOL_MEMBER, SLOT_CLIENT, SESSION_SLOTS };
 
 struct session *session_find(session_id id); /* borrowed until the callback returns; NULL: gone or closing */
 session_id session_id_of(const struct session *s);

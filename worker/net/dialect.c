@@ -281,6 +281,9 @@ static enum err dispatch(struct session *s, struct span frame, const char **deta
         return ERR_UNKNOWN_TYPE;
     if (!gate_lets(s, row))
         return ERR_NOT_ATTESTED;
+    e = row->needs ? row->needs(s) : ERR_NONE;
+    if (e != ERR_NONE)
+        return e;
     for (size_t i = 0; i < FIELDS_MAX && row->fields[i].kind != FIELD_NONE; i++) {
         *detail = row->fields[i].name;
         e = read_field(&row->fields[i], &m.values[i]);

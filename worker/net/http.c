@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "signalbox/http.h"
 
+#include <assert.h>
 #include <libwebsockets.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 
 #include "signalbox/config.h"
 #include "signalbox/crypto.h"
+#include "signalbox/limits.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
@@ -27,14 +29,17 @@ struct exchange {
     struct lws *wsi;
     const struct http_route *route;
     char *path, *headers[HTTP_HEADERS];
-    const char *added_name;
-    char *added_value;
+    struct {
+        const char *name;
+        char *value;
+    } added[HEADERS_ADDED_MAX];
+    size_t added_count;
     struct builder body;
     bool wants_body, head, written, closes;
 
     unsigned status;
     const char *content_type;
-    char allow[64], origin[ORIGIN_MAX];
+    char allow[64], origin[ORIGIN_MAX], ip[IP_TEXT_MAX];
     struct bytes *answer;
 };
 
@@ -87,6 +92,11 @@ exchange_id exchange_id_of(const struct exchange *x)
     return x->id;
 }
 
+const char *exchange_ip(const struct exchange *x)
+{
+    return x->ip;
+}
+
 const char *exchange_path(const struct exchange *x)
 {
     return x->path;
@@ -131,9 +141,9 @@ struct bytes *exchange_take_body(struct exchange *x)
 
 void exchange_add_header(struct exchange *x, const char *name, const char *value)
 {
-    x->added_name = name;
-    free(x->added_value);
-    x->added_value = mem_dup(value);
+    assert(x->added_count < HEADERS_ADDED_MAX);
+    x->added[x->added_count].name = name;
+    x->added[x->added_count++].value = mem_dup(value);
 }
 
 void exchange_reply(struct exchange *x, unsigned status, const char *content_type, struct bytes *body)
@@ -181,6 +191,11 @@ void exchange_unavailable(struct exchange *x)
     exchange_fail(x, 503, "Service temporarily unavailable");
 }
 
+void exchange_not_found(struct exchange *x)
+{
+    exchange_reply_json(x, 404, json_pack("{ss so*}", "error", "Not Found", "path", json_string(x->path)));
+}
+
 void exchange_give_up(exchange_id id, unsigned status, const char *sentence)
 {
     struct exchange *x = exchange_find(id);
@@ -217,7 +232,7 @@ static void choose_route(struct exchange *x, const struct http_request *q)
     } else if (known) {
         exchange_fail(x, 405, "Method Not Allowed");
     } else {
-        exchange_reply_json(x, 404, json_pack("{ss so*}", "error", "Not Found", "path", json_string(q->path)));
+        exchange_not_found(x);
     }
 }
 
@@ -237,6 +252,7 @@ struct exchange *exchange_new(struct lws *wsi, const struct http_request *q)
     x->head = q->head;
     x->closes = q->unknown_end;
     snprintf(x->origin, sizeof(x->origin), "%s", q->origin);
+    snprintf(x->ip, sizeof(x->ip), "%s", q->ip);
     x->id = slots_put(&exchanges, x);
     lws_set_timeout(wsi, NO_PENDING_TIMEOUT, 0);
     if (strcmp(q->method, "OPTIONS") == 0) {
@@ -283,7 +299,7 @@ struct head {
     unsigned char bytes[LWS_PRE + HEAD_MAX];
     unsigned char *at, *end;
     struct lws *wsi;
-    bool failed;
+    bool failed, has_length;
 };
 
 static void head_add(struct head *h, const char *name, const char *value)
@@ -327,6 +343,7 @@ static void head_begin(struct head *h, struct lws *wsi, unsigned status, const c
 {
     h->wsi = wsi;
     h->failed = false;
+    h->has_length = status != 304; /* it would have to be that of the answer which is left out */
     h->at = h->bytes + LWS_PRE;
     h->end = h->bytes + sizeof(h->bytes) - 1;
     if (lws_add_http_header_status(wsi, status, &h->at, h->end))
@@ -346,7 +363,7 @@ static bool head_send(struct head *h, const char *content_type, size_t content_l
 {
     if (content_type)
         head_add(h, "content-type", content_type);
-    if (lws_add_http_header_content_length(h->wsi, content_length, &h->at, h->end) ||
+    if ((h->has_length && lws_add_http_header_content_length(h->wsi, content_length, &h->at, h->end)) ||
         lws_finalize_http_header(h->wsi, &h->at, h->end) || h->failed)
         return false;
     return lws_write(h->wsi, h->bytes + LWS_PRE, (size_t)(h->at - h->bytes - LWS_PRE),
@@ -364,8 +381,8 @@ int exchange_write(struct exchange *x)
     head_begin(&head, x->wsi, x->status, x->origin);
     if (*x->allow)
         head_add(&head, "allow", x->allow);
-    if (x->added_name)
-        head_add(&head, x->added_name, x->added_value);
+    for (size_t i = 0; i < x->added_count; i++)
+        head_add(&head, x->added[i].name, x->added[i].value);
     if (x->closes)
         head_add(&head, "connection", "close");
     if (!head_send(&head, x->content_type, len))
@@ -388,7 +405,8 @@ void exchange_ended(struct exchange *x)
         sodium_memzero(x->headers[i], strlen(x->headers[i]));
         free(x->headers[i]);
     }
-    free(x->added_value);
+    for (size_t i = 0; i < x->added_count; i++)
+        free(x->added[i].value);
     free(x->path);
     free(x);
 }

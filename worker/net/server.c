@@ -43,7 +43,7 @@ struct connection {
     char ip[IP_TEXT_MAX];
     char *tokens; /* session tokens that were shown at the upgrade */
     size_t tokens_len;
-    char *rest; /* of the path, behind that of its socket_path */
+    char *rest, *argument; /* see struct opening */
     bool counted;
 };
 
@@ -194,6 +194,19 @@ static void forget_tokens(struct connection *c)
     c->tokens = NULL;
 }
 
+/* The caller frees it. */
+static char *argument_of(struct lws *wsi, const char *name)
+{
+    char text[HEADER_MAX], with_sign[32];
+    const char *found = NULL;
+
+    if (name) {
+        snprintf(with_sign, sizeof(with_sign), "%s=", name);
+        found = lws_get_urlarg_by_name(wsi, with_sign, text, sizeof(text));
+    }
+    return mem_dup(found ? found : "");
+}
+
 /* 0: go on with the upgrade; else it was refused. */
 static int on_upgrade(struct lws *wsi)
 {
@@ -201,7 +214,8 @@ static int on_upgrade(struct lws *wsi)
     char path[PATH_MAX_LEN], origin_text[HEADER_MAX];
     const char *origin = header(wsi, WSI_TOKEN_ORIGIN, origin_text, sizeof(origin_text));
     bool over_rate = meet_client(wsi, c);
-    const char *rest;
+    const char *rest, *sentence;
+    unsigned status;
 
     c->path = find_path(header(wsi, WSI_TOKEN_GET_URI, path, sizeof(path)));
     rest = c->path ? rest_of(path, c->path) : "";
@@ -213,10 +227,14 @@ static int on_upgrade(struct lws *wsi)
         return refuse(wsi, "draining", 503, "Service temporarily unavailable", origin);
     if (*origin && !origin_listed(config->allowed_origins, origin))
         return refuse(wsi, "origin", 403, "Origin not allowed", origin);
+    status = c->path->dialect->refuse ? c->path->dialect->refuse(c->ip, &sentence) : 0;
+    if (status)
+        return refuse(wsi, "dialect", status, sentence, origin);
     if (!ip_open_socket(c->ip))
         return refuse(wsi, "connections", 429, "Too Many Requests", origin);
     c->counted = true;
     c->rest = mem_dup(rest);
+    c->argument = argument_of(wsi, c->path->dialect->argument);
     c->tokens = tokens_of(wsi, &c->tokens_len);
     return 0;
 }
@@ -238,7 +256,7 @@ static int on_request(struct lws *wsi, const char *path)
                    {WSI_TOKEN_OPTIONS_URI, "OPTIONS"},
                    {WSI_TOKEN_HEAD_URI, "GET"}};
     struct connection *c = connection_of(wsi);
-    char origin[HEADER_MAX], length[24], bearer[HEADER_MAX], signature[256], timestamp[32];
+    char origin[HEADER_MAX], length[24], bearer[HEADER_MAX], signature[256], timestamp[32], accept[1024], etags[1024];
     bool has_length = lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) > 0;
     const struct socket_path *socket_path = find_path(path);
     struct http_request q = {.method = "OTHER", .path = path};
@@ -252,7 +270,10 @@ static int on_request(struct lws *wsi, const char *path)
     q.headers[HEADER_AUTHORIZATION] = header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION, bearer, sizeof(bearer));
     q.headers[HEADER_SERVER_SIGNATURE] = custom_header(wsi, "x-server-signature:", signature, sizeof(signature));
     q.headers[HEADER_SERVER_TIMESTAMP] = custom_header(wsi, "x-server-timestamp:", timestamp, sizeof(timestamp));
+    q.headers[HEADER_ACCEPT] = header(wsi, WSI_TOKEN_HTTP_ACCEPT, accept, sizeof(accept));
+    q.headers[HEADER_IF_NONE_MATCH] = header(wsi, WSI_TOKEN_HTTP_IF_NONE_MATCH, etags, sizeof(etags));
     q.over_rate = meet_client(wsi, c);
+    q.ip = c->ip;
     q.chunked = lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0;
     q.unknown_end = q.chunked || (!has_length && may_have_body(q.method));
     q.content_length = strtoll(header(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH, length, sizeof(length)), NULL, 10);
@@ -273,7 +294,7 @@ static void on_open(struct lws *wsi, struct connection *c)
         gate_open(c->session, token);
     forget_tokens(c);
     if (c->path->dialect->on_open)
-        c->path->dialect->on_open(c->session, c->rest);
+        c->path->dialect->on_open(c->session, &(struct opening){c->rest, c->ip, c->argument});
 }
 
 static void on_closed(struct connection *c)
@@ -300,6 +321,7 @@ static void on_destroyed(struct lws *wsi)
     lws_set_opaque_user_data(wsi, NULL);
     forget_tokens(c);
     free(c->rest);
+    free(c->argument);
     free(c);
 }
 

@@ -248,13 +248,13 @@ static void on_claimed(struct session *s, enum claim_result result, long long si
     session_release(s);
 }
 
-static void on_open(struct session *s, const char *rest)
+static void on_open(struct session *s, const struct opening *o)
 {
     struct room_peer *p = mem_alloc(sizeof(*p));
     unsigned char id[PEER_ID_LEN / 2];
     char key[KEY_MAX];
 
-    (void)rest;
+    (void)o;
     randombytes_buf(id, sizeof(id));
     sodium_bin2hex(p->id, sizeof(p->id), id, sizeof(id));
     *session_slot(s, SLOT_ROOM_PEER) = p;

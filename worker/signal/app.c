@@ -53,11 +53,11 @@ static void send_pair_error(struct session *s, const char *text)
     session_send(s, builder_take(&w));
 }
 
-static void on_open(struct session *s, const char *rest)
+static void on_open(struct session *s, const struct opening *o)
 {
     struct builder w = {0};
 
-    (void)rest;
+    (void)o;
     caller_open(s, APP_ROOM);
     builder_text(&w, "{\"type\":\"server_info\"");
     builder_member(&w, "serverId", server_id());

@@ -137,9 +137,9 @@ static const struct message_type types[] = {
     {"ping", handle_ping, {{FIELD_NONE}}, .gate = GATE_NEVER},
 };
 
-static void on_open(struct session *s, const char *rest)
+static void on_open(struct session *s, const struct opening *o)
 {
-    caller_open(s, *rest ? rest : DEFAULT_ROOM);
+    caller_open(s, *o->rest ? o->rest : DEFAULT_ROOM);
 }
 
 static const struct dialect dialect = {"signal", types, sizeof(types) / sizeof(types[0]), wire_error, on_open};
