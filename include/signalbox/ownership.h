@@ -58,5 +58,7 @@ void ownership_lost(const char *entry, session_id from);
 void ownership_undo(const struct address *a, bool (*may)(void), void (*done)(bool ok, void *arg), void *arg);
 size_t ownership_pending(void); /* closed sockets of this worker that are still to be undone */
 
+void ownership_resync(void); /* writes every id of every socket again, a few sockets at a time */
+
 void ownership_init(void);
 void ownership_fini(void);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* status: /health, /ready, /, /api/info and /metrics. */
+/* status: /health, /ready, /api/info and /metrics. */
 #pragma once
 
+struct exchange;
+
 void status_init(void);
+void status_info(struct exchange *x); /* answers as /api/info */

@@ -14,6 +14,7 @@
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
+#include "signalbox/ownership.h"
 #include "signalbox/script.h"
 #include "signalbox/session.h"
 #include "signalbox/version.h"
@@ -140,6 +141,7 @@ static void on_beat(const struct reply *r, void *arg)
     if (beaten && !held) {
         metric_add(lease_losses, 1);
         LOG_WARNING("lease_lost", LOG_INT("lease_ms", LEASE_MS));
+        ownership_resync();
     }
     beaten = true;
 }

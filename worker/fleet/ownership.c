@@ -449,7 +449,7 @@ static void on_resync(void *arg)
     resync_timer = NULL;
 }
 
-static void resync(void)
+void ownership_resync(void)
 {
     resync_part = 0;
     resync_parts = (unsigned)(session_count() / RESYNC_SOCKETS) + 1;
@@ -459,10 +459,10 @@ static void resync(void)
 
 void ownership_init(void)
 {
-    inbox_on_heard_again(resync);
+    inbox_on_heard_again(ownership_resync);
     timer_every(1000, on_refresh, NULL);
     redis_on_up(retry);
-    redis_on_up(resync);
+    redis_on_up(ownership_resync);
     undone = metric_counter("signalbox_entries_undone_total", "Registered entries removed for sockets that left");
     session_on_end(on_session_end);
 }

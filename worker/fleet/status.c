@@ -37,7 +37,7 @@ static void handle_ready(struct exchange *x)
     exchange_reply_json(x, reason ? 503 : 200, body);
 }
 
-static void handle_info(struct exchange *x)
+void status_info(struct exchange *x)
 {
     exchange_reply_json(x, 200,
                         json_pack("{ss ss ss so}", "name", "signalbox", "version", SIGNALBOX_VERSION, "description",
@@ -58,8 +58,7 @@ void status_init(void)
     static const struct http_route routes[] = {
         {HTTP_GET, "/health", "health", handle_health, true},
         {HTTP_GET, "/ready", "ready", handle_ready, true},
-        {HTTP_GET, "/", "index", handle_info, false},
-        {HTTP_GET, "/api/info", "info", handle_info, false},
+        {HTTP_GET, "/api/info", "info", status_info, false},
         {HTTP_GET, "/metrics", "metrics", handle_metrics, false},
     };
 
