@@ -14,10 +14,12 @@ OWNED = (key("owners", "1f0c9a3e"), key("owned", "1f0c9a3e", 16777216))
 TALLIES = [(key(name + "S"), key(name + "_COUNTS")) for name in ("DAY", "HOUR", "SOURCE", "WAIT")]
 PULLS = (key("CHUNK_PULLS"),)
 LOOKS = (key("ROOM_LOOKS"),)
-IDENTITIES = [(key(name, id),) for name in ("peer", "member") for id in IDS]
+IDENTITIES = [(key(name, id),) for name in ("peer", "member", "pool_member", "client") for id in IDS]
 ROOMS = [(key("room", id), key("room_peers", id)) for id in IDS]
 MEETINGS = [(key("point", kind, id), key("point_ends", kind, id)) for kind in ("day", "hour") for id in IDS]
 SERVERS = (key("SERVERS"), key("SERVERS_SEEN"), key("SERVER_PATHS"))
+POOL = (key("POOL"), key("POOL_AT"), key("POOL_LOADS"), key("POOL_SEEN"), key("POOL_VERSION"))
+WATCHED = (*POOL, key("POOL_WATCH"))
 CHALLENGES = [(key("challenges", id),) for id in IDS]
 NONCES = [(key("nonce", "00ff" * 16),)]
 
@@ -66,6 +68,11 @@ KEYS_OF = {
     "fleet/roster": [(key("WORKERS"),)],
     "own/forget": [OWNED],
     "own/note": [OWNED],
+    "pool/beat": [POOL],
+    "pool/expire": [WATCHED],
+    "pool/put": [WATCHED],
+    "pool/read": [WATCHED],
+    "pool/remove": [POOL],
     "relay/census": [RELAYS],
     "relay/load": [RELAYS],
     "relay/pick": [RELAYS[1::-1]],
@@ -103,8 +110,8 @@ each_script = pytest.mark.parametrize("script", ALL, ids=lambda script: script.n
 
 def test_there_are_scripts():
     domains = {script.name.split("/")[0] for script in ALL}
-    assert {"agenda", "attest", "chunk", "claim", "fleet", "own", "relay", "rendezvous", "room", "server", "signal",
-            "tally"} <= domains
+    assert {"agenda", "attest", "chunk", "claim", "fleet", "own", "pool", "relay", "rendezvous", "room", "server",
+            "signal", "tally"} <= domains
 
 
 @pytest.mark.parametrize("name", KEYS_OF)

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* booth: the front server (PROTOCOL.md section 8): members of the pool on /worker-sync, their clients on /signaling,
+   and HTTP for those who look for a member. */
+#pragma once
+
+#include <jansson.h>
+
+#include "signalbox/address.h"
+#include "signalbox/bytes.h"
+#include "signalbox/dialect.h"
+
+#define KIND_MEMBER "pool"   /* of entries: who holds the id of a member of the pool */
+#define KIND_CLIENT "client" /* likewise of a client */
+
+/* Sends {"type","from","payload"} to whoever holds that id; if nobody does, the sender gets ERR_TARGET_NOT_FOUND. */
+void booth_forward(struct session *s, const char *kind, const char *target, const char *type, const char *from,
+                   struct span payload);
+
+void booth_gone(const char *id, const struct address *holder, session_id from); /* of both kinds of entry */
+
+/* The value of iceServers for a client; with TURN_SECRET its credentials hold TURN_TTL_SECONDS from now on. A new
+   reference. */
+json_t *wire_ice_servers(const char *client);
+
+#define CLIENT_ID_MAX 17
+void client_id_new(char out[static CLIENT_ID_MAX]);
+void send_json(struct session *s, json_t *message); /* takes the reference */
+
+void booth_init(void);
+void booth_fini(void);
+void worker_sync_init(void);
+void worker_sync_fini(void);
+void signaling_init(void);
+void bootstrap_init(void);

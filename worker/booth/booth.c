@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/booth.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "signalbox/claim.h"
+#include "signalbox/delivery.h"
+#include "signalbox/keys.h"
+#include "signalbox/ownership.h"
+#include "signalbox/pool.h"
+
+static void key_of(const char *kind, const char *id, char out[static KEY_MAX])
+{
+    if (strcmp(kind, KIND_MEMBER) == 0)
+        key_pool_member(out, id);
+    else
+        key_client(out, id);
+}
+
+void booth_forward(struct session *s, const char *kind, const char *target, const char *type, const char *from,
+                   struct span payload)
+{
+    char key[KEY_MAX], entry[ENTRY_MAX];
+    struct builder w = {0};
+    struct bytes *b;
+
+    builder_text(&w, "{");
+    builder_member(&w, "type", type);
+    builder_member(&w, "from", from);
+    builder_text(&w, ",\"payload\":");
+    builder_add(&w, payload);
+    builder_text(&w, "}");
+    b = builder_take(&w);
+    key_of(kind, target, key);
+    snprintf(entry, sizeof(entry), "%s\t%s", kind, target);
+    delivery_forward(key, entry, entry, b, session_id_of(s));
+    bytes_unref(b);
+}
+
+void booth_gone(const char *id, const struct address *holder, session_id from)
+{
+    struct session *s = session_find(from);
+
+    (void)id;
+    (void)holder;
+    if (s)
+        session_fail(s, ERR_TARGET_NOT_FOUND, NULL);
+}
+
+void send_json(struct session *s, json_t *message)
+{
+    char *text = json_dumps(message, JSON_COMPACT);
+
+    session_send(s, bytes_copy(span_of(text)));
+    free(text);
+    json_decref(message);
+}
+
+void booth_init(void)
+{
+    pool_init();
+    worker_sync_init();
+    signaling_init();
+    bootstrap_init();
+}
+
+void booth_fini(void)
+{
+    worker_sync_fini();
+    pool_fini();
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/* POST /bootstrap: which member of the pool is a client's. GET /workers: all of them. */
+#include <stdlib.h>
+
+#include "signalbox/booth.h"
+#include "signalbox/leader.h"
+#include "signalbox/loop.h"
+#include "signalbox/pool.h"
+#include "signalbox/request.h"
+
+#define CHOICES 3 /* its worker, and two alternates */
+
+static void answer(struct exchange *x, const char *client, const char *region)
+{
+    const struct pool_member *chosen[CHOICES];
+    size_t count = pool_choose(exchange_ip(x), region, CHOICES, chosen);
+    json_t *alternates;
+
+    if (count == 0) {
+        exchange_fail(x, 503, err_text(ERR_NO_WORKERS));
+        return;
+    }
+    alternates = json_array();
+    for (size_t i = 1; i < count; i++)
+        json_array_append_new(alternates, wire_pool_member(chosen[i]));
+    exchange_reply_json(x, 200,
+                        json_pack("{ss so so ss so sI}", "clientId", client, "worker", wire_pool_member(chosen[0]),
+                                  "alternates", alternates, "signaling", "/signaling", "iceServers",
+                                  wire_ice_servers(client), "ringVersion", (json_int_t)pool_version()));
+}
+
+/* An optional id; false: it is there, and is none, and that was answered. */
+static bool read_id(struct exchange *x, const json_t *body, const char *name, const char **id)
+{
+    const json_t *value = json_object_get(body, name);
+
+    *id = json_text(body, name);
+    if ((!value || json_is_null(value) || json_is_string(value)) && (!*id || is_id(*id)))
+        return true;
+    fail_field(x, name);
+    return false;
+}
+
+static void handle_bootstrap(struct exchange *x)
+{
+    json_t *body = exchange_body(x).len > 0 ? request_json(x) : json_object();
+    const char *client, *region;
+    char id[CLIENT_ID_MAX];
+
+    if (body && !redis_up()) {
+        exchange_unavailable(x);
+    } else if (body && read_id(x, body, "clientId", &client) && read_id(x, body, "region", &region)) {
+        client_id_new(id);
+        answer(x, client ? client : id, region);
+    }
+    json_decref(body);
+}
+
+static void on_pool(bool ok, void *arg)
+{
+    exchange_id *id = arg;
+    struct exchange *x = exchange_find(*id);
+    const char *leader = leader_wid();
+
+    free(id);
+    if (x && ok)
+        exchange_reply_json(x, 200,
+                            json_pack("{so sI ss? sI}", "workers", wire_pool(), "ringVersion",
+                                      (json_int_t)pool_version(), "leader", *leader ? leader : NULL, "timestamp",
+                                      (json_int_t)clock_ms()));
+    else if (x)
+        exchange_unavailable(x);
+}
+
+static void handle_workers(struct exchange *x)
+{
+    exchange_id *id = mem_alloc(sizeof(*id));
+
+    *id = exchange_id_of(x);
+    pool_read(on_pool, id);
+}
+
+void bootstrap_init(void)
+{
+    static const struct http_route routes[] = {
+        {HTTP_GET, "/workers", "workers", handle_workers},
+        {HTTP_POST, "/bootstrap", "bootstrap", handle_bootstrap},
+    };
+
+    http_add_routes(routes, sizeof(routes) / sizeof(routes[0]));
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+/* /signaling: clients, and the members of the pool that they were assigned. */
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "signalbox/booth.h"
+#include "signalbox/claim.h"
+#include "signalbox/json.h"
+#include "signalbox/keys.h"
+#include "signalbox/limits.h"
+#include "signalbox/loop.h"
+#include "signalbox/ownership.h"
+#include "signalbox/pool.h"
+#include "signalbox/request.h"
+#include "signalbox/server.h"
+
+#define SWEEP_SOCKETS 500 /* about so many are looked at in one turn of the loop */
+
+struct client {
+    char *id;
+    char ip[IP_TEXT_MAX];
+    char *worker; /* id of the member it was assigned; NULL: there was none */
+    bool welcomed;
+};
+
+static unsigned sweep_part, sweep_parts;
+static struct timer *sweeper;
+
+static struct client *client_of(struct session *s)
+{
+    return *session_slot(s, SLOT_CLIENT);
+}
+
+void client_id_new(char out[static CLIENT_ID_MAX])
+{
+    unsigned char id[(CLIENT_ID_MAX - 1) / 2];
+
+    randombytes_buf(id, sizeof(id));
+    sodium_bin2hex(out, CLIENT_ID_MAX, id, sizeof(id));
+}
+
+/* --- whom it was assigned --- */
+
+/* Its member, as an object for it, or null. */
+static json_t *assign(struct client *c)
+{
+    const struct pool_member *m = NULL;
+
+    free(c->worker);
+    c->worker = NULL;
+    if (pool_choose(c->ip, NULL, 1, &m) == 0)
+        return json_null();
+    c->worker = mem_dup(m->id);
+    return wire_pool_member(m);
+}
+
+static void look_at_worker(struct session *s, void *arg)
+{
+    struct client *c = client_of(s);
+    bool had;
+    json_t *worker;
+
+    (void)arg;
+    if (!c || !c->welcomed || (c->worker && pool_find(c->worker)))
+        return;
+    had = c->worker != NULL;
+    worker = assign(c);
+    if (c->worker)
+        send_json(s, json_pack("{ss so}", "type", "reassigned", "worker", worker));
+    else if (had)
+        send_json(s, json_pack("{ss}", "type", "no_workers"));
+}
+
+static void on_sweep(void *arg)
+{
+    (void)arg;
+    if (sweep_part < sweep_parts)
+        session_each_part(sweep_part++, sweep_parts, look_at_worker, NULL);
+    if (sweep_part < sweep_parts)
+        return;
+    timer_free(sweeper);
+    sweeper = NULL;
+}
+
+/* A few sockets at a time: there may be ten thousand. */
+static void on_pool_change(void)
+{
+    sweep_part = 0;
+    sweep_parts = (unsigned)(session_count() / SWEEP_SOCKETS) + 1;
+    if (!sweeper)
+        sweeper = timer_every(1, on_sweep, NULL);
+}
+
+/* --- the socket --- */
+
+static void on_claimed(struct session *s, enum claim_result result, long long since_ms, void *arg);
+
+static void entry_of(const char *id, char out[static ENTRY_MAX])
+{
+    snprintf(out, ENTRY_MAX, KIND_CLIENT "\t%s", id);
+}
+
+static void claim(struct session *s, const char *id)
+{
+    struct client *c = client_of(s);
+    char key[KEY_MAX], entry[ENTRY_MAX];
+
+    free(c->id);
+    c->id = mem_dup(id);
+    entry_of(id, entry);
+    ownership_note(s, 1, &(struct note){.entry = entry});
+    key_client(key, id);
+    claim_start(s, key, on_claimed, NULL);
+}
+
+/* Somebody else is there with its former id: it gets another. */
+static void claim_other(struct session *s)
+{
+    char id[CLIENT_ID_MAX], entry[ENTRY_MAX];
+
+    entry_of(client_of(s)->id, entry);
+    ownership_forget(s, 1, &(struct note){.entry = entry});
+    session_fail(s, ERR_PEER_IN_USE, NULL);
+    client_id_new(id);
+    claim(s, id);
+}
+
+/* If Redis is away, it has its id there with the next refresh. */
+static void on_claimed(struct session *s, enum claim_result result, long long since_ms, void *arg)
+{
+    struct client *c;
+
+    (void)arg;
+    if (!s)
+        return;
+    if (result == CLAIM_HELD) {
+        claim_other(s);
+        return;
+    }
+    c = client_of(s);
+    identity_add(s, KIND_CLIENT, c->id, since_ms);
+    c->welcomed = true;
+    send_json(s, json_pack("{ss ss so so}", "type", "welcome", "clientId", c->id, "worker", assign(c), "iceServers",
+                           wire_ice_servers(c->id)));
+    session_release(s);
+}
+
+static void on_open(struct session *s, const struct opening *o)
+{
+    struct client *c = mem_alloc(sizeof(*c));
+    char id[CLIENT_ID_MAX];
+
+    snprintf(c->ip, sizeof(c->ip), "%s", o->ip);
+    *session_slot(s, SLOT_CLIENT) = c;
+    client_id_new(id);
+    session_hold(s);
+    claim(s, is_id(o->argument) ? o->argument : id);
+}
+
+static void on_session_end(struct session *s)
+{
+    struct client *c = client_of(s);
+
+    if (!c)
+        return;
+    free(c->id);
+    free(c->worker);
+    free(c);
+    *session_slot(s, SLOT_CLIENT) = NULL;
+}
+
+static enum err handle_forward(struct session *s, const struct message *m)
+{
+    const struct client *c = client_of(s);
+    const char *target = m->values[0].present ? m->values[0].text : c->worker;
+
+    if (!target)
+        return ERR_NO_WORKERS;
+    booth_forward(s, KIND_MEMBER, target, m->type, c->id, m->values[1].raw);
+    return ERR_NONE;
+}
+
+static void undo(const char *id, const struct address *holder)
+{
+    char key[KEY_MAX];
+
+    key_client(key, id);
+    claim_release(key, holder);
+}
+
+static void refresh(const char *id, const struct address *holder)
+{
+    char key[KEY_MAX];
+
+    key_client(key, id);
+    claim_refresh(key, holder, NULL, NULL);
+}
+
+#define FORWARD_ROW(name)                                                                                              \
+    {                                                                                                                  \
+        name, handle_forward,                                                                                          \
+        {                                                                                                              \
+            {FIELD_ID, "target"},                                                                                      \
+            {                                                                                                          \
+                FIELD_ANY, "payload", .required = true                                                                 \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+
+static const struct message_type types[] = {
+    FORWARD_ROW("offer"),
+    FORWARD_ROW("answer"),
+    FORWARD_ROW("ice_candidate"),
+    {"ping", handle_ping, {{FIELD_NONE}}, .gate = GATE_NEVER},
+};
+
+void signaling_init(void)
+{
+    static const struct entry_kind kind = {KIND_CLIENT, undo, refresh, booth_gone, NULL};
+    static const struct dialect dialect = {.name = "signaling",
+                                           .types = types,
+                                           .count = sizeof(types) / sizeof(types[0]),
+                                           .wire_error = wire_error,
+                                           .on_open = on_open,
+                                           .argument = "clientId"};
+    static const struct socket_path paths[] = {{"/signaling", "signaling", &dialect}};
+
+    server_add_paths(paths, 1);
+    ownership_add_kind(&kind);
+    pool_on_change(on_pool_change);
+    session_on_end(on_session_end);
+}

@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: MIT */
+/* /worker-sync: challenge → auth → worker_register, then heartbeats. Who has registered hears of each change. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "scripts_data.h"
+#include "signalbox/booth.h"
+#include "signalbox/cidr.h"
+#include "signalbox/claim.h"
+#include "signalbox/config.h"
+#include "signalbox/crypto.h"
+#include "signalbox/keys.h"
+#include "signalbox/log.h"
+#include "signalbox/loop.h"
+#include "signalbox/ownership.h"
+#include "signalbox/pool.h"
+#include "signalbox/server.h"
+
+#define AUTH_MS 5000
+#define ENDPOINT_MAX 2048
+#define COUNT_MOST 1000000000
+#define CAPACITY_DEFAULT 100
+
+/* One socket of /worker-sync. */
+struct member {
+    session_id session;
+    char nonce[NONCE_TEXT_MAX];
+    struct timer *patience; /* until it has authenticated itself */
+    char *id;               /* NULL: it has not */
+    char *record;           /* what it has registered, JSON; NULL: nothing */
+    long long since_ms, load;
+    bool draining, returning;
+    TAILQ_ENTRY(member) next;
+};
+
+/* A member on its way into the pool. */
+struct joining {
+    session_id session;
+    char *id, *record;
+    long long since_ms, version;
+    void (*done)(struct session *s, enum err e, long long version); /* of the ring; runs unless the socket has left */
+};
+
+static TAILQ_HEAD(members, member) members = TAILQ_HEAD_INITIALIZER(members);
+static struct cidr_list *allowed;
+
+static struct member *member_of(struct session *s)
+{
+    return *session_slot(s, SLOT_POOL_MEMBER);
+}
+
+static void not_authorised(struct session *s)
+{
+    LOG_WARNING("auth_refused", LOG_TEXT("path", "/worker-sync"), LOG_INT("sid", session_id_of(s)));
+    session_close(s, CLOSE_NOT_AUTHORISED, "not authorised");
+}
+
+static void on_silent(void *arg)
+{
+    struct member *m = arg;
+    struct session *s = session_find(m->session);
+
+    m->patience = NULL;
+    if (s)
+        not_authorised(s);
+}
+
+static void on_open(struct session *s, const struct opening *o)
+{
+    struct member *m = mem_alloc(sizeof(*m));
+
+    (void)o;
+    m->session = session_id_of(s);
+    m->patience = timer_once(AUTH_MS, on_silent, m);
+    nonce_new(m->nonce);
+    *session_slot(s, SLOT_POOL_MEMBER) = m;
+    TAILQ_INSERT_TAIL(&members, m, next);
+    send_json(s, json_pack("{ss ss}", "type", "challenge", "nonce", m->nonce));
+}
+
+static void on_session_end(struct session *s)
+{
+    struct member *m = member_of(s);
+
+    if (!m)
+        return;
+    TAILQ_REMOVE(&members, m, next);
+    timer_free(m->patience);
+    free(m->id);
+    free(m->record);
+    free(m);
+    *session_slot(s, SLOT_POOL_MEMBER) = NULL;
+}
+
+/* Another id than the one it has would need another socket. */
+static enum err handle_auth(struct session *s, const struct message *message)
+{
+    struct member *m = member_of(s);
+    const char *id = message->values[0].text;
+    char expected[HMAC_TEXT_MAX];
+
+    hmac_hex(span_of(config->worker_shared_key), span_of(m->nonce), expected);
+    if (!secret_equals(span_of(message->values[1].text), expected) || (m->id && strcmp(m->id, id) != 0)) {
+        not_authorised(s);
+        return ERR_NONE;
+    }
+    timer_free(m->patience);
+    m->patience = NULL;
+    if (!m->id)
+        m->id = mem_dup(id);
+    return ERR_NONE;
+}
+
+/* --- into the pool, and out of it --- */
+
+static void put(const struct member *m, const char *record, long long since_ms, redis_callback callback, void *arg)
+{
+    struct call c = pool_call(&script_pool_put);
+    char address[ADDRESS_MAX];
+
+    self_address_text(m->session, address);
+    call_text(&c, m->id);
+    call_text(&c, address);
+    call_int(&c, since_ms);
+    call_text(&c, record);
+    call_text(&c, m->draining ? "draining" : "healthy");
+    call_int(&c, m->load);
+    call_text(&c, CHANNEL_POOL);
+    call_send(&c, callback, arg);
+}
+
+static void entry_of(const char *id, char out[static ENTRY_MAX])
+{
+    snprintf(out, ENTRY_MAX, KIND_MEMBER "\t%s", id);
+}
+
+static void take_out(struct session *s, const char *id)
+{
+    struct address self = self_address(session_id_of(s));
+    char entry[ENTRY_MAX];
+
+    entry_of(id, entry);
+    ownership_undo_entry(entry, &self);
+    ownership_forget(s, 1, &(struct note){.entry = entry});
+    identity_drop(s, KIND_MEMBER, id);
+}
+
+static void joined(struct joining *j, enum err e)
+{
+    struct session *s = session_find(j->session);
+    struct member *m = s ? member_of(s) : NULL;
+
+    if (m && e == ERR_NONE) {
+        free(m->record);
+        m->record = j->record;
+        m->since_ms = j->since_ms;
+        j->record = NULL;
+        identity_add(s, KIND_MEMBER, m->id, j->since_ms);
+    } else if (m && !m->record) {
+        take_out(s, m->id);
+    }
+    if (s) {
+        j->done(s, e, j->version);
+        session_release(s);
+    }
+    free(j->id);
+    free(j->record);
+    free(j);
+}
+
+/* A member with its id has come later, and is there already. */
+static void on_put(const struct reply *r, void *arg)
+{
+    struct joining *j = arg;
+
+    if (!r || !reply_read(r, "i", &j->version))
+        joined(j, ERR_UNAVAILABLE);
+    else
+        joined(j, j->version ? ERR_NONE : ERR_PEER_IN_USE);
+}
+
+static void on_claimed(struct session *s, enum claim_result result, long long since_ms, void *arg)
+{
+    struct joining *j = arg;
+
+    if (!s || result != CLAIM_GRANTED) {
+        joined(j, result == CLAIM_HELD ? ERR_PEER_IN_USE : ERR_UNAVAILABLE);
+        return;
+    }
+    j->since_ms = since_ms;
+    put(member_of(s), j->record, since_ms, on_put, j);
+}
+
+/* Takes record. What else the socket sends waits until done has run. */
+static void join(struct session *s, char *record, void (*done)(struct session *s, enum err e, long long version))
+{
+    struct joining *j = mem_alloc(sizeof(*j));
+    struct member *m = member_of(s);
+    char key[KEY_MAX], entry[ENTRY_MAX];
+
+    *j = (struct joining){.session = session_id_of(s), .id = mem_dup(m->id), .record = record, .done = done};
+    entry_of(m->id, entry);
+    ownership_note(s, 1, &(struct note){.entry = entry});
+    key_pool_member(key, m->id);
+    session_hold(s);
+    claim_start(s, key, on_claimed, j);
+}
+
+/* --- messages --- */
+
+static enum err authenticated(struct session *s)
+{
+    return member_of(s)->id ? ERR_NONE : ERR_NOT_AUTHENTICATED;
+}
+
+static enum err registered(struct session *s)
+{
+    return !member_of(s)->id ? ERR_NOT_AUTHENTICATED : member_of(s)->record ? ERR_NONE : ERR_NOT_REGISTERED;
+}
+
+static void on_registered(struct session *s, enum err e, long long version)
+{
+    const struct member *m = member_of(s);
+
+    if (e != ERR_NONE) {
+        session_fail(s, e, NULL);
+        return;
+    }
+    LOG_INFO("pool_member_registered", LOG_TEXT("id", m->id), LOG_INT("sid", m->session));
+    send_json(s, json_pack("{ss ss sI}", "type", "worker_registered", "id", m->id, "ringVersion", (json_int_t)version));
+}
+
+static enum err handle_worker_register(struct session *s, const struct message *message)
+{
+    struct member *m = member_of(s);
+    const struct value *region = &message->values[1], *capacity = &message->values[2];
+    json_t *record = json_pack("{ss ss ss? sI}", "id", m->id, "endpoint", message->values[0].text, "region",
+                               region->present ? region->text : NULL, "capacity",
+                               (json_int_t)(capacity->present ? capacity->number : CAPACITY_DEFAULT));
+
+    m->draining = false;
+    join(s, json_dumps(record, JSON_COMPACT), on_registered);
+    json_decref(record);
+    return ERR_NONE;
+}
+
+static void acknowledge(struct session *s)
+{
+    session_send(s, bytes_copy(SPAN("{\"type\":\"heartbeat_ack\"}")));
+}
+
+static void on_returned(struct session *s, enum err e, long long version)
+{
+    (void)version;
+    member_of(s)->returning = false;
+    if (e == ERR_PEER_IN_USE)
+        session_close(s, CLOSE_REPLACED, "replaced");
+    else if (e != ERR_NONE)
+        session_fail(s, e, NULL);
+    else
+        acknowledge(s);
+}
+
+static void come_back(struct session *s, struct member *m)
+{
+    m->returning = true;
+    join(s, mem_dup(m->record), on_returned);
+}
+
+/* Who was silent for too long, or was lost with Redis, is back in the pool with its next heartbeat. */
+static void on_beat(const struct reply *r, void *arg)
+{
+    session_id *id = arg;
+    struct session *s = session_find(*id);
+    struct member *m = s ? member_of(s) : NULL;
+    long long there;
+
+    free(id);
+    if (!m)
+        return;
+    if (!r || !reply_read(r, "i", &there))
+        session_fail(s, ERR_UNAVAILABLE, NULL);
+    else if (there || m->returning || !m->record)
+        acknowledge(s);
+    else
+        come_back(s, m);
+}
+
+static enum err handle_worker_heartbeat(struct session *s, const struct message *message)
+{
+    const struct value *load = &message->values[0];
+    struct call c = pool_call(&script_pool_beat);
+    session_id *id = mem_alloc(sizeof(*id));
+    struct member *m = member_of(s);
+    char address[ADDRESS_MAX];
+
+    *id = m->session;
+    self_address_text(m->session, address);
+    call_text(&c, m->id);
+    call_text(&c, address);
+    if (load->present) {
+        m->load = load->number;
+        call_int(&c, m->load);
+    } else {
+        call_text(&c, "");
+    }
+    call_text(&c, CHANNEL_POOL);
+    call_send(&c, on_beat, id);
+    return ERR_NONE;
+}
+
+static void on_drained(const struct reply *r, void *arg)
+{
+    session_id *id = arg;
+    struct session *s = session_find(*id);
+
+    free(id);
+    if (!r && s)
+        session_fail(s, ERR_UNAVAILABLE, NULL);
+}
+
+static enum err handle_worker_drain(struct session *s, const struct message *message)
+{
+    session_id *id = mem_alloc(sizeof(*id));
+    struct member *m = member_of(s);
+
+    (void)message;
+    *id = m->session;
+    m->draining = true;
+    put(m, m->record, m->since_ms, on_drained, id);
+    return ERR_NONE;
+}
+
+static enum err handle_worker_leave(struct session *s, const struct message *message)
+{
+    struct member *m = member_of(s);
+
+    (void)message;
+    LOG_INFO("pool_member_left", LOG_TEXT("id", m->id), LOG_INT("sid", m->session));
+    take_out(s, m->id);
+    free(m->record);
+    m->record = NULL;
+    return ERR_NONE;
+}
+
+static enum err handle_forward(struct session *s, const struct message *m)
+{
+    booth_forward(s, KIND_CLIENT, m->values[0].text, m->type, member_of(s)->id, m->values[1].raw);
+    return ERR_NONE;
+}
+
+/* --- the others hear of it --- */
+
+static void on_pool_change(void)
+{
+    json_t *message = json_pack("{ss sI so}", "type", "ring_update", "ringVersion", (json_int_t)pool_version(),
+                                "workers", wire_pool());
+    char *text = json_dumps(message, JSON_COMPACT);
+    struct bytes *b = bytes_copy(span_of(text));
+    struct session *s;
+    struct member *m;
+
+    TAILQ_FOREACH (m, &members, next)
+        if (m->record && (s = session_find(m->session)))
+            session_send(s, bytes_ref(b));
+    bytes_unref(b);
+    free(text);
+    json_decref(message);
+}
+
+static void undo(const char *id, const struct address *holder)
+{
+    struct call c = pool_call(&script_pool_remove);
+    char key[KEY_MAX], address[ADDRESS_MAX];
+
+    address_format(holder, address);
+    call_text(&c, id);
+    call_text(&c, address);
+    call_text(&c, CHANNEL_POOL);
+    call_send(&c, NULL, NULL);
+    key_pool_member(key, id);
+    claim_release(key, holder);
+}
+
+static void refresh(const char *id, const struct address *holder)
+{
+    char key[KEY_MAX];
+
+    key_pool_member(key, id);
+    claim_refresh(key, holder, NULL, NULL);
+}
+
+static unsigned refuse(const char *ip, const char **sentence)
+{
+    *sentence = *config->worker_shared_key ? "Address not allowed" : "Worker pool not configured";
+    if (!*config->worker_shared_key)
+        return 503;
+    return *config->worker_allow && !cidr_contains(allowed, ip) ? 403 : 0;
+}
+
+#define FORWARD_ROW(name)                                                                                              \
+    {                                                                                                                  \
+        name, handle_forward, {{FIELD_ID, "target", .required = true}, {FIELD_ANY, "payload", .required = true}},      \
+            .needs = registered, .gate = GATE_NEVER                                                                    \
+    }
+
+static const struct message_type types[] = {
+    {"auth",
+     handle_auth,
+     {{FIELD_ID, "id", .required = true}, {FIELD_TEXT, "hmac", .required = true, .most = HMAC_TEXT_MAX}},
+     .gate = GATE_NEVER},
+    {"worker_register",
+     handle_worker_register,
+     {{FIELD_TEXT, "endpoint", .required = true, .most = ENDPOINT_MAX},
+      {FIELD_ID, "region"},
+      {FIELD_INT, "capacity", .most = COUNT_MOST}},
+     .needs = authenticated,
+     .gate = GATE_NEVER},
+    {"worker_heartbeat",
+     handle_worker_heartbeat,
+     {{FIELD_INT, "load", .most = COUNT_MOST}},
+     .needs = registered,
+     .gate = GATE_NEVER},
+    {"worker_drain", handle_worker_drain, {{FIELD_NONE}}, .needs = registered, .gate = GATE_NEVER},
+    {"worker_leave", handle_worker_leave, {{FIELD_NONE}}, .needs = registered, .gate = GATE_NEVER},
+    FORWARD_ROW("offer"),
+    FORWARD_ROW("answer"),
+    FORWARD_ROW("ice_candidate"),
+    {"ping", handle_ping, {{FIELD_NONE}}, .gate = GATE_NEVER},
+};
+
+void worker_sync_init(void)
+{
+    static const struct entry_kind kind = {KIND_MEMBER, undo, refresh, booth_gone, NULL};
+    static const struct dialect dialect = {.name = "worker_sync",
+                                           .types = types,
+                                           .count = sizeof(types) / sizeof(types[0]),
+                                           .wire_error = wire_error,
+                                           .on_open = on_open,
+                                           .refuse = refuse};
+    static const struct socket_path paths[] = {{"/worker-sync", "worker_sync", &dialect}};
+
+    allowed = cidr_parse(config->worker_allow);
+    server_add_paths(paths, 1);
+    ownership_add_kind(&kind);
+    pool_on_change(on_pool_change);
+    session_on_end(on_session_end);
+}
+
+void worker_sync_fini(void)
+{
+    cidr_free(allowed);
+    allowed = NULL;
+}
