@@ -4,6 +4,7 @@
 # what is embedded, and hashed, begins behind them.
 #   cmake -D SOURCE_DIR=redis-lua -D OUTPUT_DIR=build/generated -P cmake/embed_scripts.cmake
 cmake_minimum_required(VERSION 3.25)
+include(${CMAKE_CURRENT_LIST_DIR}/embed.cmake)
 
 # The lines from the top that start with "--", each ended by a newline; and what comes behind them.
 function(read_script path header_out body_out)
@@ -39,20 +40,6 @@ function(count_named header word out)
         endif()
     endforeach()
     set(${out} ${highest} PARENT_SCOPE)
-endfunction()
-
-# A C string literal of exactly these bytes, one source line each; hexadecimal, so that nothing needs quoting.
-function(make_literal text out)
-    string(HEX "${text}" bytes)
-    string(REGEX REPLACE "(..)" "\\\\x\\1" bytes "${bytes}")
-    string(REPLACE "\\x0a" "\\x0a\"\n    \"" bytes "${bytes}")
-    set(${out} "\"${bytes}\"" PARENT_SCOPE)
-endfunction()
-
-function(write_if_different path content)
-    file(WRITE "${path}.new" "${content}")
-    file(COPY_FILE "${path}.new" "${path}" ONLY_IF_DIFFERENT)
-    file(REMOVE "${path}.new")
 endfunction()
 
 set(declarations "")
@@ -92,7 +79,8 @@ foreach(path IN LISTS paths)
 
     string(LENGTH "${body}" size)
     string(SHA1 sha1 "${body}")
-    make_literal("${body}" literal)
+    string(HEX "${body}" bytes)
+    hex_literal("${bytes}" literal)
     string(APPEND declarations "extern const struct script ${symbol};\n")
     string(APPEND definitions "const struct script ${symbol} = {\n    \"${name}\",\n    ${literal},\n"
         "    ${size}, \"${sha1}\", ${keys}, ${args}, ${more}};\n\n")

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "signalbox/address.h"
+#include "signalbox/booth.h"
 #include "signalbox/claim.h"
 #include "signalbox/config.h"
 #include "signalbox/delivery.h"
@@ -22,6 +23,7 @@
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
 #include "signalbox/ownership.h"
+#include "signalbox/page.h"
 #include "signalbox/reaper.h"
 #include "signalbox/redis.h"
 #include "signalbox/registry.h"
@@ -83,6 +85,7 @@ static void stop(void)
     signal_fini();
     rooms_fini();
     registry_fini();
+    booth_fini();
     ownership_fini();
     heartbeat_fini();
     loop_fini();
@@ -102,10 +105,12 @@ static int run(void)
     loop_on_signal(SIGINT, on_signal);
     init_fleet();
     status_init();
+    page_init();
     signal_init();
     relay_init();
     rooms_init();
     registry_init();
+    booth_init();
     snprintf(name, sizeof(name), "signalbox-%s", self_wid());
     inbox_init();
     if (!redis_init(*config->redis_url ? config->redis_url : embedded_url(), name, problem))

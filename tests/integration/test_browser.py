@@ -2,37 +2,18 @@
 """PROTOCOL 6 as a browser uses it: two pages, each in a Chromium of its own and on a worker of its own."""
 import http.server
 import json
-import os
 import queue
-import shutil
-import subprocess
-import tempfile
 import threading
 import time
 from pathlib import Path
 from urllib.parse import urlencode
 
-import psutil
 import pytest
 
-from harness import CROWD, SLOW, uid, wait_until
+from chromium import PATIENCE, Chromium, need_chromium
+from harness import uid
 
 PAGES = Path(__file__).parent / "browser"
-PATIENCE = 30 * SLOW * CROWD
-# mDNS names of candidates need a network that resolves them; there may be no interface but loopback, which only a page
-# with a microphone gets to know.
-OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-           "--disable-background-networking", "--disable-component-update", "--disable-breakpad",
-           "--disable-dev-shm-usage", "--disable-features=WebRtcHideLocalIpsWithMdns",
-           "--allow-loopback-in-peer-connection", "--use-fake-ui-for-media-stream",
-           "--use-fake-device-for-media-stream")
-
-
-def is_running(process):
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -54,22 +35,19 @@ class Page:
     """peer.html in a headless Chromium, and the HTTP server it came from."""
 
     def __init__(self, worker, room, code, target=None):
-        self.code, self.dir = code, tempfile.mkdtemp(prefix="signalbox-browser-")
+        self.code = code
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.reports = queue.Queue()
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
         query = {"signal": f"ws://127.0.0.1:{worker.port}/signal/{room}", "code": code, "patience": PATIENCE}
         query.update({"target": target} if target else {})
         url = f"http://127.0.0.1:{self.server.server_port}/peer.html?{urlencode(query)}"
-        self.output = open(f"{self.dir}/output", "w+", errors="replace")
-        self.process = subprocess.Popen(["chromium", *OPTIONS, f"--user-data-dir={self.dir}/profile", url],
-                                        stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output,
-                                        env={"PATH": os.environ["PATH"], "HOME": self.dir, "TMPDIR": self.dir})
+        self.chromium = Chromium(url)
 
     def _report(self):
         """The next report, or None: Chromium ended, or took too long."""
         end = time.monotonic() + PATIENCE + 5
-        while time.monotonic() < end and self.process.poll() is None:
+        while time.monotonic() < end and self.chromium.runs():
             try:
                 return self.server.reports.get(timeout=0.2)
             except queue.Empty:
@@ -78,9 +56,7 @@ class Page:
     def load(self):
         """Skips the test where there is no page: that is Chromium's fault and nobody else's."""
         if self._report() is None:
-            how = f"exit status {self.process.returncode}" if self.process.poll() is not None else "no page came"
-            self.output.seek(0)
-            pytest.skip(f"Chromium cannot start here: {how}; it said: {self.output.read()[-500:].strip()}")
+            self.chromium.skip("no page came")
 
     def expect(self, state):
         report = self._report()
@@ -89,29 +65,14 @@ class Page:
         return report
 
     def close(self):
-        """Ends Chromium and all that it started."""
-        try:
-            tree = [psutil.Process(self.process.pid)]
-            tree += tree[0].children(recursive=True)
-        except psutil.NoSuchProcess:
-            tree = []
-        for process in tree:
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                pass
-        self.process.wait(10)
-        wait_until(lambda: not any(map(is_running, tree)), 10, "the end of Chromium")
+        self.chromium.close()
         self.server.shutdown()
         self.server.server_close()
-        self.output.close()
-        shutil.rmtree(self.dir, ignore_errors=True)
 
 
 @pytest.fixture
 def browse(closing):
-    if not shutil.which("chromium"):
-        pytest.skip("Chromium is not installed: apt-get install chromium")
+    need_chromium()
 
     def browse(*args, **kwargs):
         page = Page(*args, **kwargs)
