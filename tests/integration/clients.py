@@ -36,7 +36,7 @@ class Client:
                 if opcode == ABNF.OPCODE_PING:
                     self.pings += 1
                 elif opcode == ABNF.OPCODE_TEXT:
-                    self.inbox.put(json.loads(frame.data))
+                    self.take(frame.data)
                 elif opcode == ABNF.OPCODE_CLOSE:
                     if frame.data:
                         closed = struct.unpack("!H", frame.data[:2])[0], frame.data[2:].decode()
@@ -46,6 +46,9 @@ class Client:
         self.closed = closed
         self.inbox.put(None)
         self.drop()
+
+    def take(self, text):
+        self.inbox.put(json.loads(text))
 
     def send(self, **fields):
         self.ws.send(json.dumps(fields))
@@ -156,8 +159,8 @@ def reset(s):
 class Puppet:
     """A client in a process of its own, to be frozen with its connection open. It sends the messages given."""
 
-    def __init__(self, worker, *messages):
-        self.process = subprocess.Popen([sys.executable, __file__, str(worker.port), *map(json.dumps, messages)],
+    def __init__(self, worker, *messages, program=__file__):
+        self.process = subprocess.Popen([sys.executable, program, str(worker.port), *map(json.dumps, messages)],
                                         stdout=subprocess.PIPE, text=True)
         assert self.process.stdout.readline() == "ready\n"
 

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from booth import Caller, Member
 from clients import Client, Puppet
 from harness import SLOW, Fleet
 
@@ -39,20 +40,36 @@ def start(closing):
     return lambda *args, **env: closing.enter_context(Fleet(*args, **env))
 
 
-@pytest.fixture
-def connect(closing):
-    def connect(*args, **kwargs):
-        client = Client(*args, **kwargs)
+def opener(closing, kind):
+    def open_one(*args, **kwargs):
+        client = kind(*args, **kwargs)
         closing.callback(client.drop)
         return client
 
-    return connect
+    return open_one
+
+
+@pytest.fixture
+def connect(closing):
+    return opener(closing, Client)
+
+
+@pytest.fixture
+def join(closing):
+    """A member of the pool."""
+    return opener(closing, Member)
+
+
+@pytest.fixture
+def caller(closing):
+    """A client of the pool."""
+    return opener(closing, Caller)
 
 
 @pytest.fixture
 def puppet(closing):
-    def puppet(*args):
-        puppet = Puppet(*args)
+    def puppet(*args, **kwargs):
+        puppet = Puppet(*args, **kwargs)
         closing.callback(puppet.close)
         return puppet
 
