@@ -23,8 +23,8 @@ void booth_gone(const char *id, const struct address *holder, session_id from); 
 json_t *wire_ice_servers(const char *client);
 
 #define CLIENT_ID_MAX 17
-void client_id_new(char out[static CLIENT_ID_MAX]);
-void send_json(struct session *s, json_t *message); /* takes the reference */
+void booth_client_id(char out[static CLIENT_ID_MAX]);
+void booth_send(struct session *s, json_t *message); /* takes the reference */
 
 void booth_init(void);
 void booth_fini(void);

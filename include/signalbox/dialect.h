@@ -66,16 +66,21 @@ struct opening {
     const char *argument; /* of the query, "" where there is none */
 };
 
+struct refusal {
+    unsigned status; /* of HTTP */
+    const char *sentence;
+    const char *reason; /* a word for metrics and the log */
+};
+
 struct dialect {
     const char *name; /* for metrics */
     const struct message_type *types;
     size_t count;
     struct bytes *(*wire_error)(struct session *s, enum err e, const char *text); /* the dialect's error message */
     void (*on_open)(struct session *s, const struct opening *o);                  /* NULL: nothing to do */
-    size_t most;          /* bytes of a message; 0: MAX_MESSAGE_BYTES */
-    const char *argument; /* that on_open is given of the query; NULL: none */
-    /* An HTTP status to refuse an upgrade with, and why; 0: it is let in. NULL: all are. */
-    unsigned (*refuse)(const char *ip, const char **sentence);
+    size_t most;                                     /* bytes of a message; 0: MAX_MESSAGE_BYTES */
+    const char *argument;                            /* that on_open is given of the query; NULL: none */
+    const struct refusal *(*refuse)(const char *ip); /* of an upgrade; NULL: it is let in. NULL itself: all are */
 };
 
 /* Gives d these rows and behind them all of another dialect, whose errors are told as there. The caller frees what is

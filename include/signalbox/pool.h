@@ -24,7 +24,9 @@ long long pool_version(void);
 json_t *wire_pool_member(const struct pool_member *m); /* a new reference, as these: */
 json_t *wire_pool(void);                               /* all of them, by id */
 
-/* Reads it anew; done(ok) runs once, later. */
+bool pool_known(void); /* it has been read */
+/* done(ok) runs once, later, with the pool as it is now. Whoever asks while it is being read shares the next reading.
+ */
 void pool_read(void (*done)(bool ok, void *arg), void *arg);
 /* Called when the version has changed, or a member is there or not there any more; up to 2. */
 void pool_on_change(void (*callback)(void));

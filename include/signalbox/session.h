@@ -44,6 +44,7 @@ void session_hold(struct session *s);
 void session_release(struct session *s);
 
 void session_ping(struct session *s);
+void session_trust(struct session *s); /* from now on MESSAGE_RATE does not hold for it: it speaks for many */
 
 void session_on_end(void (*callback)(struct session *s)); /* once for each session, before it is freed; up to 8 */
 size_t session_count(void);

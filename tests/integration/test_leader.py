@@ -142,6 +142,7 @@ def test_another_leads_within_three_seconds_of_a_kill_and_cleans_up_after_the_le
 
     wait_until(lambda: gone() and not fleet.redis.client.zscore("sb:workers", leader.wid), 10, "the end of its peers")
     assert time.time() - killed < (10 + 0.5) * SLOW * CROWD
+    wait_until(lambda: any(worker.events("worker_reaped") for worker in rest), 5, "the line of the log")
     assert [len(worker.events("worker_reaped")) for worker in rest] == [worker.wid == wid for worker in rest]
     assert [metric(worker, "signalbox_leader_changes_total") for worker in rest] == [1, 1]
     assert peers.isdisjoint(connect(rest[0]).relays())
@@ -310,9 +311,11 @@ def test_a_leader_that_does_not_reach_redis_gives_up_by_itself(start):
     worker, first = leader_of(fleet), number(fleet)
     fleet.redis.stop()
     wait_until(lambda: not leads(worker), 5, "its giving up")
+    wait_until(lambda: worker.events("leader_lost"), 5, "the line of the log")
     assert [line["number"] for line in worker.events("leader_lost")] == [first]
     fleet.redis.start()
     assert leader_of(fleet) is worker and number(fleet) > first
+    wait_until(lambda: len(worker.events("leader_elected")) == 2, 5, "the line of the log")
     assert [line["number"] for line in worker.events("leader_elected")] == [first, number(fleet)]
     assert metric(worker, "signalbox_leader_changes_total") == 1
 

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from booth import NO_WORKERS, NOT_FOUND, PATIENT, answer_to, error, offered, pool, send_text, settle, workers_for
-from harness import IN_USE, SLOW, Fleet, uid, wait_until
+from harness import IN_USE, SLOW, UNAVAILABLE, Fleet, ready, uid, wait_until
 from swarm import members as bare_clients
 
 PROBE = 1.0 * SLOW
@@ -224,3 +224,18 @@ def test_a_member_that_comes_back_gets_the_messages_of_its_clients(pair, fleet, 
     assert client.expect("reassigned")["worker"]["id"] == member.id
     assert offered(client, back) and offered(client, back, target=member.id)
     assert offered(back, client, target=client.id)
+
+
+def test_a_client_id_is_nobody_elses_while_redis_is_away(caller, start):
+    fleet = start(**PATIENT)
+    victim = caller(fleet.workers[0])
+    fleet.redis.stop()
+    for worker in fleet.workers:
+        thief = caller(worker, victim.id, welcome=False)
+        assert thief.recv() == error(UNAVAILABLE)
+        thief.id = thief.expect("welcome")["clientId"]
+        assert thief.id != victim.id
+    assert caller(fleet.workers[0]).id not in (victim.id, thief.id), "who asks for none is welcome"
+    fleet.redis.start()
+    wait_until(lambda: all(ready(worker) for worker in fleet.workers), 10, "Redis")
+    assert victim.request("ping") == {"type": "pong"}

@@ -297,3 +297,15 @@ def test_of_two_that_want_one_id_exactly_one_has_it(fleet, join):
         assert pool(fleet.workers[0])[member]["region"] == str(answers.index(error(IN_USE)) ^ 1)
         for rival in rivals:
             rival.close()
+
+
+def test_a_member_may_speak_for_more_clients_than_a_client_for_itself(start, join):
+    fleet = start(1, **{**PATIENT, "MESSAGE_RATE": 1, "MESSAGE_BURST": 5})
+    member = join(fleet.workers[0])
+    for i in range(50):
+        member.send(type="worker_heartbeat", load=i)
+    wait_until(lambda: member.acks >= 50, 5, "50 heartbeats")
+    stranger = booth.Member(fleet.workers[0], register=False)
+    for _ in range(6):
+        stranger.send(type="ping")
+    assert [stranger.recv()["type"] for _ in range(6)].count("error") >= 1, "who has not said who it is may not"

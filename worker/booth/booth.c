@@ -49,7 +49,7 @@ void booth_gone(const char *id, const struct address *holder, session_id from)
         session_fail(s, ERR_TARGET_NOT_FOUND, NULL);
 }
 
-void send_json(struct session *s, json_t *message)
+void booth_send(struct session *s, json_t *message)
 {
     char *text = json_dumps(message, JSON_COMPACT);
 

@@ -47,10 +47,10 @@ static void handle_bootstrap(struct exchange *x)
     const char *client, *region;
     char id[CLIENT_ID_MAX];
 
-    if (body && !redis_up()) {
+    if (body && !(redis_up() && pool_known())) {
         exchange_unavailable(x);
     } else if (body && read_id(x, body, "clientId", &client) && read_id(x, body, "region", &region)) {
-        client_id_new(id);
+        booth_client_id(id);
         answer(x, client ? client : id, region);
     }
     json_decref(body);

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <uthash.h>
 
 #include "scripts_data.h"
@@ -20,19 +21,19 @@
 #define EXPIRE_BATCH "100"
 #define CALLBACKS_MAX 2
 
-struct known {
+struct entry {
     struct pool_member member; /* first: a member is found by its place in here */
     char *record;              /* as it was registered */
     bool listed, on_ring;
     UT_hash_handle hh;
 };
 
-static struct known *pool; /* by id */
+static struct entry *pool; /* by id */
 static struct ring *ring;
 static long long version;
 static long long born;        /* of the pool in Redis, its ms */
 static int64_t kept_until_ms; /* till then members are kept that Redis has lost */
-static bool reading, again;
+static bool known, reading, again;
 static int64_t read_ms;
 static void (*callbacks[CALLBACKS_MAX])(void);
 static struct metric *members_gauge, *changes;
@@ -48,9 +49,9 @@ void pool_on_change(void (*callback)(void))
     callbacks[i] = callback;
 }
 
-static struct known *find(const char *id, size_t len)
+static struct entry *find(const char *id, size_t len)
 {
-    struct known *k;
+    struct entry *k;
 
     HASH_FIND(hh, pool, id, len, k);
     return k;
@@ -58,7 +59,7 @@ static struct known *find(const char *id, size_t len)
 
 const struct pool_member *pool_find(const char *id)
 {
-    struct known *k = find(id, strlen(id));
+    struct entry *k = find(id, strlen(id));
 
     return k ? &k->member : NULL;
 }
@@ -83,7 +84,7 @@ json_t *wire_pool_member(const struct pool_member *m)
                      m->draining ? "draining" : "healthy", "lastSeen", (json_int_t)m->seen_ms);
 }
 
-static int by_id(const struct known *a, const struct known *b)
+static int by_id(const struct entry *a, const struct entry *b)
 {
     return strcmp(a->member.id, b->member.id);
 }
@@ -91,7 +92,7 @@ static int by_id(const struct known *a, const struct known *b)
 json_t *wire_pool(void)
 {
     json_t *all = json_array();
-    struct known *k, *next;
+    struct entry *k, *next;
 
     HASH_SORT(pool, by_id);
     HASH_ITER (hh, pool, k, next)
@@ -112,7 +113,7 @@ struct call pool_call(const struct script *script)
 
 /* --- the copy --- */
 
-static void forget_record(struct known *k)
+static void forget_record(struct entry *k)
 {
     free(k->record);
     free(k->member.endpoint);
@@ -123,7 +124,7 @@ static void forget_record(struct known *k)
 /* What a member has registered is parsed where it has changed. */
 static void note_record(struct span id, struct span record)
 {
-    struct known *k = find(id.at, id.len);
+    struct entry *k = find(id.at, id.len);
     json_t *json;
     const char *region;
 
@@ -152,7 +153,7 @@ static void note_record(struct span id, struct span record)
     json_decref(json);
 }
 
-static void note_status(struct known *k, const struct reply *value)
+static void note_status(struct entry *k, const struct reply *value)
 {
     struct span at = reply_span(value);
     const char *status = memchr(at.at, ' ', at.len);
@@ -160,28 +161,28 @@ static void note_status(struct known *k, const struct reply *value)
     k->member.draining = status && strncmp(status, " draining ", 10) == 0;
 }
 
-static void note_load(struct known *k, const struct reply *value)
+static void note_load(struct entry *k, const struct reply *value)
 {
     k->member.load = reply_int(value);
 }
 
-static void note_seen(struct known *k, const struct reply *value)
+static void note_seen(struct entry *k, const struct reply *value)
 {
     k->member.seen_ms = reply_int(value);
 }
 
-static void note_each(const struct reply *list, void (*note)(struct known *k, const struct reply *value))
+static void note_each(const struct reply *list, void (*note)(struct entry *k, const struct reply *value))
 {
     for (size_t i = 0; i + 1 < reply_count(list); i += 2) {
         struct span id = reply_span(reply_at(list, i));
-        struct known *k = find(id.at, id.len);
+        struct entry *k = find(id.at, id.len);
 
         if (k)
             note(k, reply_at(list, i + 1));
     }
 }
 
-static bool takes_clients(const struct known *k)
+static bool takes_clients(const struct entry *k)
 {
     return k->listed && !k->member.draining && k->member.load < k->member.capacity;
 }
@@ -190,7 +191,7 @@ static bool takes_clients(const struct known *k)
 static bool renew_ring(void)
 {
     struct pool_member **members = mem_alloc((HASH_COUNT(pool) + 1) * sizeof(*members));
-    struct known *k, *next;
+    struct entry *k, *next;
     bool changed = false;
     size_t count = 0;
 
@@ -223,7 +224,7 @@ static void note_birth(long long when)
 
 static bool drop_unlisted(void)
 {
-    struct known *k, *next;
+    struct entry *k, *next;
     bool dropped = false;
 
     HASH_ITER (hh, pool, k, next) {
@@ -243,7 +244,7 @@ static void apply(long long number, const struct reply *records, const struct re
 {
     size_t before = HASH_COUNT(pool);
     bool changed = number != version;
-    struct known *k, *next;
+    struct entry *k, *next;
 
     HASH_ITER (hh, pool, k, next)
         k->listed = loop_ms() < kept_until_ms;
@@ -267,55 +268,78 @@ static void apply(long long number, const struct reply *records, const struct re
 struct asking {
     void (*done)(bool ok, void *arg);
     void *arg;
+    STAILQ_ENTRY(asking) next;
 };
+STAILQ_HEAD(askers, asking);
+
+static struct askers waiting = STAILQ_HEAD_INITIALIZER(waiting); /* for the reading after the one under way */
+static struct askers served = STAILQ_HEAD_INITIALIZER(served);   /* by the one under way */
+
+static void answer_all(struct askers *all, bool ok)
+{
+    struct asking *a;
+
+    while ((a = STAILQ_FIRST(all))) {
+        STAILQ_REMOVE_HEAD(all, next);
+        a->done(ok, a->arg);
+        free(a);
+    }
+}
+
+static void follow(void);
 
 static void on_read(const struct reply *r, void *arg)
 {
-    struct asking *a = arg;
     const struct reply *records, *at, *loads, *seen;
     long long number, when;
     bool ok = r && reply_read(r, "iirrrr", &number, &when, &records, &at, &loads, &seen);
 
+    (void)arg;
+    reading = false;
+    if (ok) {
+        read_ms = loop_ms();
+        known = true;
+    }
     if (ok && when) {
         note_birth(when);
         apply(number, records, at, loads, seen);
     }
-    a->done(ok, a->arg);
-    free(a);
-}
-
-void pool_read(void (*done)(bool ok, void *arg), void *arg)
-{
-    struct call c = pool_call(&script_pool_read);
-    struct asking *a = mem_alloc(sizeof(*a));
-
-    *a = (struct asking){done, arg};
-    call_send(&c, on_read, a);
-}
-
-/* --- following it --- */
-
-static void follow(void);
-
-static void on_followed(bool ok, void *arg)
-{
-    (void)arg;
-    reading = false;
-    if (ok)
-        read_ms = loop_ms();
-    if (again && ok)
+    answer_all(&served, ok);
+    if (!ok)
+        answer_all(&waiting, false);
+    else if (again)
         follow();
 }
 
 /* Many changes at once are one: while it is being read, it will be read once more. */
 static void follow(void)
 {
+    struct call c;
+
     again = reading;
     if (reading)
         return;
     reading = true;
-    pool_read(on_followed, NULL);
+    STAILQ_CONCAT(&served, &waiting);
+    c = pool_call(&script_pool_read);
+    call_send(&c, on_read, NULL);
 }
+
+void pool_read(void (*done)(bool ok, void *arg), void *arg)
+{
+    struct asking *a = mem_alloc(sizeof(*a));
+
+    *a = (struct asking){.done = done, .arg = arg};
+    STAILQ_INSERT_TAIL(&waiting, a, next);
+    follow();
+}
+
+bool pool_known(void)
+{
+    return known;
+}
+
+/* --- following it --- */
 
 static void on_expired(const struct reply *r, void *arg)
 {
@@ -348,7 +372,7 @@ static void on_tick(void *arg)
         return;
     c = pool_call(&script_pool_expire);
     call_int(&c, config->worker_health_timeout);
-    call_int(&c, 2 * expire_ms());
+    call_int(&c, config->worker_health_timeout / 2);
     call_text(&c, EXPIRE_BATCH);
     call_text(&c, CHANNEL_POOL);
     call_send(&c, on_expired, NULL);
@@ -380,7 +404,7 @@ void pool_init(void)
 
 void pool_fini(void)
 {
-    struct known *k, *next;
+    struct entry *k, *next;
 
     ring_free(ring);
     ring = NULL;

@@ -22,10 +22,12 @@ struct client {
     char *id;
     char ip[IP_TEXT_MAX];
     char *worker; /* id of the member it was assigned; NULL: there was none */
+    bool asked;   /* for the id that it has */
     bool welcomed;
 };
 
 static unsigned sweep_part, sweep_parts;
+static bool sweep_again;
 static struct timer *sweeper;
 
 static struct client *client_of(struct session *s)
@@ -33,7 +35,7 @@ static struct client *client_of(struct session *s)
     return *session_slot(s, SLOT_CLIENT);
 }
 
-void client_id_new(char out[static CLIENT_ID_MAX])
+void booth_client_id(char out[static CLIENT_ID_MAX])
 {
     unsigned char id[(CLIENT_ID_MAX - 1) / 2];
 
@@ -68,29 +70,40 @@ static void look_at_worker(struct session *s, void *arg)
     had = c->worker != NULL;
     worker = assign(c);
     if (c->worker)
-        send_json(s, json_pack("{ss so}", "type", "reassigned", "worker", worker));
+        booth_send(s, json_pack("{ss so}", "type", "reassigned", "worker", worker));
     else if (had)
-        send_json(s, json_pack("{ss}", "type", "no_workers"));
+        booth_send(s, json_pack("{ss}", "type", "no_workers"));
+}
+
+static void begin_sweep(void)
+{
+    sweep_again = false;
+    sweep_part = 0;
+    sweep_parts = (unsigned)(session_count() / SWEEP_SOCKETS) + 1;
 }
 
 static void on_sweep(void *arg)
 {
     (void)arg;
-    if (sweep_part < sweep_parts)
-        session_each_part(sweep_part++, sweep_parts, look_at_worker, NULL);
+    session_each_part(sweep_part++, sweep_parts, look_at_worker, NULL);
     if (sweep_part < sweep_parts)
         return;
-    timer_free(sweeper);
-    sweeper = NULL;
+    if (sweep_again) {
+        begin_sweep();
+    } else {
+        timer_free(sweeper);
+        sweeper = NULL;
+    }
 }
 
-/* A few sockets at a time: there may be ten thousand. */
+/* A few sockets at a time: there may be ten thousand. The next change waits until all have been looked at. */
 static void on_pool_change(void)
 {
-    sweep_part = 0;
-    sweep_parts = (unsigned)(session_count() / SWEEP_SOCKETS) + 1;
-    if (!sweeper)
-        sweeper = timer_every(1, on_sweep, NULL);
+    sweep_again = true;
+    if (sweeper)
+        return;
+    begin_sweep();
+    sweeper = timer_every(1, on_sweep, NULL);
 }
 
 /* --- the socket --- */
@@ -115,48 +128,59 @@ static void claim(struct session *s, const char *id)
     claim_start(s, key, on_claimed, NULL);
 }
 
-/* Somebody else is there with its former id: it gets another. */
-static void claim_other(struct session *s)
+static void give_new_id(struct session *s)
 {
-    char id[CLIENT_ID_MAX], entry[ENTRY_MAX];
+    char id[CLIENT_ID_MAX];
 
-    entry_of(client_of(s)->id, entry);
-    ownership_forget(s, 1, &(struct note){.entry = entry});
-    session_fail(s, ERR_PEER_IN_USE, NULL);
-    client_id_new(id);
+    booth_client_id(id);
+    client_of(s)->asked = false;
     claim(s, id);
 }
 
-/* If Redis is away, it has its id there with the next refresh. */
+/* It does not get the id that it asked for: that of another live socket, or nobody can tell. It gets a new one. */
+static void refuse_id(struct session *s, enum err e)
+{
+    struct client *c = client_of(s);
+    char entry[ENTRY_MAX];
+
+    entry_of(c->id, entry);
+    ownership_forget(s, 1, &(struct note){.entry = entry});
+    session_fail(s, e, NULL);
+    give_new_id(s);
+}
+
+/* With a new id nobody is in its way: if Redis is away, it has it there with the next refresh. */
 static void on_claimed(struct session *s, enum claim_result result, long long since_ms, void *arg)
 {
-    struct client *c;
+    struct client *c = s ? client_of(s) : NULL;
 
     (void)arg;
     if (!s)
         return;
-    if (result == CLAIM_HELD) {
-        claim_other(s);
+    if (result == CLAIM_HELD || (result == CLAIM_UNAVAILABLE && c->asked)) {
+        refuse_id(s, result == CLAIM_HELD ? ERR_PEER_IN_USE : ERR_UNAVAILABLE);
         return;
     }
-    c = client_of(s);
     identity_add(s, KIND_CLIENT, c->id, since_ms);
     c->welcomed = true;
-    send_json(s, json_pack("{ss ss so so}", "type", "welcome", "clientId", c->id, "worker", assign(c), "iceServers",
-                           wire_ice_servers(c->id)));
+    booth_send(s, json_pack("{ss ss so so}", "type", "welcome", "clientId", c->id, "worker", assign(c), "iceServers",
+                            wire_ice_servers(c->id)));
     session_release(s);
 }
 
 static void on_open(struct session *s, const struct opening *o)
 {
     struct client *c = mem_alloc(sizeof(*c));
-    char id[CLIENT_ID_MAX];
 
     snprintf(c->ip, sizeof(c->ip), "%s", o->ip);
     *session_slot(s, SLOT_CLIENT) = c;
-    client_id_new(id);
     session_hold(s);
-    claim(s, is_id(o->argument) ? o->argument : id);
+    if (!is_id(o->argument)) {
+        give_new_id(s);
+        return;
+    }
+    c->asked = true;
+    claim(s, o->argument);
 }
 
 static void on_session_end(struct session *s)

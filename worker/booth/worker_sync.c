@@ -12,6 +12,7 @@
 #include "signalbox/config.h"
 #include "signalbox/crypto.h"
 #include "signalbox/keys.h"
+#include "signalbox/limits.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/ownership.h"
@@ -32,6 +33,7 @@ struct member {
     char *record;           /* what it has registered, JSON; NULL: nothing */
     long long since_ms, load;
     bool draining, returning;
+    char ip[IP_TEXT_MAX];
     TAILQ_ENTRY(member) next;
 };
 
@@ -39,6 +41,7 @@ struct member {
 struct joining {
     session_id session;
     char *id, *record;
+    bool draining;
     long long since_ms, version;
     void (*done)(struct session *s, enum err e, long long version); /* of the ring; runs unless the socket has left */
 };
@@ -53,7 +56,7 @@ static struct member *member_of(struct session *s)
 
 static void not_authorised(struct session *s)
 {
-    LOG_WARNING("auth_refused", LOG_TEXT("path", "/worker-sync"), LOG_INT("sid", session_id_of(s)));
+    LOG_WARNING("auth_refused", LOG_TEXT("path", "/worker-sync"), LOG_TEXT("ip", member_of(s)->ip));
     session_close(s, CLOSE_NOT_AUTHORISED, "not authorised");
 }
 
@@ -71,13 +74,13 @@ static void on_open(struct session *s, const struct opening *o)
 {
     struct member *m = mem_alloc(sizeof(*m));
 
-    (void)o;
+    snprintf(m->ip, sizeof(m->ip), "%s", o->ip);
     m->session = session_id_of(s);
     m->patience = timer_once(AUTH_MS, on_silent, m);
     nonce_new(m->nonce);
     *session_slot(s, SLOT_POOL_MEMBER) = m;
     TAILQ_INSERT_TAIL(&members, m, next);
-    send_json(s, json_pack("{ss ss}", "type", "challenge", "nonce", m->nonce));
+    booth_send(s, json_pack("{ss ss}", "type", "challenge", "nonce", m->nonce));
 }
 
 static void on_session_end(struct session *s)
@@ -86,6 +89,8 @@ static void on_session_end(struct session *s)
 
     if (!m)
         return;
+    if (m->record)
+        LOG_INFO("pool_member_closed", LOG_TEXT("id", m->id), LOG_TEXT("ip", m->ip));
     TAILQ_REMOVE(&members, m, next);
     timer_free(m->patience);
     free(m->id);
@@ -110,12 +115,14 @@ static enum err handle_auth(struct session *s, const struct message *message)
     m->patience = NULL;
     if (!m->id)
         m->id = mem_dup(id);
+    session_trust(s);
     return ERR_NONE;
 }
 
 /* --- into the pool, and out of it --- */
 
-static void put(const struct member *m, const char *record, long long since_ms, redis_callback callback, void *arg)
+static void put(const struct member *m, const char *record, bool draining, long long since_ms, redis_callback callback,
+                void *arg)
 {
     struct call c = pool_call(&script_pool_put);
     char address[ADDRESS_MAX];
@@ -125,7 +132,7 @@ static void put(const struct member *m, const char *record, long long since_ms, 
     call_text(&c, address);
     call_int(&c, since_ms);
     call_text(&c, record);
-    call_text(&c, m->draining ? "draining" : "healthy");
+    call_text(&c, draining ? "draining" : "healthy");
     call_int(&c, m->load);
     call_text(&c, CHANNEL_POOL);
     call_send(&c, callback, arg);
@@ -156,6 +163,7 @@ static void joined(struct joining *j, enum err e)
         free(m->record);
         m->record = j->record;
         m->since_ms = j->since_ms;
+        m->draining = j->draining;
         j->record = NULL;
         identity_add(s, KIND_MEMBER, m->id, j->since_ms);
     } else if (m && !m->record) {
@@ -190,17 +198,19 @@ static void on_claimed(struct session *s, enum claim_result result, long long si
         return;
     }
     j->since_ms = since_ms;
-    put(member_of(s), j->record, since_ms, on_put, j);
+    put(member_of(s), j->record, j->draining, since_ms, on_put, j);
 }
 
 /* Takes record. What else the socket sends waits until done has run. */
-static void join(struct session *s, char *record, void (*done)(struct session *s, enum err e, long long version))
+static void join(struct session *s, char *record, bool draining,
+                 void (*done)(struct session *s, enum err e, long long version))
 {
     struct joining *j = mem_alloc(sizeof(*j));
     struct member *m = member_of(s);
     char key[KEY_MAX], entry[ENTRY_MAX];
 
-    *j = (struct joining){.session = session_id_of(s), .id = mem_dup(m->id), .record = record, .done = done};
+    *j = (struct joining){
+        .session = session_id_of(s), .id = mem_dup(m->id), .record = record, .draining = draining, .done = done};
     entry_of(m->id, entry);
     ownership_note(s, 1, &(struct note){.entry = entry});
     key_pool_member(key, m->id);
@@ -228,8 +238,9 @@ static void on_registered(struct session *s, enum err e, long long version)
         session_fail(s, e, NULL);
         return;
     }
-    LOG_INFO("pool_member_registered", LOG_TEXT("id", m->id), LOG_INT("sid", m->session));
-    send_json(s, json_pack("{ss ss sI}", "type", "worker_registered", "id", m->id, "ringVersion", (json_int_t)version));
+    LOG_INFO("pool_member_registered", LOG_TEXT("id", m->id), LOG_TEXT("ip", m->ip));
+    booth_send(s,
+               json_pack("{ss ss sI}", "type", "worker_registered", "id", m->id, "ringVersion", (json_int_t)version));
 }
 
 static enum err handle_worker_register(struct session *s, const struct message *message)
@@ -240,8 +251,7 @@ static enum err handle_worker_register(struct session *s, const struct message *
                                region->present ? region->text : NULL, "capacity",
                                (json_int_t)(capacity->present ? capacity->number : CAPACITY_DEFAULT));
 
-    m->draining = false;
-    join(s, json_dumps(record, JSON_COMPACT), on_registered);
+    join(s, json_dumps(record, JSON_COMPACT), false, on_registered);
     json_decref(record);
     return ERR_NONE;
 }
@@ -266,7 +276,7 @@ static void on_returned(struct session *s, enum err e, long long version)
 static void come_back(struct session *s, struct member *m)
 {
     m->returning = true;
-    join(s, mem_dup(m->record), on_returned);
+    join(s, mem_dup(m->record), m->draining, on_returned);
 }
 
 /* Who was silent for too long, or was lost with Redis, is back in the pool with its next heartbeat. */
@@ -315,21 +325,27 @@ static void on_drained(const struct reply *r, void *arg)
 {
     session_id *id = arg;
     struct session *s = session_find(*id);
+    long long version;
 
     free(id);
-    if (!r && s)
+    if (!s)
+        return;
+    if (!r || !reply_read(r, "i", &version))
         session_fail(s, ERR_UNAVAILABLE, NULL);
+    else if (version)
+        member_of(s)->draining = true;
+    else
+        session_close(s, CLOSE_REPLACED, "replaced");
 }
 
 static enum err handle_worker_drain(struct session *s, const struct message *message)
 {
     session_id *id = mem_alloc(sizeof(*id));
-    struct member *m = member_of(s);
+    const struct member *m = member_of(s);
 
     (void)message;
     *id = m->session;
-    m->draining = true;
-    put(m, m->record, m->since_ms, on_drained, id);
+    put(m, m->record, true, m->since_ms, on_drained, id);
     return ERR_NONE;
 }
 
@@ -338,7 +354,7 @@ static enum err handle_worker_leave(struct session *s, const struct message *mes
     struct member *m = member_of(s);
 
     (void)message;
-    LOG_INFO("pool_member_left", LOG_TEXT("id", m->id), LOG_INT("sid", m->session));
+    LOG_INFO("pool_member_left", LOG_TEXT("id", m->id), LOG_TEXT("ip", m->ip));
     take_out(s, m->id);
     free(m->record);
     m->record = NULL;
@@ -353,21 +369,32 @@ static enum err handle_forward(struct session *s, const struct message *m)
 
 /* --- the others hear of it --- */
 
-static void on_pool_change(void)
+static struct bytes *wire_ring_update(void)
 {
     json_t *message = json_pack("{ss sI so}", "type", "ring_update", "ringVersion", (json_int_t)pool_version(),
                                 "workers", wire_pool());
     char *text = json_dumps(message, JSON_COMPACT);
     struct bytes *b = bytes_copy(span_of(text));
+
+    free(text);
+    json_decref(message);
+    return b;
+}
+
+static void on_pool_change(void)
+{
+    struct bytes *b = NULL;
     struct session *s;
     struct member *m;
 
-    TAILQ_FOREACH (m, &members, next)
-        if (m->record && (s = session_find(m->session)))
-            session_send(s, bytes_ref(b));
+    TAILQ_FOREACH (m, &members, next) {
+        if (!m->record || !(s = session_find(m->session)))
+            continue;
+        if (!b)
+            b = wire_ring_update();
+        session_send(s, bytes_ref(b));
+    }
     bytes_unref(b);
-    free(text);
-    json_decref(message);
 }
 
 static void undo(const char *id, const struct address *holder)
@@ -392,12 +419,14 @@ static void refresh(const char *id, const struct address *holder)
     claim_refresh(key, holder, NULL, NULL);
 }
 
-static unsigned refuse(const char *ip, const char **sentence)
+static const struct refusal *refuse(const char *ip)
 {
-    *sentence = *config->worker_shared_key ? "Address not allowed" : "Worker pool not configured";
+    static const struct refusal no_pool = {503, "Worker pool not configured", "no_pool"};
+    static const struct refusal not_allowed = {403, "Address not allowed", "address"};
+
     if (!*config->worker_shared_key)
-        return 503;
-    return *config->worker_allow && !cidr_contains(allowed, ip) ? 403 : 0;
+        return &no_pool;
+    return *config->worker_allow && !cidr_contains(allowed, ip) ? &not_allowed : NULL;
 }
 
 #define FORWARD_ROW(name)                                                                                              \

@@ -214,8 +214,8 @@ static int on_upgrade(struct lws *wsi)
     char path[PATH_MAX_LEN], origin_text[HEADER_MAX];
     const char *origin = header(wsi, WSI_TOKEN_ORIGIN, origin_text, sizeof(origin_text));
     bool over_rate = meet_client(wsi, c);
-    const char *rest, *sentence;
-    unsigned status;
+    const struct refusal *refusal;
+    const char *rest;
 
     c->path = find_path(header(wsi, WSI_TOKEN_GET_URI, path, sizeof(path)));
     rest = c->path ? rest_of(path, c->path) : "";
@@ -227,9 +227,9 @@ static int on_upgrade(struct lws *wsi)
         return refuse(wsi, "draining", 503, "Service temporarily unavailable", origin);
     if (*origin && !origin_listed(config->allowed_origins, origin))
         return refuse(wsi, "origin", 403, "Origin not allowed", origin);
-    status = c->path->dialect->refuse ? c->path->dialect->refuse(c->ip, &sentence) : 0;
-    if (status)
-        return refuse(wsi, "dialect", status, sentence, origin);
+    refusal = c->path->dialect->refuse ? c->path->dialect->refuse(c->ip) : NULL;
+    if (refusal)
+        return refuse(wsi, refusal->reason, refusal->status, refusal->sentence, origin);
     if (!ip_open_socket(c->ip))
         return refuse(wsi, "connections", 429, "Too Many Requests", origin);
     c->counted = true;
@@ -295,6 +295,9 @@ static void on_open(struct lws *wsi, struct connection *c)
     forget_tokens(c);
     if (c->path->dialect->on_open)
         c->path->dialect->on_open(c->session, &(struct opening){c->rest, c->ip, c->argument});
+    free(c->rest);
+    free(c->argument);
+    c->rest = c->argument = NULL;
 }
 
 static void on_closed(struct connection *c)
