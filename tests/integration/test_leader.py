@@ -118,6 +118,7 @@ def test_one_of_two_leads_and_goes_on_leading(start, watch):
     first, [other] = number(fleet), others(fleet, leader)
     asks(fleet.workers)
     assert leader_of(fleet) is leader and number(fleet) == first and len(monitor.reigns()) == 1
+    wait_until(lambda: leader.events("leader_elected"), 5, "the line of the log")
     assert [line["number"] for line in leader.events("leader_elected")] == [first]
     assert not other.events("leader_elected")
     for worker in fleet.workers:
@@ -244,6 +245,7 @@ def test_a_leader_that_stood_still_does_nothing_more(start, watch, closing, outs
     assert not of_old('"ZREM" "sb:workers"', monitor.lines)
     assert leader_of(fleet) is new and number(fleet) == next_number
     assert not [key for key in fleet.redis.keys() if GHOST in key or "ghost" in key]
+    wait_until(lambda: new.events("worker_reaped"), 5, "the line of the log")
     assert [line["wid"] for line in new.events("worker_reaped")].count(GHOST) == 1
     assert not old.events("worker_reaped") and len(old.events("leader_elected")) == 1
 
@@ -266,6 +268,7 @@ def test_a_leader_that_is_stopped_hands_over_at_once(start, connect, watch):
     assert wid == other.wid and next_number > first and leader_of(fleet, [other]) is other
     asks([leader], 2)
     assert not leads(leader) and leader_of(fleet) is other
+    wait_until(lambda: leader.events("leader_resigned"), 5, "the line of the log")
     assert [line["number"] for line in leader.events("leader_resigned")] == [first]
     leader.stop()
     assert client.expect_close()[0] == 1001 and not leader.events("leader_lost")

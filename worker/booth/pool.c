@@ -190,7 +190,7 @@ static bool takes_clients(const struct entry *k)
 /* The ring is made anew only where those on it are others; true: they are. */
 static bool renew_ring(void)
 {
-    struct pool_member **members = mem_alloc((HASH_COUNT(pool) + 1) * sizeof(*members));
+    struct pool_member **members = mem_alloc((HASH_COUNT(pool) + 1) * sizeof(struct pool_member *));
     struct entry *k, *next;
     bool changed = false;
     size_t count = 0;

@@ -99,7 +99,7 @@ struct ring *ring_new(struct pool_member *const *members, size_t count, int repl
     struct ring *r = mem_alloc(sizeof(*r));
 
     r->points = mem_alloc(count * (size_t)replicas * sizeof(*r->points));
-    r->members = mem_alloc(count * sizeof(*r->members));
+    r->members = mem_alloc(count * sizeof(struct pool_member *));
     for (; r->member_count < count; r->member_count++) {
         r->members[r->member_count] = members[r->member_count];
         add_points(r, members[r->member_count], replicas);

@@ -384,11 +384,11 @@ static struct bytes *wire_ring_update(void)
 static void on_pool_change(void)
 {
     struct bytes *b = NULL;
-    struct session *s;
-    struct member *m;
 
-    TAILQ_FOREACH (m, &members, next) {
-        if (!m->record || !(s = session_find(m->session)))
+    for (const struct member *m = TAILQ_FIRST(&members); m; m = TAILQ_NEXT(m, next)) {
+        struct session *s = m->record ? session_find(m->session) : NULL;
+
+        if (!s)
             continue;
         if (!b)
             b = wire_ring_update();
