@@ -2,10 +2,13 @@
 // Two people connect by code and chat over a data channel. What comes from the other is shown as text and nothing else.
 import {CODE, Signaling, iceServers} from "./signaling.js";
 
-const ASK_MS = 120000;
+// The server says it when a request has run out; this is for the case that it does not.
+const ASK_MS = 150000;
 const CONNECT_MS = 30000;
 const MESSAGES_KEPT = 500;
 const MESSAGE_MAX = 4000;
+const NOT_FOUND = "Peer not found: ";
+const NO_REQUEST = "No pending request from this peer";
 const ERRORS = {
     "Too many pair requests. Please slow down.": "You have asked too often. Wait a minute, then try again.",
     "Rate limit exceeded": "That was too much at once. Wait a moment, then try again.",
@@ -14,7 +17,8 @@ const ERRORS = {
 
 const $ = (id) => document.getElementById(id);
 
-/* The one other there is: {peer, phase: "asking" | "asked" | "connecting" | "open", timer, steps, pc, channel}. */
+/* The one other there is: {peer, phase: "asking" | "asked" | "connecting" | "open", accepting, timer, steps, pc,
+   channel}. accepting: we have accepted, and the server has not yet said that the two of us match. */
 let call = null;
 
 // --- what is seen ---
@@ -76,7 +80,8 @@ function end(words) {
     look();
 }
 
-/* There is no message to take a request back, or to end what has not begun: a candidate that is none says so. */
+/* There is no message to take a request back, or to end what has not begun: a candidate that is none says so. For the
+   server, a request that was taken back stays open until its time is over. */
 function sayGoodbye(peer) {
     signaling.send({type: "ice_candidate", target: peer, payload: {bye: true}});
 }
@@ -87,17 +92,22 @@ function leave(words) {
 }
 
 function ask(peer) {
-    if (signaling.send({type: "pair_request", target: peer})) {
+    if (signaling.send({type: "pair_request", targetCode: peer})) {
         begin(peer, "asking", ASK_MS, `${peer} did not answer.`);
         say(`Asking ${peer}…`);
     }
 }
 
+function respond(peer, accepted) {
+    return signaling.send({type: "pair_response", targetCode: peer, accepted});
+}
+
 function answer(accepted) {
     const {peer} = call;
-    if (!signaling.send({type: accepted ? "pair_accept" : "pair_reject", target: peer})) {
+    if (!respond(peer, accepted)) {
         end("The connection to the server was lost meanwhile.");
     } else if (accepted) {
+        call.accepting = true;
         connect();
     } else {
         end(`You have declined ${peer}.`);
@@ -176,39 +186,70 @@ function negotiate(from, step) {
 }
 
 const handlers = {
-    pair_request({from}) {
+    pair_incoming({fromCode: from, expiresIn}) {
         if (call?.peer === from && call.phase === "asking") {
             // Each has asked the other: one of them has to be the one who answers.
             if (signaling.code < from) {
                 answer(true);
             }
         } else if (call && call.peer !== from) {
-            signaling.send({type: "pair_reject", target: from});
+            respond(from, false);
         } else {
             if (call) {
                 end("");
             }
-            begin(from, "asked", ASK_MS, `The request of ${from} has run out.`);
+            begin(from, "asked", expiresIn, `The request of ${from} has run out.`);
             say("");
         }
     },
 
-    pair_accept({from}) {
-        if (call?.peer !== from || call.phase !== "asking") {
-            sayGoodbye(from);
-            return;
+    // The one who asked makes the offer. The other connects already as it accepts: the offer may come before this.
+    pair_matched({peerCode, isInitiator}) {
+        const mine = call?.peer === peerCode ? call : null;
+        if (!isInitiator) {
+            if (mine) {
+                mine.accepting = false;
+            }
+        } else if (mine?.phase !== "asking") {
+            sayGoodbye(peerCode);
+        } else {
+            connect();
+            negotiate(peerCode, async ({pc}) => {
+                use(mine, pc.createDataChannel("chat"));
+                await pc.setLocalDescription();
+                signaling.send({type: "offer", target: peerCode, payload: pc.localDescription});
+            });
         }
-        connect();
-        negotiate(from, async (mine) => {
-            use(mine, mine.pc.createDataChannel("chat"));
-            await mine.pc.setLocalDescription();
-            signaling.send({type: "offer", target: from, payload: mine.pc.localDescription});
-        });
     },
 
-    pair_reject({from}) {
-        if (call?.peer === from && call.phase === "asking") {
-            end(`${from} has declined.`);
+    pair_rejected({peerCode}) {
+        if (call?.peer === peerCode && call.phase === "asking") {
+            end(`${peerCode} has declined.`);
+        }
+    },
+
+    pair_expiring({peerCode, remainingSeconds}) {
+        if (call?.peer === peerCode && call.phase === "asking") {
+            say(`${peerCode} has ${remainingSeconds} seconds left to answer.`);
+        } else if (call?.peer === peerCode && call.phase === "asked") {
+            say(`The request of ${peerCode} runs out in ${remainingSeconds} seconds.`);
+        }
+    },
+
+    pair_timeout({peerCode}) {
+        if (call?.peer === peerCode && call.phase === "asking") {
+            end(`${peerCode} did not answer.`);
+        }
+    },
+
+    // It names no code. That a request is not open any more matters where it was accepted, not where it was declined.
+    pair_error({error}) {
+        if (error === NO_REQUEST) {
+            if (call?.phase === "connecting" && call.accepting) {
+                end(`${call.peer} has left.`);
+            }
+        } else if (call?.phase === "asking") {
+            end(`Nobody has the code ${call.peer} just now, or too many are asking for it.`);
         }
     },
 
@@ -235,26 +276,16 @@ const handlers = {
         }
     },
 
-    // A channel that is open needs the server no more: its own end tells that the other has left.
-    peer_left({pairingCode}) {
-        if (call?.peer === pairingCode && call.phase !== "open") {
-            end(`${pairingCode} has left.`);
-        }
-    },
-
     error({message}) {
-        const phase = call?.phase;
-        if (message === "Target peer not found" || message === "No pending request from this peer") {
-            // Of no interest where it is about a goodbye.
-            if (phase === "asking") {
-                end(`Nobody has the code ${call.peer} just now.`);
-            } else if (phase === "connecting") {
+        if (message.startsWith(NOT_FOUND)) {
+            // Of no interest where it is about a goodbye. A channel that is open needs the server no more.
+            if (call?.phase === "connecting" && message === NOT_FOUND + call.peer) {
                 end(`${call.peer} has left.`);
             }
             return;
         }
         const words = ERRORS[message] ?? `The server says: ${message}`;
-        if (phase === "asking") {
+        if (call?.phase === "asking") {
             end(words);
         } else {
             say(words);
@@ -338,7 +369,14 @@ function prefill() {
 }
 
 addEventListener("hashchange", prefill);
-addEventListener("pagehide", () => call && leave(""));
-// A page that comes back from the browser's memory has lost its connections.
+// A page that the browser keeps in its memory would hold its code, and hear nothing: where it comes back, it begins anew.
+addEventListener("pagehide", () => {
+    if (call?.phase === "asked") {
+        answer(false);
+    } else if (call) {
+        leave("");
+    }
+    signaling.close();
+});
 addEventListener("pageshow", ({persisted}) => persisted && location.reload());
 prefill();

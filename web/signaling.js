@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The connection to the server: it holds a code, and comes back by itself when it breaks.
+// The connection to the server: it holds a code, of which the server tells nobody who does not know it, and comes back
+// by itself when it breaks.
 
 const ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+const KEY_BYTES = 32;
 const RECONNECT_MS = 5000;
 const PING_MS = 20000;
 const ICE_SERVERS_MS = 2000;
@@ -14,6 +16,11 @@ export const CODE = new RegExp(`^[${ALPHABET}]{6}$`);
 function randomCode() {
     // 32 letters: five bits choose one, each as likely as the others.
     return Array.from(crypto.getRandomValues(new Uint8Array(6)), (byte) => ALPHABET[byte & 31]).join("");
+}
+
+/* The server wants a public key from everybody. Here it stands for nothing: browsers exchange keys of their own. */
+function randomKey() {
+    return btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(KEY_BYTES))));
 }
 
 function open(path) {
@@ -36,12 +43,15 @@ function parse(data) {
 export class Signaling {
     #on;
     #socket = null;
+    #key;
+    #closed = false;
     #ready = false;
     #heard = false;
 
     constructor(on) {
         this.#on = on;
         this.code = randomCode();
+        this.#key = randomKey();
         this.#open();
         setInterval(() => this.#look(), PING_MS);
     }
@@ -58,8 +68,20 @@ export class Signaling {
         return this.#ready;
     }
 
+    /* For good: the code is free again. */
+    close() {
+        const socket = this.#socket;
+        this.#closed = true;
+        this.#ready = false;
+        this.#socket = null;
+        socket?.close();
+    }
+
     #open() {
-        const socket = this.#socket = open("/signal/web");
+        if (this.#closed) {
+            return;
+        }
+        const socket = this.#socket = open("/client");
         socket.onopen = () => this.#register();
         socket.onmessage = ({data}) => {
             const message = parse(data);
@@ -76,7 +98,7 @@ export class Signaling {
     }
 
     #register() {
-        this.#socket.send(JSON.stringify({type: "register", pairingCode: this.code}));
+        this.#socket.send(JSON.stringify({type: "register", pairingCode: this.code, publicKey: this.#key}));
     }
 
     #take(message) {
@@ -87,7 +109,7 @@ export class Signaling {
         } else if (message.type === "registered") {
             this.#ready = true;
             this.#on.ready(this.code);
-        } else if (message.type === "error" && message.message === "Pairing code already in use") {
+        } else if (message.type === "code_collision") {
             this.code = randomCode();
             this.#register();
         } else if (message.type === "error") {

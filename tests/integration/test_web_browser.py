@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: MIT
 """The web page as people use it: in a headless Chromium, on a fleet of two workers, with one tab on each."""
+import base64
+import json
+
 import pytest
 
 from chromium import Browser, need_chromium
-from harness import Worker, uid, wait_until
+from harness import SLOW, Worker, uid, wait_until
 
 NOBODY = "ZZZZZZ"
+KEY = base64.b64encode(bytes(32)).decode()
 MARKUP = "<img src=x onerror=alert(1)><b>bold</b>"
 
 
@@ -107,6 +111,41 @@ def test_numbers_that_cannot_be_had_are_dashes(start, open_page):
     assert tab.text("#trouble")
 
 
+def register_app(client, code):
+    client.expect("server_info")
+    client.send(type="register", pairingCode=code, publicKey=KEY)
+    client.expect("registered")
+    return client
+
+
+def test_strangers_hear_nothing_of_a_code(fleet, open_chat, connect):
+    rooms = "/signal", "/signal/web"
+    strangers = [register_app(connect(worker, "/client"), code)
+                 for worker, code in zip(fleet.workers, ("STRAN2", "STRAN3"))]
+    members = [connect(worker, room) for room in rooms for worker in fleet.workers]
+    for member in members:
+        member.send(type="register", pairingCode=uid())
+    (caller, caller_code), (callee, callee_code) = [open_chat(worker) for worker in fleet.workers]
+    pair(caller, callee, caller_code, callee_code)
+    caller.click("#leave")
+    callee.expect("#state", f"{caller_code} has left")
+    caller.command("Page.navigate", url="about:blank")
+    caller.wait("location.href === 'about:blank'")
+    ask(callee, caller_code)
+    callee.expect("#state", f"Nobody has the code {caller_code}")
+    # What a room was told before this, its members have heard when they hear this.
+    last = uid("last")
+    for room in rooms:
+        connect(fleet.workers[0], room).send(type="register", pairingCode=last)
+    for client in strangers:
+        client.send(type="ping")
+    for client in members + strangers:
+        heard = []
+        while not heard or (heard[-1].get("pairingCode") != last and heard[-1]["type"] != "pong"):
+            heard.append(client.recv())
+        assert not [code for code in (caller_code, callee_code) if code in json.dumps(heard)], heard
+
+
 def test_two_tabs_connect_by_code_and_chat(two, fleet):
     (caller, caller_code), (callee, callee_code) = two
     assert caller_code != callee_code
@@ -123,7 +162,7 @@ def test_two_tabs_connect_by_code_and_chat(two, fleet):
     assert messages(caller) == ["You: How are you?", f"{callee_code}: {MARKUP}"]
     assert messages(callee) == [f"{caller_code}: How are you?", f"You: {MARKUP}"]
     paths = [e["path"] for worker in fleet.workers for e in worker.events("connection_open")]
-    assert paths.count("/signal") >= 2
+    assert paths.count("/client") >= 2
     assert caller.errors == callee.errors == []
 
 
@@ -160,6 +199,25 @@ def test_a_closed_tab_has_left(two):
     pair(caller, callee, caller_code, callee_code)
     caller.command("Page.navigate", url="about:blank")
     callee.expect("#state", f"{caller_code} has left")
+
+
+def test_a_tab_that_is_closed_while_it_is_asked_declines(two):
+    (caller, caller_code), (callee, callee_code) = two
+    ask(caller, callee_code)
+    callee.expect("#asked", caller_code)
+    callee.command("Page.navigate", url="about:blank")
+    caller.expect("#state", f"{callee_code} has declined")
+
+
+def test_who_accepts_a_request_of_somebody_gone_is_told(fleet, open_chat, connect):
+    """It goes without a goodbye, as when a phone loses its network."""
+    callee, callee_code = open_chat(fleet.workers[0])
+    client = register_app(connect(fleet.workers[1], "/client"), "GQNEAA")
+    client.send(type="pair_request", targetCode=callee_code)
+    callee.expect("#asked", "GQNEAA")
+    client.close()
+    callee.click("#accept")
+    callee.expect("#state", "GQNEAA has left")
 
 
 def test_who_is_declined_is_told(two):
@@ -220,8 +278,7 @@ def test_a_code_that_nobody_has_or_can_have_is_told(fleet, open_chat):
 
 def test_another_code_is_taken_where_one_is_held(fleet, open_chat, connect):
     """The first code of the page is made from bytes that are all zero; a client holds it already."""
-    client = connect(fleet.workers[1], "/signal/web")
-    client.request("register", pairingCode="AAAAAA")
+    register_app(connect(fleet.workers[1], "/client"), "AAAAAA")
     _, code = open_chat(fleet.workers[0], script="""
         const real = crypto.getRandomValues.bind(crypto);
         let asked = 0;
@@ -229,12 +286,25 @@ def test_another_code_is_taken_where_one_is_held(fleet, open_chat, connect):
     assert len(code) == 6 and code != "AAAAAA"
 
 
-def test_who_gets_no_answer_is_told(fleet, open_chat):
-    """The two minutes of a request last a second here, on the page that asks."""
+def test_who_gets_no_answer_is_told(start, open_chat):
+    fleet = start(PAIR_TIMEOUT_MS=5000 * SLOW, PAIR_WARNING_MS=3000 * SLOW)
+    (caller, caller_code), (callee, callee_code) = [open_chat(worker) for worker in fleet.workers]
+    ask(caller, callee_code)
+    caller.expect("#state", f"{callee_code} has")
+    assert "seconds left to answer" in caller.text("#state")
+    callee.expect("#state", f"The request of {caller_code} runs out in")
+    caller.expect("#state", f"{callee_code} did not answer")
+    callee.expect("#state", f"The request of {caller_code} has run out")
+    assert callee.evaluate("document.querySelector('#asked').hidden")
+    assert caller.errors == callee.errors == []
+
+
+def test_who_hears_nothing_of_the_server_gives_up(fleet, open_chat):
+    """The patience of the page that asks lasts a second here."""
     callee, callee_code = open_chat(fleet.workers[1])
     caller, caller_code = open_chat(fleet.workers[0], script="""
         const real = setTimeout;
-        setTimeout = (callback, ms, ...rest) => real(callback, ms === 120000 ? 1000 : ms, ...rest);""")
+        setTimeout = (callback, ms, ...rest) => real(callback, ms === 150000 ? 1000 : ms, ...rest);""")
     ask(caller, callee_code)
     callee.expect("#asked", caller_code)
     caller.expect("#state", f"{callee_code} did not answer")
