@@ -29,6 +29,7 @@ class Proxy:
         self.target, self.listener, self.pattern, self.seen = port, socket.create_server(("127.0.0.1", 0)), None, None
         self.open, self.door, self.shut, self.whole = opened(), opened(), None, True
         self.delay = 0  # of each answer, in seconds
+        self.subscriber = None  # the gate of the connection that last sent a SUBSCRIBE
         self.url = f"redis://127.0.0.1:{self.listener.getsockname()[1]}/0"
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -44,6 +45,8 @@ class Proxy:
     def _pump(self, source, sink, own, commands):
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 18):
+                if commands and b"SUBSCRIBE" in data:
+                    self.subscriber = own
                 if commands and self.pattern and self.pattern in data:
                     self.shut = self.open if self.whole else own
                     self.shut.clear()
@@ -78,6 +81,10 @@ class Proxy:
     def holding(self, script):
         """The same from the next call of that script on."""
         return self.holding_from(sha1_of(script))
+
+    def deafen(self):
+        """From now on nothing comes through on the present connection of the subscriptions, which stays open."""
+        self.subscriber.clear()
 
     @contextlib.contextmanager
     def keeping_out(self):

@@ -239,9 +239,9 @@ static void on_taken(const struct reply *r, void *arg)
         granted(c);
     } else if (c->tries == TRIES_MAX || !address_parse(holder, &c->holder)) {
         finish(c, CLAIM_HELD);
-    } else if (!worker_alive(c->holder.wid)) {
-        struct address dead = c->holder;
-        take(c, &dead);
+    } else if (!worker_alive(c->holder.wid) || (address_is_self(&c->holder) && c->holder.sid == c->session)) {
+        struct address former = c->holder;
+        take(c, &former);
     } else {
         ask_holder(c);
     }
@@ -291,32 +291,41 @@ void claim_release(const char *key, const struct address *holder)
     call_send(&c, NULL, NULL);
 }
 
+struct refreshing {
+    session_id holder;
+    void (*done)(enum claim_refreshed result, void *arg);
+    void *arg;
+};
+
 static void on_refreshed(const struct reply *r, void *arg)
 {
-    session_id *holder = arg;
-    long long kept;
+    static const enum claim_refreshed words[] = {REFRESH_REPLACED, REFRESH_KEPT, REFRESH_AGAIN};
+    struct refreshing *f = arg;
+    long long kept = -1;
 
-    if (r && reply_read(r, "i", &kept) && !kept)
-        close_replaced(*holder);
-    free(holder);
+    if (!r || !reply_read(r, "i", &kept) || kept < 0 || kept > 2)
+        kept = -1;
+    if (kept == 0)
+        close_replaced(f->holder);
+    f->done(kept < 0 ? REFRESH_UNKNOWN : words[kept], f->arg);
+    free(f);
 }
 
-void claim_refresh(const char *key, const struct address *holder, const char *field, const char *value)
+void claim_refresh(const char *key, const struct address *holder, void (*done)(enum claim_refreshed result, void *arg),
+                   void *arg)
 {
     struct call c = call_new(&script_claim_refresh);
-    session_id *session = mem_alloc(sizeof(*session));
+    struct refreshing *f = mem_alloc(sizeof(*f));
     char address[ADDRESS_MAX];
 
-    *session = holder->sid;
+    *f = (struct refreshing){holder->sid, done, arg};
     address_format(holder, address);
     call_key(&c, key);
     call_text(&c, address);
+    self_former_text(holder->sid, address);
+    call_text(&c, address);
     call_int(&c, IDENTITY_TTL_MS);
-    if (field) {
-        call_text(&c, field);
-        call_text(&c, value);
-    }
-    call_send(&c, on_refreshed, session);
+    call_send(&c, on_refreshed, f);
 }
 
 static void on_probe(struct inbox_frame *frame)

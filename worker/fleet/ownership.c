@@ -9,6 +9,7 @@
 #include <uthash.h>
 
 #include "scripts_data.h"
+#include "signalbox/claim.h"
 #include "signalbox/inbox.h"
 #include "signalbox/keys.h"
 #include "signalbox/log.h"
@@ -33,6 +34,8 @@ struct identity {
 
 struct owned {
     bool noted;
+    /* loop_ms(): since when, and till when, it has entries in Redis that its client alone could write again */
+    int64_t stored_since_ms, stored_until_ms;
     struct identity **identities;
     size_t count, room;
 };
@@ -84,20 +87,45 @@ static struct call index_call(const struct script *script, const struct address 
     return c;
 }
 
+struct noting {
+    session_id session;
+    int64_t until_ms;
+};
+
+static void on_noted(const struct reply *r, void *arg)
+{
+    struct noting *n = arg;
+    struct session *s = session_find(n->session);
+
+    struct owned *o = s ? owned_of(s) : NULL;
+
+    if (r && o && n->until_ms > o->stored_until_ms) {
+        if (o->stored_until_ms < loop_ms())
+            o->stored_since_ms = loop_ms();
+        o->stored_until_ms = n->until_ms;
+    }
+    free(n);
+}
+
 void ownership_note(struct session *s, size_t count, const struct note *notes)
 {
     struct address self = self_address(session_id_of(s));
+    struct noting *n;
     struct call c;
 
     if (count == 0)
         return;
+    n = mem_alloc(sizeof(*n));
+    n->session = session_id_of(s);
     owned_of(s)->noted = true;
     c = index_call(&script_own_note, &self);
     for (size_t i = 0; i < count; i++) {
         call_int(&c, notes[i].ttl_ms);
         call_text(&c, notes[i].entry);
+        if (notes[i].ttl_ms > 0 && loop_ms() + notes[i].ttl_ms > n->until_ms)
+            n->until_ms = loop_ms() + notes[i].ttl_ms;
     }
-    call_send(&c, NULL, NULL);
+    call_send(&c, on_noted, n);
 }
 
 void ownership_forget(struct session *s, size_t count, const struct note *notes)
@@ -255,11 +283,58 @@ void ownership_gone(const char *entry, const struct address *holder, session_id 
     ownership_missing(entry, holder, from);
 }
 
-static void identity_refresh(const struct identity *i, const struct address *self)
+struct refreshing {
+    session_id session;
+    char *entry;
+};
+
+static int64_t reaped_ms; /* when this worker was last taken for dead */
+
+static bool was_reaped(const struct owned *o)
 {
-    for (size_t k = 0; k < KINDS_MAX && kinds[k]; k++)
-        if (kinds[k]->refresh && strcmp(kinds[k]->word, i->kind) == 0)
-            kinds[k]->refresh(i->id, self);
+    return o->stored_until_ms > loop_ms() && o->stored_since_ms < reaped_ms;
+}
+
+/* What a socket had stored besides went with its worker's lease, and is in nobody's memory but the client's: so the
+   client is told to begin anew. */
+static void on_refreshed(enum claim_refreshed result, void *arg)
+{
+    struct refreshing *f = arg;
+    struct session *s = session_find(f->session);
+    struct address self = self_address(f->session);
+    const char *id;
+    const struct entry_kind *kind = find_kind(f->entry, &id);
+
+    if (s && identity_held(s, kind->word, id) && result >= REFRESH_KEPT) {
+        if (result == REFRESH_AGAIN && was_reaped(owned_of(s))) {
+            LOG_INFO("registrations_lost", LOG_INT("sid", f->session));
+            session_close(s, CLOSE_GOING_AWAY, "registrations lost");
+        } else if (kind->kept) {
+            kind->kept(id, &self);
+        }
+    }
+    free(f->entry);
+    free(f);
+}
+
+static void refresh_identity(const struct identity *i)
+{
+    struct refreshing *f = mem_alloc(sizeof(*f));
+    struct address self = self_address(i->session);
+    const char *id;
+    char key[KEY_MAX];
+
+    *f = (struct refreshing){i->session, mem_dup(i->entry)};
+    find_kind(i->entry, &id)->key(key, id);
+    claim_refresh(key, &self, on_refreshed, f);
+}
+
+void identity_refresh(struct session *s, const char *kind, const char *id)
+{
+    const struct identity *i = find_identity(s, kind, id);
+
+    if (i)
+        refresh_identity(i);
 }
 
 void ownership_lost(const char *entry, session_id from)
@@ -398,7 +473,6 @@ static void on_session_end(struct session *s)
 static void refresh_session(struct session *s, void *arg)
 {
     struct owned *o = *session_slot(s, SLOT_OWNERSHIP);
-    struct address self = self_address(session_id_of(s));
     struct note *notes;
 
     (void)arg;
@@ -410,7 +484,7 @@ static void refresh_session(struct session *s, void *arg)
     ownership_note(s, o->count, notes);
     free(notes);
     for (size_t i = 0; i < o->count; i++)
-        identity_refresh(o->identities[i], &self);
+        refresh_identity(o->identities[i]);
 }
 
 /* A socket that is open keeps its ids, however little it says. */
@@ -427,11 +501,10 @@ static void on_refresh(void *arg)
 void identity_refresh_all(struct session *s, const char *kind)
 {
     struct owned *o = owned_of(s);
-    struct address self = self_address(session_id_of(s));
 
     for (size_t i = 0; i < o->count; i++)
         if (strcmp(o->identities[i]->kind, kind) == 0)
-            identity_refresh(o->identities[i], &self);
+            refresh_identity(o->identities[i]);
 }
 
 /* Frames were missed, and perhaps Redis has lost what it held: every id is written again, a few sockets at a time. */
@@ -455,6 +528,11 @@ void ownership_resync(void)
     resync_parts = (unsigned)(session_count() / RESYNC_SOCKETS) + 1;
     if (!resync_timer)
         resync_timer = timer_every(RESYNC_MS, on_resync, NULL);
+}
+
+void ownership_reaped(void)
+{
+    reaped_ms = loop_ms();
 }
 
 void ownership_init(void)

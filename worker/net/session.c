@@ -14,7 +14,7 @@
 #include "signalbox/metrics.h"
 #include "signalbox/slots.h"
 
-#define END_CALLBACKS_MAX 8
+#define END_CALLBACKS_MAX 16
 #define FRAMES_A_TURN 64
 #define WAITING_MESSAGES_MAX 256
 #define WAITING_BYTES_MAX (512 * 1024)
