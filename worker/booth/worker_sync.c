@@ -411,7 +411,6 @@ static void undo(const char *id, const struct address *holder)
     claim_release(key, holder);
 }
 
-
 static const struct refusal *refuse(const char *ip)
 {
     static const struct refusal no_pool = {503, "Worker pool not configured", "no_pool"};
