@@ -9,6 +9,7 @@
 
 #include "signalbox/address.h"
 #include "signalbox/booth.h"
+#include "signalbox/check.h"
 #include "signalbox/claim.h"
 #include "signalbox/config.h"
 #include "signalbox/delivery.h"
@@ -145,6 +146,26 @@ static int start(void)
     return status;
 }
 
+static int look_at_redis(void)
+{
+    char problem[256];
+
+    if (!*config->redis_url) {
+        printf("REDIS_URL is not set: a worker starts a private Redis in %s, with the settings it needs\n",
+               config->state_dir);
+        return EXIT_SUCCESS;
+    }
+    switch (check_redis(config->redis_url, stdout, problem)) {
+    case CHECK_FINE:
+        return EXIT_SUCCESS;
+    case CHECK_LOSES:
+        return EXIT_FAILURE;
+    case CHECK_FAILED:
+        break;
+    }
+    return complain(EXIT_USAGE, problem);
+}
+
 static enum log_level log_level(void)
 {
     static const char *const names[] = {"debug", "info", "warning", "error"};
@@ -172,6 +193,9 @@ int main(int argc, char **argv)
         break;
     case CONFIG_BAD:
         status = complain(EXIT_USAGE, problem);
+        break;
+    case CONFIG_CHECK_REDIS:
+        status = look_at_redis();
         break;
     case CONFIG_OK:
         log_init(log_level(), config->log_format == LOG_FORMAT_TEXT, config->environment == ENVIRONMENT_PRODUCTION);

@@ -101,10 +101,11 @@ enum { ATTESTATION_OFF, ATTESTATION_CHUNKS, ATTESTATION_ALL };
 
 extern const struct config *const config;
 
-enum config_result { CONFIG_OK, CONFIG_BAD, CONFIG_HELP, CONFIG_VERSION };
+enum config_result { CONFIG_OK, CONFIG_BAD, CONFIG_HELP, CONFIG_VERSION, CONFIG_CHECK_REDIS };
 
 /* Fills config. CONFIG_BAD: problem holds one sentence that names the option and never shows a secret.
-   CONFIG_HELP, CONFIG_VERSION: --help or --version was given. */
+   CONFIG_HELP, CONFIG_VERSION: --help or --version was given, and nothing else is looked at. CONFIG_CHECK_REDIS:
+   --check-redis was given, and config is filled. */
 enum config_result config_load(int argc, char **argv, char problem[static 256]);
 void config_help(FILE *out);     /* for --help */
 void config_markdown(FILE *out); /* the README's table */
