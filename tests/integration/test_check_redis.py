@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness import SLOW, WORKER, Redis, free_port, wait_until
+from harness import SLOW, WORKER, Redis, Worker, free_port, wait_until
 from proxy import Proxy
 from test_readme import block
 
@@ -263,6 +263,12 @@ def test_who_cannot_be_reached_or_refuses_us_is_told_without_the_password(redis,
 def test_a_redis_that_repeats_the_words_of_a_command_does_not_give_the_password_away(redis):
     server = redis("--rename-command", "AUTH", "")
     refused(run(f"redis://:s3cret@127.0.0.1:{server.port}/0"), "refuses the password")
+    worker = Worker(f"redis://:s3cret@127.0.0.1:{server.port}/0", wait=False)
+    try:
+        wait_until(lambda: worker.events("redis_unreachable") + worker.events("redis_lost"), 5, "that it cannot")
+    finally:
+        worker.stop()
+    assert "repeats the password" in "".join(worker.lines) and "s3cret" not in "".join(worker.lines)
 
 
 def test_a_redis_that_does_not_answer_ends_it(redis):

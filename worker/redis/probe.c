@@ -18,10 +18,8 @@
 static bool fail(const struct probe *p, char problem[static 256], const char *what, const char *why)
 {
     const struct redis_target *t = p->target;
-    const char *password = t->password;
 
-    if (password && *password && strstr(why, password)) /* Redis repeats the words of a command it does not know */
-        why = "it repeats the password";
+    why = redis_target_hide(t, why);
     if (t->path)
         snprintf(problem, 256, "Redis at %.100s %s: %.100s", t->path, what, why);
     else
