@@ -298,3 +298,20 @@ def test_a_worker_that_ends_while_a_register_waits_for_its_room_leaks_nothing(st
         worker.stop()
     finally:
         redis.send_signal(signal.SIGCONT)
+
+
+def test_who_is_told_that_it_has_registered_is_among_the_members(start, connect, closing):
+    fleet = start(1)
+    proxy, room = Proxy(fleet.redis.port), f"/signal/{uid('room')}"
+    closing.callback(proxy.close)
+    fleet.workers.append(Worker(proxy.url))
+    early, late = connect(fleet.workers[0], room), connect(fleet.workers[1], room)
+    assert early.request("register", pairingCode="EARLY")["type"] == "registered"
+    assert late.request("register", pairingCode="WARMUP")["type"] == "registered"
+    with proxy.holding("signal/join") as wait:
+        late.send(type="register", pairingCode="LATE")
+        wait()
+        late.silence(0.2)
+    assert late.expect("registered")["pairingCode"] == "LATE"
+    early.drop()
+    assert late.recv() == {"type": "peer_left", "pairingCode": "EARLY"}

@@ -89,20 +89,32 @@ void caller_forward(struct session *s, const char *target, struct builder *messa
 
 /* --- who comes and goes --- */
 
+struct passing {
+    char *channel;
+    struct registering *registering; /* whose registration ends with it, or NULL */
+};
+
+static void finish(struct registering *g, struct session *s, enum registered result);
+
 static void on_passed(const struct reply *r, void *arg)
 {
+    struct passing *p = arg;
     long long members, changed;
 
     if (r && reply_read(r, "ii", &members, &changed) && changed && config->signal_presence_max &&
-        members == config->signal_presence_max + 1 && group_first(arg))
+        members == config->signal_presence_max + 1 && group_first(p->channel))
         LOG_WARNING("room_too_big_for_presence", LOG_INT("members", members));
-    free(arg);
+    if (p->registering)
+        finish(p->registering, session_find(p->registering->session), REGISTERED);
+    free(p->channel);
+    free(p);
 }
 
 /* Who comes or goes is counted, and the others are told, by one script. */
 static void pass(const struct script *script, const char *type, const char *room, const char *code,
-                 const struct address *at)
+                 const struct address *at, struct registering *registering)
 {
+    struct passing *p = mem_alloc(sizeof(*p));
     struct call c = call_new(script);
     struct builder w = {0};
     char key[KEY_MAX], channel[KEY_MAX], address[ADDRESS_MAX];
@@ -122,7 +134,8 @@ static void pass(const struct script *script, const char *type, const char *room
     call_int(&c, config->signal_presence_max);
     call_text(&c, channel);
     call_span(&c, bytes_span(frame));
-    call_send(&c, on_passed, mem_dup(channel));
+    *p = (struct passing){mem_dup(channel), registering};
+    call_send(&c, on_passed, p);
     bytes_unref(frame);
 }
 
@@ -138,7 +151,7 @@ static void undo(const char *rest, const struct address *holder)
     key_code(key, room, code);
     claim_release(key, holder);
     if (*room)
-        pass(&script_signal_leave, "peer_left", room, code, holder);
+        pass(&script_signal_leave, "peer_left", room, code, holder, NULL);
 }
 
 static void key_of_code(char out[static KEY_MAX], const char *id)
@@ -175,7 +188,7 @@ static void kept(const char *id, const struct address *holder)
     call = describe(key, holder->sid, c->public_key);
     call_send(&call, NULL, NULL);
     if (*c->room)
-        pass(&script_signal_join, "peer_joined", c->room, c->code, holder);
+        pass(&script_signal_join, "peer_joined", c->room, c->code, holder, NULL);
 }
 
 static void gone(const char *rest, const struct address *holder, session_id from)
@@ -269,9 +282,10 @@ static void on_described(const struct reply *r, void *arg)
     code_entry(entry, KIND, c->room, c->code);
     identity_add(s, KIND, entry + sizeof(KIND), g->since_ms);
     LOG_DEBUG("code_registered", LOG_CODE("code", c->code), LOG_INT("sid", g->session));
-    if (*c->room && !same)
-        pass(&script_signal_join, "peer_joined", c->room, c->code, &self);
-    finish(g, s, REGISTERED);
+    if (*c->room && !same) /* who is told that it is in hears of all who come or go from then on */
+        pass(&script_signal_join, "peer_joined", c->room, c->code, &self, g);
+    else
+        finish(g, s, REGISTERED);
 }
 
 static void on_claimed(struct session *s, enum claim_result result, long long since_ms, void *arg)
