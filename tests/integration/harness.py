@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """What the integration tests stand on: a real Redis and real workers. Every wait has an end."""
+import contextlib
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -42,9 +44,11 @@ def uid(prefix="peer"):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below those that the system gives to whoever connects somewhere: it stays free while its server is restarted."""
+    while True:
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", random.randrange(10000, 32000)))
+            return s.getsockname()[1]
 
 
 def http_request(worker, method, path, body=None, headers=None, connection=None):
@@ -78,16 +82,26 @@ class Redis:
 
     def __init__(self, *options):
         self.dir = tempfile.mkdtemp(prefix="signalbox-redis-")
-        self.socket, self.port = f"{self.dir}/redis.sock", free_port()
-        self.command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", self.socket,
-                        "--save", "", "--appendonly", "no", "--dir", self.dir, *options]
+        self.socket = f"{self.dir}/redis.sock"
         password = options[options.index("--requirepass") + 1] if "--requirepass" in options else None
         self.client = redis_client.Redis(unix_socket_path=self.socket, password=password, decode_responses=True)
-        self.start()
+        for _ in range(5):  # another test may be faster to take the port that is free
+            self.port = free_port()
+            self.command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket",
+                            self.socket, "--save", "", "--appendonly", "no", "--dir", self.dir, *options]
+            self._run()
+            if self.process.poll() is None:
+                break
+        assert self.process.poll() is None, "redis-server ended at once"
+
+    def _run(self):
+        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(lambda: self._answers() or self.process.poll() is not None, 10, "redis-server")
 
     def start(self):
-        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_until(self._answers, 10, "redis-server")
+        """Again, on the same port."""
+        self._run()
+        assert self.process.poll() is None, "redis-server ended at once"
 
     def _answers(self):
         try:

@@ -9,7 +9,7 @@ import pytest
 
 from clients import reset
 from harness import SLOW, Fleet, get, uid, wait_until
-from swarm import gather, members
+from swarm import members
 from test_chunk_pulls import OPEN, metric
 from test_chunks import announce, data_of, push, wait_in_vain
 
@@ -232,7 +232,9 @@ def test_sockets_that_go_while_their_messages_are_under_way_leave_only_the_cache
             member.send(type="chunk_push", chunkId=f"c{i % 4}", data=i)
             if i % 3 == 0:
                 reset(member.sock)
-        gather(group[1::3], 3)
+        for member in group[1::3]:
+            while member.recv()["type"] != "chunk_push_ack":
+                pass
         for i, member in enumerate(group):
             if i % 3:
                 reset(member.sock)

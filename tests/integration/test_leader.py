@@ -117,6 +117,7 @@ def test_one_of_two_leads_and_goes_on_leading(start, watch):
     monitor, leader = watch(fleet), leader_of(fleet)
     first, [other] = number(fleet), others(fleet, leader)
     asks(fleet.workers)
+    wait_until(monitor.reigns, 5)
     assert leader_of(fleet) is leader and number(fleet) == first and len(monitor.reigns()) == 1
     wait_until(lambda: leader.events("leader_elected"), 5, "the line of the log")
     assert [line["number"] for line in leader.events("leader_elected")] == [first]
@@ -289,6 +290,7 @@ def test_a_worker_with_leader_election_off_never_leads(start, watch):
     wait_until(lambda: int(stored(fleet)["until"]) < time.time() * 1000, 10, "the end of its time")
     asks([never], 8)
     assert not leads(never) and not never.events("leader_elected") and number(fleet) == first
+    wait_until(monitor.reigns, 5)
     assert {wid for _, _, wid, _ in monitor.reigns()} == {able.wid}
     fleet.workers.append(Worker(fleet.redis.urls()[0]))
     assert leader_of(fleet, [never, fleet.workers[2]]) is fleet.workers[2] and number(fleet) > first
@@ -306,6 +308,7 @@ def test_somebody_leads_again_when_redis_was_emptied(start, watch):
         fleet.redis.client.flushall()
         wait_until(lambda: number(fleet), TAKEOVER / SLOW, "a leader in the new Redis")
     leader_of(fleet)
+    wait_until(lambda: len(monitor.reigns()) >= 4, 5, "what Redis has run")
     assert number(fleet) > first and len(monitor.reigns()) == 4
 
 
