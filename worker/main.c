@@ -35,6 +35,7 @@
 #include "signalbox/signal.h"
 #include "signalbox/status.h"
 #include "signalbox/supervisor.h"
+#include "signalbox/tls.h"
 #include "signalbox/version.h"
 
 #define EXIT_USAGE 2
@@ -64,6 +65,18 @@ static void on_signal(int number)
     draining = true;
     LOG_INFO("stopping", LOG_INT("signal", number));
     drain_start(on_drained);
+}
+
+static void reload(void)
+{
+    if (tls_wanted())
+        tls_reload();
+}
+
+static void on_hangup(int number)
+{
+    (void)number;
+    reload();
 }
 
 static void init_fleet(void)
@@ -104,6 +117,7 @@ static int run(void)
     LOG_INFO("start", LOG_TEXT("version", SIGNALBOX_VERSION), LOG_INT("pid", getpid()));
     loop_on_signal(SIGTERM, on_signal);
     loop_on_signal(SIGINT, on_signal);
+    loop_on_signal(SIGHUP, on_hangup);
     init_fleet();
     status_init();
     page_init();
@@ -132,6 +146,8 @@ static int start(void)
     char problem[256];
     int status;
 
+    if (!tls_load(problem)) /* here, so that every worker has it, also one that is started again */
+        return complain(EXIT_USAGE, problem);
     if (*config->redis_url && !redis_check_url(config->redis_url, problem))
         return complain(EXIT_USAGE, problem);
     if (!*config->redis_url && !embedded_start(config->state_dir, problem))
@@ -141,7 +157,7 @@ static int start(void)
     else
         processes = atoi(config->processes);
     own_redis = !*config->redis_url && processes == 1;
-    status = processes > 1 ? supervisor_run(processes, run, *config->redis_url ? NULL : embedded_check) : run();
+    status = processes > 1 ? supervisor_run(processes, run, *config->redis_url ? NULL : embedded_check, reload) : run();
     embedded_stop();
     return status;
 }
@@ -176,6 +192,17 @@ static enum log_level log_level(void)
     return config->environment == ENVIRONMENT_PRODUCTION ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
 }
 
+/* SIGHUP only reloads. Before there is a loop it waits for that; after it, it is ignored. */
+static void hold_hangup(void)
+{
+    sigset_t hangup;
+
+    signal(SIGHUP, SIG_IGN);
+    sigemptyset(&hangup);
+    sigaddset(&hangup, SIGHUP);
+    sigprocmask(SIG_BLOCK, &hangup, NULL);
+}
+
 int main(int argc, char **argv)
 {
     char problem[256];
@@ -184,6 +211,7 @@ int main(int argc, char **argv)
     if (sodium_init() < 0)
         return complain(EXIT_FAILURE, "libsodium cannot be initialised");
     signal(SIGPIPE, SIG_IGN);
+    hold_hangup();
     switch (config_load(argc, argv, problem)) {
     case CONFIG_HELP:
         config_help(stdout);
@@ -203,6 +231,7 @@ int main(int argc, char **argv)
         status = start();
         break;
     }
+    tls_fini();
     config_fini();
     return status;
 }

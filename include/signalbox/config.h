@@ -27,6 +27,8 @@
     CHOICE(environment, ENVIRONMENT, "development|production", "production hides pairing codes in logs")               \
     TEXT(log_level, LOG_LEVEL, "", "debug, info, warning or error; empty: info in production, else debug")             \
     CHOICE(log_format, LOG_FORMAT, "json|text", "one JSON object a line, or text for people")                          \
+    TEXT(tls_cert, TLS_CERT, "", "file with the certificate of the port and its chain, PEM; empty: no TLS")            \
+    TEXT(tls_key, TLS_KEY, "", "file with the key of that certificate, PEM")                                           \
     TEXT(trusted_proxies, TRUSTED_PROXIES, "", "address ranges whose X-Forwarded-For is believed")                     \
     TEXT(cors_origins, CORS_ORIGINS, "*", "origins that may read HTTP answers; * for all")                             \
     TEXT(allowed_origins, ALLOWED_ORIGINS, "*", "origins that may open a WebSocket; * for all")                        \

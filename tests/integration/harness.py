@@ -51,9 +51,15 @@ def free_port():
             return s.getsockname()[1]
 
 
+def http_connection(worker):
+    if getattr(worker, "tls", None):
+        return http.client.HTTPSConnection("127.0.0.1", worker.port, timeout=10 * SLOW, context=worker.tls)
+    return http.client.HTTPConnection("127.0.0.1", worker.port, timeout=10 * SLOW)
+
+
 def http_request(worker, method, path, body=None, headers=None, connection=None):
     """(status, headers, body) of one request; a JSON body comes parsed."""
-    c = connection or http.client.HTTPConnection("127.0.0.1", worker.port, timeout=10 * SLOW)
+    c = connection or http_connection(worker)
     try:
         c.request(method, path, body, headers or {})
         response = c.getresponse()
@@ -127,14 +133,14 @@ class Redis:
 
 
 class Worker:
-    """One signalbox-worker process and its log."""
+    """One signalbox-worker process and its log. tls: what clients of a worker that speaks TLS need, an SSLContext."""
 
-    def __init__(self, redis_url, *args, prefix=(), patience=20, wait=True, **env):
+    def __init__(self, redis_url, *args, prefix=(), patience=20, wait=True, tls=None, **env):
         assert WORKER.exists(), f"no worker at {WORKER}: build it, or name it in SIGNALBOX_WORKER"
         base = {"PORT": 0, "HOST": "127.0.0.1", "LOG_FORMAT": "json", "LOG_LEVEL": "debug", "DRAIN_SECONDS": 0}
         kept = {k: v for k, v in os.environ.items() if k in ("PATH", "TMPDIR") or k.endswith("SAN_OPTIONS")}
         base.update({"REDIS_URL": redis_url} if redis_url else {}, **env)
-        self.patience, self.lines, self.killed = patience, [], False
+        self.patience, self.lines, self.killed, self.tls = patience, [], False, tls
         self.process = subprocess.Popen([*prefix, str(WORKER), *args], stderr=subprocess.PIPE, text=True,
                                         errors="replace", env={**kept, **{k: str(v) for k, v in base.items()}})
         self.pid = self.process.pid

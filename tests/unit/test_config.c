@@ -223,6 +223,8 @@ static void a_bad_value_is_named_with_what_is_allowed(void **state)
         {"--log-level=loud", "LOG_LEVEL must be empty, debug, info, warning or error, not \"loud\""},
         {"--trusted-proxies=10.0.0.0/99",
          "TRUSTED_PROXIES must be address ranges such as 10.0.0.0/8, separated by commas, not \"10.0.0.0/99\""},
+        {"--tls-cert=chain.pem", "TLS_KEY must be given where TLS_CERT is, and only there"},
+        {"--tls-key=key.pem", "TLS_KEY must be given where TLS_CERT is, and only there"},
         {"--worker-allow=10.0.0.0/99",
          "WORKER_ALLOW must be address ranges such as 10.0.0.0/8, separated by commas, not \"10.0.0.0/99\""},
         {"--worker-allow=localhost",

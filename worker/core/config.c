@@ -96,6 +96,11 @@ static bool trusted_proxies_are_ranges(void)
     return are_ranges(values.trusted_proxies);
 }
 
+static bool tls_is_whole(void)
+{
+    return !*values.tls_cert == !*values.tls_key;
+}
+
 static bool worker_allow_is_ranges(void)
 {
     return are_ranges(values.worker_allow);
@@ -170,6 +175,7 @@ static const struct check {
     {"PORT", port_suits_processes, "from 1 to 65535 where PROCESSES is not 1"},
     {"LOG_LEVEL", log_level_is_known, "empty, debug, info, warning or error"},
     {"TRUSTED_PROXIES", trusted_proxies_are_ranges, "address ranges such as 10.0.0.0/8, separated by commas"},
+    {"TLS_KEY", tls_is_whole, "given where TLS_CERT is, and only there", .hidden = true},
     {"BOOTSTRAP_SIGNING_KEY", bootstrap_key_is_seed, "64 hexadecimal digits"},
     {"SERVER_REGISTRATION_SECRET", registration_has_secret, "given where SERVER_REGISTRATION is secret"},
     {"ATTESTATION_SIGNING_KEY", attestation_key_is_seed,

@@ -2,6 +2,7 @@
 #include "signalbox/loop.h"
 
 #include <event2/event.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 #include <time.h>
@@ -215,6 +216,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 void loop_on_signal(int number, void (*callback)(int signal))
 {
     size_t i = 0;
+    sigset_t one;
 
     while (i < SIGNALS_MAX && signals[i])
         i++;
@@ -223,4 +225,7 @@ void loop_on_signal(int number, void (*callback)(int signal))
     signal_callbacks[i] = callback;
     signals[i] = evsignal_new(base, number, on_signal, &signal_callbacks[i]);
     event_add(signals[i], NULL);
+    sigemptyset(&one);
+    sigaddset(&one, number);
+    sigprocmask(SIG_UNBLOCK, &one, NULL);
 }
