@@ -137,6 +137,11 @@ def frame(text):
     return ABNF.create_frame(text, ABNF.OPCODE_TEXT).format()
 
 
+def upgrade_request(port, path):
+    fields = "".join(f"{name}: {value}\r\n" for name, value in UPGRADE.items())
+    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{fields}\r\n".encode()
+
+
 def begin_upgrade(port, path="/relay", source="127.0.0.1", receive_buffer=0):
     """A bare socket with its upgrade request under way: nobody reads it and nobody answers its pings."""
     s = socket.socket()
@@ -146,8 +151,7 @@ def begin_upgrade(port, path="/relay", source="127.0.0.1", receive_buffer=0):
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     s.bind((source, 0))
     s.connect(("127.0.0.1", port))
-    fields = "".join(f"{name}: {value}\r\n" for name, value in UPGRADE.items())
-    s.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{fields}\r\n".encode())
+    s.sendall(upgrade_request(port, path))
     return s
 
 

@@ -167,3 +167,35 @@ def test_a_paused_worker_is_not_called_deaf(start):
     fleet.workers[0].resume()
     wait_until(lambda: ready(fleet.workers[0]), 5, "ready")
     assert metric(fleet.workers[0], "signalbox_subscriber_deaf_total") == 0
+
+
+def test_what_was_sent_to_a_worker_that_stood_still_leaves_nothing_under_its_former_name(fleet, connect):
+    stopped, other = fleet.workers
+    clients = [connect(stopped) for _ in range(20)]
+    for i, client in enumerate(clients):
+        client.request("register", peerId=f"peer-{i}")
+    former = stopped.wid
+    stopped.pause()
+    wait_until(lambda: fleet.redis.client.zscore("sb:workers", former) is None, 15, "another has cleaned up after it")
+    for i, client in enumerate(clients):
+        client.send_all([{"type": "register", "peerId": f"late-{i}"},
+                         {"type": "register_rendezvous", "peerId": f"late-{i}", "hourlyTokens": ["t"]}])
+    stopped.resume()
+    wait_until(lambda: stopped.wid != former and ready(stopped), 5, "another wid")
+    time.sleep(4)  # it has settled
+    assert [key for key in fleet.redis.keys() if former in key] == []
+    assert not [e for e in fleet.redis.client.hvals("sb:{hour:t}") if former in e]
+
+
+def test_a_worker_that_dies_before_it_saw_that_redis_was_emptied_leaves_nothing(fleet, connect):
+    dead, other = fleet.workers
+    client, watcher = connect(dead), connect(other)
+    former = dead.wid
+    beat = fleet.redis.client.zscore("sb:workers", former)
+    wait_until(lambda: fleet.redis.client.zscore("sb:workers", former) != beat, 5, "a beat just now")
+    fleet.redis.client.flushall()
+    assert client.request("register", peerId="late")["type"] == "registered"
+    assert "late" in watcher.relays()
+    dead.kill9()
+    wait_until(lambda: not fleet.redis.client.hexists("sb:{relays}:all", "late"), 12, "its relay is gone")
+    wait_until(lambda: not [key for key in fleet.redis.keys() if former in key], 5, "its keys are gone")

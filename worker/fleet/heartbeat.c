@@ -224,11 +224,16 @@ static void beat(void)
     call_send(&c, on_roster, NULL);
 }
 
+void heartbeat_now(void)
+{
+    if (redis_up() && beat_timer)
+        beat();
+}
+
 static void on_timer(void *arg)
 {
     (void)arg;
-    if (redis_up())
-        beat();
+    heartbeat_now();
 }
 
 static void on_look(void *arg)

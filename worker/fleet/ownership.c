@@ -10,6 +10,7 @@
 
 #include "scripts_data.h"
 #include "signalbox/claim.h"
+#include "signalbox/heartbeat.h"
 #include "signalbox/inbox.h"
 #include "signalbox/keys.h"
 #include "signalbox/log.h"
@@ -92,13 +93,17 @@ struct noting {
     int64_t until_ms;
 };
 
+/* The first socket of a worker, or Redis was emptied and does not list this worker: were it to die before its next
+   beat, nobody would clean up after it. */
 static void on_noted(const struct reply *r, void *arg)
 {
     struct noting *n = arg;
     struct session *s = session_find(n->session);
-
     struct owned *o = s ? owned_of(s) : NULL;
+    long long new, first;
 
+    if (r && reply_read(r, "ii", &new, &first) && first)
+        heartbeat_now();
     if (r && o && n->until_ms > o->stored_until_ms) {
         if (o->stored_until_ms < loop_ms())
             o->stored_since_ms = loop_ms();
