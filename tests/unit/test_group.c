@@ -327,6 +327,29 @@ static void of_too_many_held_messages_the_oldest_go(void **state)
     assert_string_equal(sessions[2].heard, "4105 more ");
 }
 
+static void of_held_messages_that_are_too_big_together_the_oldest_go(void **state)
+{
+    static char text[300 * 1024];
+
+    (void)state;
+    join(1);
+    join(2);
+    come_alive();
+    for (char letter = 'a'; letter <= 'e'; letter++) {
+        memset(text, letter, sizeof(text) - 1);
+        from_elsewhere(text, 0);
+    }
+    group_admit(ROOM, 1, 0);
+    assert_int_equal(sessions[1].count, 3);
+    assert_int_equal(sessions[1].heard[0], 'c');
+    group_leave(ROOM, 2);
+    join(2);
+    memset(text, 'f', sizeof(text) - 1);
+    from_elsewhere(text, 0);
+    group_admit(ROOM, 2, 0);
+    assert_int_equal(sessions[2].count, 1);
+}
+
 static void who_leaves_while_it_waits_hears_nothing_and_holds_nothing_back(void **state)
 {
     (void)state;
@@ -404,6 +427,7 @@ int main(void)
         GROUP_TEST(nobody_is_given_what_came_before_it_listened),
         GROUP_TEST(it_is_not_told_of_itself),
         GROUP_TEST(of_too_many_held_messages_the_oldest_go),
+        GROUP_TEST(of_held_messages_that_are_too_big_together_the_oldest_go),
         GROUP_TEST(who_leaves_while_it_waits_hears_nothing_and_holds_nothing_back),
         GROUP_TEST(the_last_to_leave_ends_the_subscription),
         GROUP_TEST(one_that_has_gone_is_sent_nothing),
