@@ -163,3 +163,15 @@ def test_what_waits_for_clients_that_do_not_read_is_bounded_together(start, conn
         s.close()
     sender.drop()
     wait_until(lambda: metric(worker, "signalbox_session_bytes") == 0, 10, "nothing kept for who has left")
+
+
+def test_who_is_far_over_its_rate_is_answered_a_little_at_a_time(start, connect):
+    worker = start(1, IP_CONNECT_RATE=0).workers[0]
+    loud, other = members([worker], 1)[0], connect(worker)
+    refused = "signalbox_rate_limited_messages_total"
+    loud.send_text(*['{"type":"ping"}'] * 3000)
+    time.sleep(0.5)
+    assert 0 < metric(worker, refused) <= 32 * (0.5 * 20 * (3 if SLOW > 1 else 1.5))
+    assert other.request("ping") == {"type": "pong"}
+    wait_until(lambda: metric(worker, refused) > 2000, 12, "the rest is read, too")
+    loud.sock.close()

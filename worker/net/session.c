@@ -21,7 +21,9 @@
 #define PENDING_BYTES_MAX (512 * 1024)
 #define KEPT_MAX ((size_t)256 << 20) /* for all clients together */
 #define KEPT_AFTER_SHEDDING (KEPT_MAX / 8 * 7)
-#define EXCESS_MS 5000       /* PROTOCOL.md section 1: so long over the rate closes */
+#define EXCESS_MS 5000 /* PROTOCOL.md section 1: so long over the rate closes */
+#define REFUSED_IN_A_ROW 32
+#define REFUSED_PAUSE_MS 50
 #define EXCESS_PAUSE_MS 1000 /* a pause that ends an excess */
 #define KILL_SECONDS 5       /* for a close frame that cannot be written, or is not answered */
 _Static_assert(BYTES_HEADROOM >= LWS_PRE, "lws writes its frame header before the bytes");
@@ -43,7 +45,9 @@ struct session {
     struct builder part;                 /* of a message whose end has not come */
     size_t unsent;                       /* of the frame that lws could write only in part, and keeps */
     unsigned holds;
-    bool reading_stopped, ping_wanted, watched, trusted;
+    struct timer *pause;
+    unsigned refused; /* for its rate, since reading paused for that */
+    bool reading_stopped, write_wanted, ping_wanted, watched, trusted;
 
     struct bucket rate;
     int64_t excess_since_ms, excess_last_ms;
@@ -141,6 +145,9 @@ struct session *session_new(struct lws *wsi, const struct dialect *dialect)
 
 static void want_write(struct session *s)
 {
+    if (s->write_wanted)
+        return; /* asking again costs a system call */
+    s->write_wanted = true;
     lws_callback_on_writable(s->wsi);
     loop_poke();
 }
@@ -286,6 +293,7 @@ bool session_writable(struct session *s)
 {
     unsigned char ping[LWS_PRE + 1] = {0}; /* one byte: lws reports no pong without a payload */
 
+    s->write_wanted = false;
     if (s->state == SESSION_ENDED)
         return true;
     if (!lws_partial_buffered(s->wsi))
@@ -338,7 +346,42 @@ void session_ended(struct session *s)
     frames_clear(&s->waiting);
     part_free(s);
     set_unsent(s, 0);
+    timer_free(s->pause);
     free(s);
+}
+
+static void stop_reading(struct session *s)
+{
+    if (s->reading_stopped)
+        return;
+    s->reading_stopped = true;
+    lws_rx_flow_control(s->wsi, 0);
+}
+
+static void read_again(struct session *s)
+{
+    if (s->reading_stopped && !s->pause && s->state == SESSION_OPEN && s->pending_count < PENDING_MESSAGES_MAX / 2 &&
+        s->pending_bytes < PENDING_BYTES_MAX / 2) {
+        s->reading_stopped = false;
+        lws_rx_flow_control(s->wsi, 1);
+        loop_poke();
+    }
+}
+
+static void on_paused(void *arg)
+{
+    struct session *s = arg;
+
+    s->pause = NULL;
+    read_again(s);
+}
+
+/* Answers cost time that is the others': who is far over its rate is read, and answered, a little at a time. */
+static void pause_reading(struct session *s)
+{
+    s->refused = 0;
+    stop_reading(s);
+    s->pause = timer_once(REFUSED_PAUSE_MS, on_paused, s);
 }
 
 /* false: the message is dropped. */
@@ -355,6 +398,8 @@ static bool within_rate(struct session *s, struct span text, bool binary)
     }
     s->excess_last_ms = now;
     dialect_refuse(s, text, binary, ERR_RATE_LIMIT);
+    if (++s->refused >= REFUSED_IN_A_ROW && !s->pause)
+        pause_reading(s);
     if (now - s->excess_since_ms >= EXCESS_MS)
         session_close(s, CLOSE_POLICY, "rate limit exceeded");
     return false;
@@ -364,20 +409,8 @@ static void pending_add(struct session *s, size_t bytes)
 {
     s->pending_bytes += bytes;
     s->pending_count++;
-    if (!s->reading_stopped && (s->pending_count >= PENDING_MESSAGES_MAX || s->pending_bytes >= PENDING_BYTES_MAX)) {
-        s->reading_stopped = true;
-        lws_rx_flow_control(s->wsi, 0);
-    }
-}
-
-static void read_again(struct session *s)
-{
-    if (s->reading_stopped && s->state == SESSION_OPEN && s->pending_count < PENDING_MESSAGES_MAX / 2 &&
-        s->pending_bytes < PENDING_BYTES_MAX / 2) {
-        s->reading_stopped = false;
-        lws_rx_flow_control(s->wsi, 1);
-        loop_poke();
-    }
+    if (s->pending_count >= PENDING_MESSAGES_MAX || s->pending_bytes >= PENDING_BYTES_MAX)
+        stop_reading(s);
 }
 
 void session_forwarding(struct session *s, size_t bytes)
