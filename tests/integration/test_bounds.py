@@ -2,6 +2,7 @@
 """What one client, or many together, can make a worker keep is bounded; what is over the bound is refused and counted."""
 import json
 import re
+import socket
 import time
 
 import psutil
@@ -175,3 +176,23 @@ def test_who_is_far_over_its_rate_is_answered_a_little_at_a_time(start, connect)
     assert other.request("ping") == {"type": "pong"}
     wait_until(lambda: metric(worker, refused) > 2000, 12, "the rest is read, too")
     loud.sock.close()
+
+
+def test_many_new_connections_keep_nobody_waiting(start, connect):
+    worker, count, fds = start(1, IP_CONNECT_RATE=0, IP_CONNECTIONS_MAX=0).workers[0], 3000, []
+    other, process = connect(worker), psutil.Process(worker.pid)
+    assert other.request("ping") == {"type": "pong"}
+    before = process.num_fds()
+    worker.pause()
+    try:
+        for _ in range(count):
+            fds.append(socket.create_connection(("127.0.0.1", worker.port)))
+        other.send(type="ping")
+        worker.resume()
+        other.expect("pong")
+        assert process.num_fds() - before < count / 2
+        wait_until(lambda: process.num_fds() - before == count, 10, "all of them accepted")
+    finally:
+        worker.resume()
+        for s in fds:
+            s.close()
