@@ -179,6 +179,7 @@ static int start(void **state)
     up = true;
     live = false;
     log_init(LOG_LEVEL_ERROR, false, false);
+    group_init();
     return 0;
 }
 

@@ -167,8 +167,6 @@ static struct group *find_or_add(const char *channel)
 
     if (g)
         return g;
-    held_dropped = metric_counter("signalbox_group_held_dropped_total",
-                                  "Messages to a room that new members did not get, as too many came before them");
     g = mem_alloc(sizeof(*g));
     g->channel = mem_dup(channel);
     STAILQ_INIT(&g->held);
@@ -278,6 +276,12 @@ struct bytes *group_frame(struct span message, const struct address *except)
     inbox_frame_begin(&w, INBOX_SEND, *except);
     builder_add(&w, message);
     return builder_take(&w);
+}
+
+void group_init(void)
+{
+    held_dropped = metric_counter("signalbox_group_held_dropped_total",
+                                  "Messages to a room that new members did not get, as too many came before them");
 }
 
 void group_fini(void)
