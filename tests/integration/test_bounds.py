@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from clients import bare_socket, frame
-from harness import SLOW, UNAVAILABLE, Worker, get, uid, wait_until
+from harness import ASAN, SLOW, UNAVAILABLE, Worker, get, uid, wait_until
 from proxy import Proxy
 from swarm import members
 from test_signal import error, path_of, registered
@@ -68,16 +68,17 @@ def test_a_client_whose_messages_pile_up_on_their_way_is_not_read_further(split,
         sender.sock.settimeout(0.3 * SLOW)
         try:
             sender.send_text(*texts)
-            left = b""
+            sent = True
         except TimeoutError:
-            left = None  # it was read no further, and the kernel's buffers are full
+            sent = False  # it was read no further, and the kernel's buffers are full
         wait_until(lambda: metric(fleet.workers[1], read) >= most, 2, "the messages up to the bound")
         assert metric(fleet.workers[1], read) == most
         assert not fleet.workers[1].events("redis_lost"), "the machine was too slow for this test"
-    if left is not None:
+    if sent:
         assert [receiver.expect("offer", 20)["payload"]["n"] for _ in range(count)] == list(range(count))
 
 
+@pytest.mark.skipif(ASAN, reason="Redis is given up after 2 s; this build takes longer to send it so much")
 def test_what_redis_leaves_unanswered_is_bounded_for_all_clients_together(split, connect):
     fleet, proxy = split
     worker, room = fleet.workers[1], path_of(uid("room"))
