@@ -86,6 +86,7 @@ static void init_fleet(void)
     ownership_init();
     claim_init();
     delivery_init();
+    group_init();
     leader_init();
     reaper_init();
 }

@@ -51,6 +51,11 @@ void session_close(struct session *s, enum close_code code, const char *reason);
 void session_hold(struct session *s);
 void session_release(struct session *s);
 
+/* A message of its own is on its way through Redis, and has arrived or failed. It goes on being read meanwhile, until
+   too many are. */
+void session_forwarding(struct session *s, size_t bytes);
+void session_forwarded(struct session *s, size_t bytes);
+
 void session_ping(struct session *s);
 void session_trust(struct session *s); /* from now on MESSAGE_RATE does not hold for it: it speaks for many */
 
