@@ -207,7 +207,7 @@ class Lively(Member):
 
 
 class Crowd:
-    """The loop, in a thread of its own. heard holds (sender, receiver) of what came through while it was to be proved."""
+    """The loop, in a thread of its own. heard holds (sender, receiver) of what came through since prove()."""
 
     def __init__(self, ports, seed, pace):
         self.ports, self.random, self.pace = ports, random.Random(seed), pace

@@ -104,6 +104,12 @@ def persists(find, seconds):
 
 
 def leftovers(redis):
-    """What is there although nobody is connected."""
+    """What is there although nobody is connected. Requests to pair that have ended are let go with a delay."""
     standing = ("sb:workers", "sb:worker:", "sb:leader", "sb:{pool}:version", "sb:{pool}:watch", "sb:{chunks}:")
-    return [key for key in redis.keys("*") if not key.startswith(standing) and not key.endswith(":data")]
+    now = redis.time()[0] * 1000
+
+    def ended(key):
+        return key.endswith(":requests") and all(int(request.split(" ")[0]) <= now for request in redis.hvals(key))
+
+    return [key for key in redis.keys("*") if not key.startswith(standing) and not key.endswith(":data")
+            and not ended(key)]

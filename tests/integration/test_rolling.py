@@ -55,12 +55,12 @@ def test_a_rolling_restart_serves_everybody_and_leaves_nothing(fleet, closing, r
         assert worker.process.wait((DRAIN + AFTER) * SLOW) == 0
         took = time.monotonic() - begun
         assert DRAIN <= took
-        closes = [(at - begun, reason) for at, where, reason in crowd.account.closed[seen:]
-                  if where == port and "own will" not in reason]
+        unwilling = [close for close in crowd.account.closed[seen:] if "own will" not in close[2]]
+        closes = [(at - begun, reason) for at, where, reason in unwilling if where == port]
         assert {reason for _, reason in closes} == {"1001 server shutdown"}
         assert len(closes) >= 0.8 * len(there) > 20, "the others had left by themselves"
         spread(sorted(at for at, _ in closes))
-        assert not [reason for _, where, reason in crowd.account.closed[seen:] if where != port and "will" not in reason]
+        assert not [reason for _, where, reason in unwilling if where != port]
         former.append(worker.wid)
         assert not [key for key in fleet.redis.keys() if worker.wid in key]
         wait_until(lambda: all(client.settlings > before for client, before in there), 8, "everybody served again")
