@@ -19,7 +19,7 @@
 #define LOOK_MS 250
 
 static void (*callbacks[INBOX_OPERATIONS])(struct inbox_frame *frame);
-static struct metric *received, *malformed, *resubscriptions, *deaf, *probe_age;
+static struct metric *received, *malformed, *resubscriptions, *probes, *deaf, *probe_age;
 static char own_channel[KEY_MAX];
 static void (*heard_again)(void);
 static int64_t heard_ms, probed_ms, looked_ms; /* probed_ms: 0 while no echo is awaited */
@@ -194,6 +194,7 @@ static void probe(void)
     struct builder w = {0};
 
     probed_ms = loop_ms();
+    metric_add(probes, 1);
     inbox_frame_begin(&w, INBOX_ECHO, self_address(0));
     redis_send(on_probed, NULL, 3, (struct span[]){SPAN("PUBLISH"), span_of(own_channel), bytes_span(w.bytes)});
     builder_free(&w);
@@ -250,6 +251,7 @@ void inbox_on_heard_again(void (*callback)(void))
 void inbox_init(void)
 {
     resubscriptions = metric_counter("signalbox_resubscriptions_total", "Times this worker heard its inbox again");
+    probes = metric_counter("signalbox_subscriber_probes_total", "Frames sent to this worker's own inbox to hear them");
     deaf = metric_counter("signalbox_subscriber_deaf_total", "Subscriptions given up because they carried no probe");
     probe_age = metric_gauge("signalbox_subscriber_probe_age_seconds", "Since this worker last heard its inbox");
     metrics_on_collect(collect);
