@@ -36,6 +36,7 @@
 #include "signalbox/loop.h"
 #include "signalbox/ownership.h"
 #include "signalbox/page.h"
+#include "signalbox/pool.h"
 #include "signalbox/reaper.h"
 #include "signalbox/registry.h"
 #include "signalbox/relay.h"
@@ -550,6 +551,7 @@ static void farewell(void)
     while (fake_redis_waiting() > 0)
         answer_all();
     heartbeat_fini();
+    pool_fini();
     assert(session_count() == 0 && ownership_pending() == 0);
     assert(fake_loop_timers() == timers && fake_redis_channels() == channels);
 }
