@@ -53,7 +53,7 @@ static const char *text_of(struct reply *r)
 {
     if (r->is == UNREAD) {
         r->is = TEXT;
-        r->text = words_take(r->words);
+        r->text = words_take_stored(r->words);
     }
     return r->is == TEXT ? r->text : "";
 }

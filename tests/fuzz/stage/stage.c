@@ -181,6 +181,17 @@ char *words_take(struct words *w)
     return stage_put_in(next_word(w));
 }
 
+/* Ids are validated before they are stored, so what Redis and other workers say of them has an end, too: keys rely on
+   it. */
+char *words_take_stored(struct words *w)
+{
+    char *word = words_take(w);
+
+    if (strlen(word) >= ENTRY_MAX)
+        word[ENTRY_MAX - 1] = '\0';
+    return word;
+}
+
 bool words_take_if(struct words *w, const char *word)
 {
     struct words ahead = *w;
@@ -349,7 +360,7 @@ static void step_frame(struct span text)
     for (unsigned i = 0; i < targets; i++) {
         uint64_t sid = take_address(&w).sid;
 
-        word = words_take(&w);
+        word = words_take_stored(&w);
         inbox_frame_target(&frame, (struct inbox_target){sid, span_of(word)});
         free(word);
     }

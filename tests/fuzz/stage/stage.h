@@ -20,7 +20,8 @@ int stage_play(const uint8_t *data, size_t size, const char *steps);
 struct words {
     struct span rest;
 };
-char *words_take(struct words *w); /* "" once none is left; @ is put in as stage.c says. The caller frees it */
+char *words_take(struct words *w);        /* "" once none is left; @ is put in as stage.c says. The caller frees it */
+char *words_take_stored(struct words *w); /* likewise, no longer than what the program stores */
 bool words_take_if(struct words *w, const char *word);
 char *stage_put_in(struct span text); /* the caller frees it */
 extern bool stage_trusted;            /* so far nothing came from Redis but numbers */
