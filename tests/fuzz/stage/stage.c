@@ -36,6 +36,7 @@
 #include "signalbox/loop.h"
 #include "signalbox/ownership.h"
 #include "signalbox/page.h"
+#include "signalbox/pool.h"
 #include "signalbox/reaper.h"
 #include "signalbox/registry.h"
 #include "signalbox/relay.h"
@@ -178,6 +179,17 @@ static struct span next_word(struct words *w)
 char *words_take(struct words *w)
 {
     return stage_put_in(next_word(w));
+}
+
+/* Ids are validated before they are stored, so what Redis and other workers say of them has an end, too: keys rely on
+   it. */
+char *words_take_stored(struct words *w)
+{
+    char *word = words_take(w);
+
+    if (strlen(word) >= ENTRY_MAX)
+        word[ENTRY_MAX - 1] = '\0';
+    return word;
 }
 
 bool words_take_if(struct words *w, const char *word)
@@ -348,7 +360,7 @@ static void step_frame(struct span text)
     for (unsigned i = 0; i < targets; i++) {
         uint64_t sid = take_address(&w).sid;
 
-        word = words_take(&w);
+        word = words_take_stored(&w);
         inbox_frame_target(&frame, (struct inbox_target){sid, span_of(word)});
         free(word);
     }
@@ -550,6 +562,7 @@ static void farewell(void)
     while (fake_redis_waiting() > 0)
         answer_all();
     heartbeat_fini();
+    pool_fini();
     assert(session_count() == 0 && ownership_pending() == 0);
     assert(fake_loop_timers() == timers && fake_redis_channels() == channels);
 }

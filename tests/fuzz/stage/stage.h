@@ -20,10 +20,11 @@ int stage_play(const uint8_t *data, size_t size, const char *steps);
 struct words {
     struct span rest;
 };
-char *words_take(struct words *w); /* "" once none is left; @ is put in as stage.c says. The caller frees it */
+char *words_take(struct words *w);        /* "" once none is left; @ is put in as stage.c says. The caller frees it */
+char *words_take_stored(struct words *w); /* likewise, no longer than what the program stores */
 bool words_take_if(struct words *w, const char *word);
 char *stage_put_in(struct span text); /* the caller frees it */
-extern bool stage_trusted;            /* so far nothing came from Redis but numbers and addresses */
+extern bool stage_trusted;            /* so far nothing came from Redis but numbers */
 
 /* fake_loop.c: a clock that stands still until it is told to go on. */
 void fake_loop_jump(int64_t ms); /* what is due by then runs once, as after a pause of the process */
