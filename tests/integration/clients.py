@@ -13,7 +13,7 @@ import threading
 import websocket
 from websocket import ABNF
 
-from harness import SLOW, UPGRADE
+from harness import SLOW, UPGRADE, freeze
 
 
 class Client:
@@ -186,7 +186,7 @@ class Puppet:
         assert self.process.stdout.readline() == "ready\n"
 
     def freeze(self):
-        self.process.send_signal(signal.SIGSTOP)
+        freeze(self.process)
 
     def thaw_and_end(self):
         """Goes on; returns how its connection was closed, "CODE REASON"."""

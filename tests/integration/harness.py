@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -76,11 +77,33 @@ def get(worker, path):
     return http_request(worker, "GET", path)[2]
 
 
+def metric(workers, name):
+    """What all series of this metric add up to; workers: one or a list of them."""
+    texts = [get(worker, "/metrics").decode() for worker in (workers if isinstance(workers, list) else [workers])]
+    assert all(f"# TYPE {name} " in text for text in texts), f"no metric {name}"
+    return sum(map(float, re.findall(rf"^{name}(?:{{.*}})? (\S+)$", "\n".join(texts), re.M)))
+
+
+def publishes(fleet):
+    """How many PUBLISH commands Redis has had, without those by which workers probe their own subscriptions."""
+    while True:
+        probes = metric(fleet.workers, "signalbox_subscriber_probes_total")
+        calls = fleet.redis.client.info("commandstats").get("cmdstat_publish", {"calls": 0})["calls"]
+        if metric(fleet.workers, "signalbox_subscriber_probes_total") == probes:
+            return calls - int(probes)
+
+
 def ready(worker):
     try:
         return http_request(worker, "GET", "/ready")[0] == 200
     except (OSError, http.client.HTTPException):
         return False
+
+
+def freeze(process):
+    """Returns once the child stands still (or has ended): SIGSTOP takes effect a moment after it was sent."""
+    process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
 
 class Redis:
@@ -198,7 +221,7 @@ class Worker:
         self.process.wait(10)
 
     def pause(self):
-        self.process.send_signal(signal.SIGSTOP)
+        freeze(self.process)
 
     def resume(self):
         self.process.send_signal(signal.SIGCONT)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What one client, or many together, can make a worker keep is bounded; what is over the bound is refused and counted."""
 import json
-import re
 import socket
 import time
 
@@ -9,7 +8,7 @@ import psutil
 import pytest
 
 from clients import bare_socket, frame
-from harness import ASAN, SLOW, UNAVAILABLE, Worker, get, uid, wait_until
+from harness import ASAN, SLOW, UNAVAILABLE, Worker, get, metric, uid, wait_until
 from proxy import Proxy
 from swarm import members
 from test_signal import error, path_of, registered
@@ -29,11 +28,6 @@ def split(start, closing):
     closing.callback(proxy.close)
     fleet.workers.append(Worker(proxy.url, **ENV))
     return fleet, proxy
-
-
-def metric(worker, name):
-    found = re.findall(rf"^{re.escape(name)} ([0-9.e+]+)$", get(worker, "/metrics").decode(), re.M)
-    return sum(map(float, found))
 
 
 def rss(worker):

@@ -3,7 +3,6 @@
 one, nothing is left behind, everybody is answered."""
 import contextlib
 import os
-import re
 import socket
 import subprocess
 import threading
@@ -12,7 +11,7 @@ import time
 import pytest
 import redis as redis_client
 
-from harness import IN_USE, SLOW, UNAVAILABLE, WORKER, Worker, free_port, get, uid, wait_until
+from harness import IN_USE, SLOW, UNAVAILABLE, WORKER, Worker, free_port, metric, uid, wait_until
 from proxy import Proxy
 
 PROBE_MS = 300 * SLOW
@@ -31,12 +30,6 @@ int open(const char *path, int flags, ...)
 int open64(const char *path, int flags, ...) __attribute__((alias("open")));
 """
 POINTS = [f"point {i}" for i in range(257)]
-
-
-def metric(worker, name):
-    """The sum of a metric's series."""
-    text = get(worker, "/metrics").decode()
-    return sum(map(float, re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.M)))
 
 
 def failures(worker):

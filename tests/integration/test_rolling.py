@@ -8,7 +8,7 @@ import pytest
 
 from crowd import Crowd
 from crowd_roles import populate
-from harness import CROWD, SLOW, UPGRADE, Worker, free_port, http_request, ready, wait_until
+from harness import CROWD, SLOW, UPGRADE, Worker, free_port, freeze, http_request, ready, wait_until
 from invariants import leftovers, persists, strays
 from swarm import gather, members
 from test_chaos import ENV
@@ -137,7 +137,7 @@ def test_a_socket_that_comes_while_a_worker_drains_is_sent_elsewhere(occupied):
 @pytest.mark.parametrize("away", ["gone", "hung"])
 def test_a_drain_ends_though_redis_is_away(occupied, away):
     fleet, worker, crowd = occupied(DRAIN_SECONDS=1)
-    fleet.redis.stop() if away == "gone" else fleet.redis.process.send_signal(signal.SIGSTOP)
+    fleet.redis.stop() if away == "gone" else freeze(fleet.redis.process)
     try:
         worker.process.terminate()
         closes = close_codes(crowd)
