@@ -78,10 +78,10 @@ def get(worker, path):
 
 
 def metric(workers, name):
-    """What all series of this metric add up to; workers: one or a list of them."""
+    """What all series of this metric, or one with its labels, add up to; workers: one or a list of them."""
     texts = [get(worker, "/metrics").decode() for worker in (workers if isinstance(workers, list) else [workers])]
-    assert all(f"# TYPE {name} " in text for text in texts), f"no metric {name}"
-    return sum(map(float, re.findall(rf"^{name}(?:{{.*}})? (\S+)$", "\n".join(texts), re.M)))
+    assert all(f"# TYPE {name.split('{')[0]} " in text for text in texts), f"no metric {name}"
+    return sum(map(float, re.findall(rf"^{re.escape(name)}(?:{{.*}})? (\S+)$", "\n".join(texts), re.M)))
 
 
 def publishes(fleet):

@@ -112,7 +112,8 @@ def test_who_never_heard_of_its_successor_is_closed_at_its_next_heartbeat(start,
     successor.send(type="register", peerId=peer)
     successor.expect("registered", 3)
     one.resume()
-    former.send(type="heartbeat", peerId=peer)
+    with contextlib.suppress(OSError):  # its worker looks by itself, too, as it has been deaf
+        former.send(type="heartbeat", peerId=peer)
     assert former.expect_close(4) == (4000, "replaced")
     assert peer in connect(two).relays()
     assert successor.request("update_load", peerId=peer, connectedCount=1)["type"] == "load_updated"
