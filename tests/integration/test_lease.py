@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
 """A worker that was taken for dead, and a subscription that carries nothing: both heal by themselves (DESIGN 4, 6)."""
+import contextlib
+import json
 import time
 
 import pytest
 
 from booth import ENV, Member, offered
-from harness import CROWD, SLOW, Worker, ready, uid, wait_until
+from harness import CROWD, SLOW, Worker, metric, ready, uid, wait_until
 from proxy import Proxy
-from test_fences import metric
+from swarm import members
 
 SIGNAL = "/signal/lease"
 
@@ -185,6 +187,35 @@ def test_what_was_sent_to_a_worker_that_stood_still_leaves_nothing_under_its_for
     time.sleep(4)  # it has settled
     assert [key for key in fleet.redis.keys() if former in key] == []
     assert not [e for e in fleet.redis.client.hvals("sb:{hour:t}") if former in e]
+
+
+def test_who_registers_in_the_moment_in_which_a_worker_stands_still_is_served_or_closed(fleet):
+    stopped, other = fleet.workers
+    crowd = members([stopped], 300)
+    for i, member in enumerate(crowd):
+        member.send_text(*[json.dumps(message) for message in (
+            {"type": "register", "peerId": f"peer-{i}"},
+            {"type": "register_rendezvous", "peerId": f"peer-{i}", "hourlyTokens": [f"t{i}"]})])
+        if i == 100:
+            stopped.pause()
+    former = stopped.wid
+    wait_until(lambda: fleet.redis.client.zscore("sb:workers", former) is None, 15, "another has cleaned up after it")
+    stopped.resume()
+    wait_until(lambda: stopped.wid != former and ready(stopped), 5, "another wid")
+    wait_until(lambda: not [key for key in fleet.redis.keys() if former in key], 20, "nothing under its former name")
+
+    def served_or_closed(member, i):
+        with contextlib.suppress(TimeoutError, OSError):
+            while not member.closed:
+                member.read()
+        return member.closed or any(stopped.wid in entry for entry in fleet.redis.client.hvals(f"sb:{{hour:t{i}}}"))
+
+    for i, member in enumerate(crowd):
+        member.sock.settimeout(0.01)
+        wait_until(lambda: served_or_closed(member, i), 5, f"an end for peer {i}")
+        member.sock.close()
+    wait_until(lambda: not [key for key in fleet.redis.keys() if former in key], 20, "nothing under its former name")
+    assert not [e for i in range(300) for e in fleet.redis.client.hvals(f"sb:{{hour:t{i}}}") if former in e]
 
 
 def test_a_worker_that_dies_before_it_saw_that_redis_was_emptied_leaves_nothing(fleet, connect):

@@ -136,10 +136,15 @@ static void on_roster(const struct reply *r, void *arg)
 
 static void beat(void);
 
+static char former[WID_LEN + 1];
+
+/* Whoever cleaned up under the former name may have done so before the last of it was written: it is listed again, as
+   one whose lease lapsed long ago. */
 static void on_settled(void *arg)
 {
     (void)arg;
     ownership_resync();
+    redis_command(NULL, NULL, "ZADD", KEY_WORKERS, "NX", "0", former, NULL);
 }
 
 /* Nobody may have heard of this worker for LEASE_MS: what it owned is being cleaned up. */
@@ -149,6 +154,7 @@ static void renew(void)
     metric_add(lease_losses, 1);
     LOG_WARNING("lease_lost", LOG_INT("lease_ms", LEASE_MS));
     ownership_reaped();
+    memcpy(former, self_wid(), sizeof(former));
     self_wid_renew();
     log_worker(self_wid());
     LOG_INFO("lease_new");

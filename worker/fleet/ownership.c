@@ -88,23 +88,32 @@ static struct call index_call(const struct script *script, const struct address 
     return c;
 }
 
+/* Its client is told to begin anew: what it has stored is in nobody else's memory. */
+static void registrations_lost(struct session *s)
+{
+    LOG_INFO("registrations_lost", LOG_INT("sid", session_id_of(s)));
+    session_close(s, CLOSE_GOING_AWAY, "registrations lost");
+}
+
 struct noting {
-    session_id session;
+    struct address address; /* under which it is noted */
     int64_t until_ms;
 };
 
 /* The first socket of a worker, or Redis was emptied and does not list this worker: were it to die before its next
-   beat, nobody would clean up after it. */
+   beat, nobody would clean up after it. What was stored under a name that this worker has lost since is lost, too. */
 static void on_noted(const struct reply *r, void *arg)
 {
     struct noting *n = arg;
-    struct session *s = session_find(n->session);
+    struct session *s = session_find(n->address.sid);
     struct owned *o = s ? owned_of(s) : NULL;
     long long new, first;
 
     if (r && reply_read(r, "ii", &new, &first) && first)
         heartbeat_now();
-    if (r && o && n->until_ms > o->stored_until_ms) {
+    if (s && n->until_ms > 0 && strcmp(n->address.wid, self_wid()) != 0) {
+        registrations_lost(s);
+    } else if (r && o && n->until_ms > o->stored_until_ms) {
         if (o->stored_until_ms < loop_ms())
             o->stored_since_ms = loop_ms();
         o->stored_until_ms = n->until_ms;
@@ -121,7 +130,7 @@ void ownership_note(struct session *s, size_t count, const struct note *notes)
     if (count == 0)
         return;
     n = mem_alloc(sizeof(*n));
-    n->session = session_id_of(s);
+    n->address = self;
     owned_of(s)->noted = true;
     c = index_call(&script_own_note, &self);
     for (size_t i = 0; i < count; i++) {
@@ -297,11 +306,9 @@ static int64_t reaped_ms; /* when this worker was last taken for dead */
 
 static bool was_reaped(const struct owned *o)
 {
-    return o->stored_until_ms > loop_ms() && o->stored_since_ms < reaped_ms;
+    return o->stored_until_ms > loop_ms() && o->stored_since_ms <= reaped_ms;
 }
 
-/* What a socket had stored besides went with its worker's lease, and is in nobody's memory but the client's: so the
-   client is told to begin anew. */
 static void on_refreshed(enum claim_refreshed result, void *arg)
 {
     struct refreshing *f = arg;
@@ -311,12 +318,10 @@ static void on_refreshed(enum claim_refreshed result, void *arg)
     const struct entry_kind *kind = find_kind(f->entry, &id);
 
     if (s && identity_held(s, kind->word, id) && result >= REFRESH_KEPT) {
-        if (result == REFRESH_AGAIN && was_reaped(owned_of(s))) {
-            LOG_INFO("registrations_lost", LOG_INT("sid", f->session));
-            session_close(s, CLOSE_GOING_AWAY, "registrations lost");
-        } else if (kind->kept) {
+        if (result == REFRESH_AGAIN && was_reaped(owned_of(s)))
+            registrations_lost(s);
+        else if (kind->kept)
             kind->kept(id, &self);
-        }
     }
     free(f->entry);
     free(f);
