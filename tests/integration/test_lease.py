@@ -7,7 +7,7 @@ import time
 import pytest
 
 from booth import ENV, Member, offered
-from harness import CROWD, SLOW, Worker, metric, ready, uid, wait_until
+from harness import CROWD, SLOW, UNAVAILABLE, Worker, metric, ready, uid, wait_until
 from proxy import Proxy
 from swarm import members
 
@@ -189,7 +189,7 @@ def test_what_was_sent_to_a_worker_that_stood_still_leaves_nothing_under_its_for
     assert not [e for e in fleet.redis.client.hvals("sb:{hour:t}") if former in e]
 
 
-def test_who_registers_in_the_moment_in_which_a_worker_stands_still_is_served_or_closed(fleet):
+def test_who_registers_in_the_moment_in_which_a_worker_stands_still_is_served_or_told(fleet):
     stopped, other = fleet.workers
     crowd = members([stopped], 300)
     for i, member in enumerate(crowd):
@@ -204,15 +204,18 @@ def test_who_registers_in_the_moment_in_which_a_worker_stands_still_is_served_or
     wait_until(lambda: stopped.wid != former and ready(stopped), 5, "another wid")
     wait_until(lambda: not [key for key in fleet.redis.keys() if former in key], 20, "nothing under its former name")
 
-    def served_or_closed(member, i):
+    def served_or_told(member, i):
+        """A peer whose points are stored, who was refused, or who was closed."""
         with contextlib.suppress(TimeoutError, OSError):
             while not member.closed:
                 member.read()
-        return member.closed or any(stopped.wid in entry for entry in fleet.redis.client.hvals(f"sb:{{hour:t{i}}}"))
+        refused = any(json.loads(text) == {"type": "error", "message": UNAVAILABLE} for text in member.texts)
+        stored = any(stopped.wid in entry for entry in fleet.redis.client.hvals(f"sb:{{hour:t{i}}}"))
+        return member.closed or refused or stored
 
     for i, member in enumerate(crowd):
         member.sock.settimeout(0.01)
-        wait_until(lambda: served_or_closed(member, i), 5, f"an end for peer {i}")
+        wait_until(lambda: served_or_told(member, i), 5, f"an end for peer {i}")
         member.sock.close()
     wait_until(lambda: not [key for key in fleet.redis.keys() if former in key], 20, "nothing under its former name")
     assert not [e for i in range(300) for e in fleet.redis.client.hvals(f"sb:{{hour:t{i}}}") if former in e]
