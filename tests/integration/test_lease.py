@@ -233,3 +233,20 @@ def test_a_worker_that_dies_before_it_saw_that_redis_was_emptied_leaves_nothing(
     dead.kill9()
     wait_until(lambda: not fleet.redis.client.hexists("sb:{relays}:all", "late"), 12, "its relay is gone")
     wait_until(lambda: not [key for key in fleet.redis.keys() if former in key], 5, "its keys are gone")
+
+
+@pytest.mark.parametrize("holder", ["a socket that has closed", "a worker that has gone"])
+def test_who_lives_keeps_its_id_though_redis_gives_it_to_one_that_does_not(fleet, connect, holder):
+    worker, other = fleet.workers
+    client, gone, code = connect(worker, SIGNAL), connect(other, SIGNAL), uid("code")
+    for one, own in ((client, code), (gone, code + "-gone")):
+        one.send(type="register", pairingCode=own)
+        one.expect("registered")
+    key = f"sb:{{code:lease:{code}}}"
+    dead = fleet.redis.client.hget(f"sb:{{code:lease:{code}-gone}}", "addr")
+    gone.close()
+    own, late = fleet.redis.client.hget(key, "addr"), dead if holder == "a socket that has closed" else "0a0a0a0a.16777300"
+    fleet.redis.client.hset(key, "addr", late)
+    fleet.redis.client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    wait_until(lambda: fleet.redis.client.hget(key, "addr") == own, 12, "its id is its again")
+    assert client.closed is None

@@ -29,6 +29,7 @@ struct claim {
     long long since_ms;
     struct timer *patience, *again;
     int tries;
+    bool patient; /* takes from nobody who is merely not heard */
 };
 
 /* Somebody elsewhere, or here, wants to know whether a socket of ours still answers. */
@@ -205,7 +206,10 @@ static void on_no_answer(void *arg)
 
     c->patience = NULL;
     stop_asking(c);
-    take(c, &holder);
+    if (c->patient)
+        finish(c, CLAIM_UNAVAILABLE);
+    else
+        take(c, &holder);
 }
 
 static void ask_holder(struct claim *c)
@@ -238,7 +242,7 @@ static void on_taken(const struct reply *r, void *arg)
     } else if (holder.len == 0) {
         granted(c);
     } else if (c->tries == TRIES_MAX || !address_parse(holder, &c->holder)) {
-        finish(c, CLAIM_HELD);
+        finish(c, c->patient ? CLAIM_UNAVAILABLE : CLAIM_HELD);
     } else if (!worker_alive(c->holder.wid) || (address_is_self(&c->holder) && c->holder.sid == c->session)) {
         struct address former = c->holder;
         take(c, &former);
@@ -268,16 +272,22 @@ static void take(struct claim *c, const struct address *replaceable)
     call_send(&call, on_taken, c);
 }
 
-void claim_start(struct session *s, const char *key, claim_done done, void *arg)
+static void start(struct session *s, const char *key, bool patient, claim_done done, void *arg)
 {
     struct claim *c = mem_alloc(sizeof(*c));
 
+    c->patient = patient;
     c->session = session_id_of(s);
     c->key = mem_dup(key);
     c->done = done;
     c->arg = arg;
     c->number = slots_put(&claims, c);
     take(c, NULL);
+}
+
+void claim_start(struct session *s, const char *key, claim_done done, void *arg)
+{
+    start(s, key, false, done, arg);
 }
 
 void claim_release(const char *key, const struct address *holder)
@@ -293,22 +303,44 @@ void claim_release(const char *key, const struct address *holder)
 
 struct refreshing {
     session_id holder;
+    char *key;
     void (*done)(enum claim_refreshed result, void *arg);
     void *arg;
 };
 
+static void refreshed(struct refreshing *f, enum claim_refreshed result)
+{
+    f->done(result, f->arg);
+    free(f->key);
+    free(f);
+}
+
+static void on_contested(struct session *s, enum claim_result result, long long since_ms, void *arg)
+{
+    struct refreshing *f = arg;
+
+    (void)since_ms;
+    if (s && result == CLAIM_HELD)
+        close_replaced(f->holder);
+    refreshed(f, result == CLAIM_HELD ? REFRESH_REPLACED : result == CLAIM_GRANTED ? REFRESH_AGAIN : REFRESH_UNKNOWN);
+}
+
+/* Who is in its place may be a former socket of the same client, whose last refresh came late to a Redis that had lost
+   the identity: it is asked. A successor that lives keeps it; so does one that cannot be asked just now. */
 static void on_refreshed(const struct reply *r, void *arg)
 {
-    static const enum claim_refreshed words[] = {REFRESH_REPLACED, REFRESH_KEPT, REFRESH_AGAIN};
     struct refreshing *f = arg;
-    long long kept = -1;
+    struct session *s = session_find(f->holder);
+    long long kept;
 
     if (!r || !reply_read(r, "i", &kept) || kept < 0 || kept > 2)
-        kept = -1;
-    if (kept == 0)
-        close_replaced(f->holder);
-    f->done(kept < 0 ? REFRESH_UNKNOWN : words[kept], f->arg);
-    free(f);
+        refreshed(f, REFRESH_UNKNOWN);
+    else if (kept > 0)
+        refreshed(f, kept == 1 ? REFRESH_KEPT : REFRESH_AGAIN);
+    else if (s)
+        start(s, f->key, true, on_contested, f);
+    else
+        refreshed(f, REFRESH_REPLACED);
 }
 
 void claim_refresh(const char *key, const struct address *holder, void (*done)(enum claim_refreshed result, void *arg),
@@ -318,7 +350,7 @@ void claim_refresh(const char *key, const struct address *holder, void (*done)(e
     struct refreshing *f = mem_alloc(sizeof(*f));
     char address[ADDRESS_MAX];
 
-    *f = (struct refreshing){holder->sid, done, arg};
+    *f = (struct refreshing){holder->sid, mem_dup(key), done, arg};
     address_format(holder, address);
     call_key(&c, key);
     call_text(&c, address);

@@ -22,6 +22,7 @@
 #define UNDO_BATCH_LAST "127" /* rank of the last entry that is undone in one go */
 #define RESYNC_MS 20
 #define RESYNC_SOCKETS 50 /* about so many in each RESYNC_MS */
+#define AGAIN_MS 5000 /* after which a refresh is tried again that did not succeed */
 #define REFRESH_PARTS 200 /* of a second each: an identity is refreshed three times in its IDENTITY_TTL_MS */
 
 struct identity {
@@ -30,6 +31,7 @@ struct identity {
     char *entry;    /* kind TAB id */
     long long since_ms;
     session_id session;
+    bool waiting; /* among the unrefreshed */
     UT_hash_handle hh;
 };
 
@@ -300,13 +302,23 @@ void ownership_gone(const char *entry, const struct address *holder, session_id 
 struct refreshing {
     session_id session;
     char *entry;
+    int64_t again_ms; /* loop_ms() */
+    TAILQ_ENTRY(refreshing) next;
 };
+
+static TAILQ_HEAD(, refreshing) unrefreshed = TAILQ_HEAD_INITIALIZER(unrefreshed); /* by again_ms */
 
 static int64_t reaped_ms; /* when this worker was last taken for dead */
 
 static bool was_reaped(const struct owned *o)
 {
     return o->stored_until_ms > loop_ms() && o->stored_since_ms <= reaped_ms;
+}
+
+static void refreshing_free(struct refreshing *f)
+{
+    free(f->entry);
+    free(f);
 }
 
 static void on_refreshed(enum claim_refreshed result, void *arg)
@@ -316,15 +328,21 @@ static void on_refreshed(enum claim_refreshed result, void *arg)
     struct address self = self_address(f->session);
     const char *id;
     const struct entry_kind *kind = find_kind(f->entry, &id);
+    struct identity *i = s ? find_identity(s, kind->word, id) : NULL;
 
-    if (s && identity_held(s, kind->word, id) && result >= REFRESH_KEPT) {
+    if (i && result == REFRESH_UNKNOWN && !i->waiting) {
+        i->waiting = true;
+        f->again_ms = loop_ms() + AGAIN_MS;
+        TAILQ_INSERT_TAIL(&unrefreshed, f, next);
+        return;
+    }
+    if (i && result >= REFRESH_KEPT) {
         if (result == REFRESH_AGAIN && was_reaped(owned_of(s)))
             registrations_lost(s);
         else if (kind->kept)
             kind->kept(id, &self);
     }
-    free(f->entry);
-    free(f);
+    refreshing_free(f);
 }
 
 static void refresh_identity(const struct identity *i)
@@ -497,6 +515,27 @@ static void refresh_session(struct session *s, void *arg)
         refresh_identity(o->identities[i]);
 }
 
+/* What Redis did not answer, or a holder that could not be asked, may have left an open socket without its id. */
+static void refresh_unrefreshed(void)
+{
+    struct refreshing *f;
+
+    while ((f = TAILQ_FIRST(&unrefreshed)) && f->again_ms <= loop_ms()) {
+        struct session *s = session_find(f->session);
+        const char *id;
+        const struct entry_kind *kind = find_kind(f->entry, &id);
+        struct identity *i = s ? find_identity(s, kind->word, id) : NULL;
+
+        TAILQ_REMOVE(&unrefreshed, f, next);
+        if (i) {
+            i->waiting = false;
+            ownership_note(s, 1, &(struct note){.entry = i->entry});
+            refresh_identity(i);
+        }
+        refreshing_free(f);
+    }
+}
+
 /* A socket that is open keeps its ids, however little it says. */
 static void on_refresh(void *arg)
 {
@@ -504,6 +543,7 @@ static void on_refresh(void *arg)
 
     (void)arg;
     retry();
+    refresh_unrefreshed();
     if (redis_up())
         session_each_part(part++ % REFRESH_PARTS, REFRESH_PARTS, refresh_session, NULL);
 }
@@ -561,5 +601,10 @@ void ownership_fini(void)
         struct closed *c = TAILQ_FIRST(&closed);
         TAILQ_REMOVE(&closed, c, next);
         free(c);
+    }
+    while (!TAILQ_EMPTY(&unrefreshed)) {
+        struct refreshing *f = TAILQ_FIRST(&unrefreshed);
+        TAILQ_REMOVE(&unrefreshed, f, next);
+        refreshing_free(f);
     }
 }
