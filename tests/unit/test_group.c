@@ -336,7 +336,7 @@ static void of_held_messages_that_are_too_big_together_the_oldest_go(void **stat
     join(1);
     join(2);
     come_alive();
-    for (char letter = 'a'; letter <= 'e'; letter++) {
+    for (int letter = 'a'; letter <= 'e'; letter++) {
         memset(text, letter, sizeof(text) - 1);
         from_elsewhere(text, 0);
     }

@@ -22,7 +22,7 @@
 #define UNDO_BATCH_LAST "127" /* rank of the last entry that is undone in one go */
 #define RESYNC_MS 20
 #define RESYNC_SOCKETS 50 /* about so many in each RESYNC_MS */
-#define AGAIN_MS 5000 /* after which a refresh is tried again that did not succeed */
+#define AGAIN_MS 5000     /* after which a refresh is tried again that did not succeed */
 #define REFRESH_PARTS 200 /* of a second each: an identity is refreshed three times in its IDENTITY_TTL_MS */
 
 struct identity {
