@@ -35,8 +35,8 @@ def rss(worker):
     return psutil.Process(worker.pid).memory_info().rss
 
 
-def offer_to(target, payload):
-    return {"type": "offer", "target": target.code, "payload": payload}
+def offer_to(code, payload):
+    return {"type": "offer", "target": code, "payload": payload}
 
 
 def settled(read, seconds=0.2):
@@ -58,7 +58,7 @@ def test_a_client_whose_messages_pile_up_on_their_way_is_not_read_further(split,
     sender.send(type="register", pairingCode=uid())
     sender.expect("registered")
     read = 'signalbox_messages_in_total{dialect="signal",type="offer"}'
-    texts = [json.dumps(offer_to(receiver, {"n": i, "x": "x" * bytes})) for i in range(count)]
+    texts = [json.dumps(offer_to(receiver.code, {"n": i, "x": "x" * bytes})) for i in range(count)]
     with proxy.holding_from(b"EVAL\r\n"):
         sender.sock.settimeout(0.3 * SLOW)
         try:
@@ -77,30 +77,30 @@ def test_a_client_whose_messages_pile_up_on_their_way_is_not_read_further(split,
 def test_what_redis_leaves_unanswered_is_bounded_for_all_clients_together(split, connect):
     fleet, proxy = split
     worker, room = fleet.workers[1], path_of(uid("room"))
-    receiver = registered(connect(fleet.workers[0], room))
-    senders = members([worker], IN_FLIGHT_BYTES_MAX // PENDING_BYTES_MAX + 20, room)
-    for i, sender in enumerate(senders):
-        sender.send(type="register", pairingCode=f"sender-{i}")
-    for sender in senders:
-        while sender.recv()["type"] != "registered":
-            pass
-    message = frame(json.dumps(offer_to(receiver, "x" * BIG)))
+    count = IN_FLIGHT_BYTES_MAX // PENDING_BYTES_MAX + 20
+    senders, receivers = members([worker], count, room), members([fleet.workers[0]], count, room)
+    for name, group in (("sender", senders), ("receiver", receivers)):
+        for i, member in enumerate(group):
+            member.send(type="register", pairingCode=f"{name}-{i}")
+            while member.recv()["type"] != "registered":
+                pass
     with proxy.holding_from(b"EVAL\r\n"):
-        for sender in senders:
-            sender.sock.sendall(message * 2)
+        for i, sender in enumerate(senders):
+            sender.send_text(*2 * [json.dumps(offer_to(f"receiver-{i}", "x" * BIG))])
         wait_until(lambda: metric(worker, "signalbox_redis_refused_total") > 0, 2, "refused commands")
         assert not worker.events("redis_lost"), "refused because Redis was slow, not because it was away"
-    for sender in senders:
-        sender.sock.settimeout(0.01)
 
-    def errors():
-        for sender in senders:
+    def heard(group, word):
+        for member in group:
+            member.sock.settimeout(0.01)
             with contextlib.suppress(TimeoutError):
                 while True:
-                    sender.read()
-        return [json.loads(text) for sender in senders for text in sender.texts].count(error(UNAVAILABLE))
+                    member.read()
+        return sum(json.loads(text)["type"] == word for member in group for text in member.texts)
 
-    wait_until(lambda: errors() >= metric(worker, "signalbox_redis_refused_total") > 0, 10, "each refusal told")
+    wait_until(lambda: heard(senders, "error") + heard(receivers, "offer") == 2 * count, 10, "an end for each offer")
+    assert {text for sender in senders for text in sender.texts if b"error" in text} == {
+        json.dumps(error(UNAVAILABLE), separators=(",", ":")).encode()}
     assert connect(worker).request("ping") == {"type": "pong"}
 
 

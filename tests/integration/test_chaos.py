@@ -2,7 +2,7 @@
 """Workers are killed and stopped, Redis is emptied, restarted, paused and cut off, while clients of all dialects go on.
 Then all is quiet: everybody reaches everybody, nobody is left without an answer, and Redis holds what lives, no more.
 
-CHAOS_SECONDS, CHAOS_CLIENTS and CHAOS_SEED make it longer, larger, and the same again."""
+It runs where CHAOS_SECONDS is set; CHAOS_CLIENTS and CHAOS_SEED make it larger, and the same again."""
 import collections
 import os
 import random
@@ -184,6 +184,7 @@ def arena(closing):
     return Arena(closing, SEED)
 
 
+@pytest.mark.skipif("CHAOS_SECONDS" not in os.environ, reason="no two runs are alike: CHAOS_SECONDS=18 asks for one")
 def test_after_chaos_everybody_reaches_everybody_and_nothing_is_left_over(arena, closing, record_property):
     print(f"CHAOS_SEED={SEED} CHAOS_SECONDS={SECONDS} CHAOS_CLIENTS={CLIENTS}")
     crowd = Crowd(arena.ports, SEED, pace=0.3 if CLIENTS <= 100 else 1)
