@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "integration"))
 
 from clients import Client, frame  # noqa: E402
-from harness import ASAN, Fleet, http_request  # noqa: E402
+from harness import ASAN, Fleet, http_request, publishes  # noqa: E402
 from swarm import gather, members  # noqa: E402
 
 ENV = {"IP_CONNECT_RATE": 0, "IP_CONNECTIONS_MAX": 0, "MESSAGE_RATE": 0, "LOG_LEVEL": "info",
@@ -37,10 +37,6 @@ def arguments():
 def cpu_ms(pid):
     """CPU time of a process' first thread, which is where workers and Redis do their work."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e6
-
-
-def publishes(fleet):
-    return fleet.redis.client.info("commandstats").get("cmdstat_publish", {"calls": 0})["calls"]
 
 
 def frame_of(chunk, data):

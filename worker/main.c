@@ -9,6 +9,7 @@
 
 #include "signalbox/address.h"
 #include "signalbox/booth.h"
+#include "signalbox/check.h"
 #include "signalbox/claim.h"
 #include "signalbox/config.h"
 #include "signalbox/delivery.h"
@@ -34,6 +35,7 @@
 #include "signalbox/signal.h"
 #include "signalbox/status.h"
 #include "signalbox/supervisor.h"
+#include "signalbox/tls.h"
 #include "signalbox/version.h"
 
 #define EXIT_USAGE 2
@@ -65,6 +67,18 @@ static void on_signal(int number)
     drain_start(on_drained);
 }
 
+static void reload(void)
+{
+    if (tls_wanted())
+        tls_reload();
+}
+
+static void on_hangup(int number)
+{
+    (void)number;
+    reload();
+}
+
 static void init_fleet(void)
 {
     scripts_init();
@@ -72,6 +86,7 @@ static void init_fleet(void)
     ownership_init();
     claim_init();
     delivery_init();
+    group_init();
     leader_init();
     reaper_init();
 }
@@ -103,6 +118,7 @@ static int run(void)
     LOG_INFO("start", LOG_TEXT("version", SIGNALBOX_VERSION), LOG_INT("pid", getpid()));
     loop_on_signal(SIGTERM, on_signal);
     loop_on_signal(SIGINT, on_signal);
+    loop_on_signal(SIGHUP, on_hangup);
     init_fleet();
     status_init();
     page_init();
@@ -131,6 +147,8 @@ static int start(void)
     char problem[256];
     int status;
 
+    if (!tls_load(problem)) /* here, so that every worker has it, also one that is started again */
+        return complain(EXIT_USAGE, problem);
     if (*config->redis_url && !redis_check_url(config->redis_url, problem))
         return complain(EXIT_USAGE, problem);
     if (!*config->redis_url && !embedded_start(config->state_dir, problem))
@@ -140,9 +158,29 @@ static int start(void)
     else
         processes = atoi(config->processes);
     own_redis = !*config->redis_url && processes == 1;
-    status = processes > 1 ? supervisor_run(processes, run, *config->redis_url ? NULL : embedded_check) : run();
+    status = processes > 1 ? supervisor_run(processes, run, *config->redis_url ? NULL : embedded_check, reload) : run();
     embedded_stop();
     return status;
+}
+
+static int look_at_redis(void)
+{
+    char problem[256];
+
+    if (!*config->redis_url) {
+        printf("REDIS_URL is not set: a worker starts a private Redis in %s, with the settings it needs\n",
+               config->state_dir);
+        return EXIT_SUCCESS;
+    }
+    switch (check_redis(config->redis_url, stdout, problem)) {
+    case CHECK_FINE:
+        return EXIT_SUCCESS;
+    case CHECK_LOSES:
+        return EXIT_FAILURE;
+    case CHECK_FAILED:
+        break;
+    }
+    return complain(EXIT_USAGE, problem);
 }
 
 static enum log_level log_level(void)
@@ -155,6 +193,17 @@ static enum log_level log_level(void)
     return config->environment == ENVIRONMENT_PRODUCTION ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
 }
 
+/* SIGHUP only reloads. Before there is a loop it waits for that; after it, it is ignored. */
+static void hold_hangup(void)
+{
+    sigset_t hangup;
+
+    signal(SIGHUP, SIG_IGN);
+    sigemptyset(&hangup);
+    sigaddset(&hangup, SIGHUP);
+    sigprocmask(SIG_BLOCK, &hangup, NULL);
+}
+
 int main(int argc, char **argv)
 {
     char problem[256];
@@ -163,6 +212,7 @@ int main(int argc, char **argv)
     if (sodium_init() < 0)
         return complain(EXIT_FAILURE, "libsodium cannot be initialised");
     signal(SIGPIPE, SIG_IGN);
+    hold_hangup();
     switch (config_load(argc, argv, problem)) {
     case CONFIG_HELP:
         config_help(stdout);
@@ -173,12 +223,16 @@ int main(int argc, char **argv)
     case CONFIG_BAD:
         status = complain(EXIT_USAGE, problem);
         break;
+    case CONFIG_CHECK_REDIS:
+        status = look_at_redis();
+        break;
     case CONFIG_OK:
         log_init(log_level(), config->log_format == LOG_FORMAT_TEXT, config->environment == ENVIRONMENT_PRODUCTION);
         log_unblock();
         status = start();
         break;
     }
+    tls_fini();
     config_fini();
     return status;
 }

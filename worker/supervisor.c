@@ -97,7 +97,7 @@ static void signal_all(int number)
             kill(children[i].pid, number);
 }
 
-int supervisor_run(int wanted, int (*run)(void), void (*check)(void))
+int supervisor_run(int wanted, int (*run)(void), void (*check)(void), void (*reload)(void))
 {
     struct timespec tick = {.tv_nsec = 50 * 1000000};
     bool stopping = false;
@@ -108,6 +108,7 @@ int supervisor_run(int wanted, int (*run)(void), void (*check)(void))
     sigaddset(&handled, SIGTERM);
     sigaddset(&handled, SIGINT);
     sigaddset(&handled, SIGCHLD);
+    sigaddset(&handled, SIGHUP);
     sigprocmask(SIG_BLOCK, &handled, &before);
     for (;;) {
         int number = sigtimedwait(&handled, NULL, &tick);
@@ -115,6 +116,9 @@ int supervisor_run(int wanted, int (*run)(void), void (*check)(void))
         if (number == SIGTERM || number == SIGINT) {
             stopping = true;
             signal_all(SIGTERM);
+        } else if (number == SIGHUP) {
+            reload();
+            signal_all(SIGHUP);
         }
         if (reap(stopping) && (stopping || failed))
             break;

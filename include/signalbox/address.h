@@ -19,6 +19,9 @@ bool address_parse(struct span text, struct address *out) __attribute__((warn_un
 void address_format(const struct address *a, char out[static ADDRESS_MAX]);
 
 const char *self_wid(void); /* this worker's id: 8 random hex digits, made at its first use */
+/* Another id, because the lease of the one before has lapsed; what that one still names in Redis is known by it. */
+void self_wid_renew(void);
+void self_former_text(uint64_t sid, char out[static ADDRESS_MAX]); /* "" where there is none */
 struct address self_address(uint64_t sid);
 void self_address_text(uint64_t sid, char out[static ADDRESS_MAX]);
-bool address_is_self(const struct address *a);
+bool address_is_self(const struct address *a); /* of the present id or the former one: the sids stay */

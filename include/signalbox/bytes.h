@@ -34,6 +34,8 @@ struct bytes *bytes_new(size_t len);        /* one reference, content undefined 
 struct bytes *bytes_copy(struct span text); /* one reference */
 struct bytes *bytes_ref(struct bytes *b);   /* one more reference to the same bytes */
 void bytes_unref(struct bytes *b);          /* frees with the last one; NULL is fine */
+bool bytes_queued(struct bytes *b);         /* for net/frames.c: true if no other queue holds them */
+bool bytes_unqueued(struct bytes *b);       /* true if no other queue holds them any more */
 char *bytes_data(struct bytes *b);
 size_t bytes_len(const struct bytes *b);
 struct span bytes_span(const struct bytes *b); /* borrowed as long as the reference */

@@ -18,9 +18,12 @@ typedef void (*claim_done)(struct session *s, enum claim_result result, long lon
 void claim_start(struct session *s, const char *key, claim_done done, void *arg);
 
 void claim_release(const char *key, const struct address *holder); /* deletes it if it still carries that address */
-/* Another IDENTITY_TTL_MS. Where Redis has lost it, it is given back, with that field unless NULL. A socket of ours
-   that is no longer its holder is closed 4000: the word that it was replaced did not reach us. */
-void claim_refresh(const char *key, const struct address *holder, const char *field, const char *value);
+/* Another IDENTITY_TTL_MS. Where Redis has lost it, or has it at the former address of its holder, it is given back.
+   A socket of ours whose id another one holds that lives is closed 4000: the word that it was replaced did not reach
+   us. REFRESH_UNKNOWN: Redis did not answer, or the other holder could not be asked. */
+enum claim_refreshed { REFRESH_UNKNOWN, REFRESH_REPLACED, REFRESH_KEPT, REFRESH_AGAIN };
+void claim_refresh(const char *key, const struct address *holder, void (*done)(enum claim_refreshed result, void *arg),
+                   void *arg); /* done runs once, later */
 
 void claim_init(void);
 void claim_fini(void);

@@ -27,6 +27,8 @@
     CHOICE(environment, ENVIRONMENT, "development|production", "production hides pairing codes in logs")               \
     TEXT(log_level, LOG_LEVEL, "", "debug, info, warning or error; empty: info in production, else debug")             \
     CHOICE(log_format, LOG_FORMAT, "json|text", "one JSON object a line, or text for people")                          \
+    TEXT(tls_cert, TLS_CERT, "", "file with the certificate of the port and its chain, PEM; empty: no TLS")            \
+    TEXT(tls_key, TLS_KEY, "", "file with the key of that certificate, PEM")                                           \
     TEXT(trusted_proxies, TRUSTED_PROXIES, "", "address ranges whose X-Forwarded-For is believed")                     \
     TEXT(cors_origins, CORS_ORIGINS, "*", "origins that may read HTTP answers; * for all")                             \
     TEXT(allowed_origins, ALLOWED_ORIGINS, "*", "origins that may open a WebSocket; * for all")                        \
@@ -101,10 +103,11 @@ enum { ATTESTATION_OFF, ATTESTATION_CHUNKS, ATTESTATION_ALL };
 
 extern const struct config *const config;
 
-enum config_result { CONFIG_OK, CONFIG_BAD, CONFIG_HELP, CONFIG_VERSION };
+enum config_result { CONFIG_OK, CONFIG_BAD, CONFIG_HELP, CONFIG_VERSION, CONFIG_CHECK_REDIS };
 
 /* Fills config. CONFIG_BAD: problem holds one sentence that names the option and never shows a secret.
-   CONFIG_HELP, CONFIG_VERSION: --help or --version was given. */
+   CONFIG_HELP, CONFIG_VERSION: --help or --version was given, and nothing else is looked at. CONFIG_CHECK_REDIS:
+   --check-redis was given, and config is filled. */
 enum config_result config_load(int argc, char **argv, char problem[static 256]);
 void config_help(FILE *out);     /* for --help */
 void config_markdown(FILE *out); /* the README's table */

@@ -22,4 +22,5 @@ bool group_first(const char *channel);
    breath as what it tells of. A script that numbers its events puts the number where a first target's sid is. */
 struct bytes *group_frame(struct span message, const struct address *except);
 
+void group_init(void);
 void group_fini(void);

@@ -19,6 +19,7 @@ enum inbox_operation {
     INBOX_ALIVE,    /* it does */
     INBOX_ABSENT,   /* it does not */
     INBOX_REPLACED, /* another socket has this one's id */
+    INBOX_ECHO,     /* from this worker to itself: does it still hear? */
     INBOX_OPERATIONS
 };
 
@@ -52,3 +53,4 @@ void inbox_on(enum inbox_operation operation, void (*callback)(struct inbox_fram
 bool inbox_live(void);                             /* frames for this worker arrive */
 void inbox_on_heard_again(void (*callback)(void)); /* frames may have been lost, but now they arrive again */
 void inbox_init(void);                             /* subscribes */
+void inbox_move(void);                             /* to the channel of the new wid, after self_wid_renew() */

@@ -17,6 +17,9 @@ struct redis_target {
 bool redis_target_parse(struct redis_target *t, const char *url, char problem[static 256])
     __attribute__((warn_unused_result));
 void redis_target_free(struct redis_target *t);
+/* An error of Redis, or another text where it repeats the password, as it repeats the words of a command that it does
+   not know. Borrowed. */
+const char *redis_target_hide(const struct redis_target *t, const char *error);
 
 struct link {
     const char *name; /* for logs: "commands", "subscriber" */

@@ -33,4 +33,5 @@ void timer_free(struct timer *t); /* also from its own callback; a timer_once fr
 /* Runs callback from the loop as soon as the present callback has returned. */
 void loop_defer(void (*callback)(void *arg), void *arg);
 
+/* The signal may have been blocked up to now, so that one that came too early is not lost. */
 void loop_on_signal(int signal, void (*callback)(int signal));

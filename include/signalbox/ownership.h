@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "signalbox/address.h"
+#include "signalbox/keys.h"
 #include "signalbox/session.h"
 
 #define ENTRY_MAX (3 * 256 + 16) /* bytes of an entry */
@@ -17,7 +18,11 @@ struct entry_kind {
     const char *word;
     /* Removes what the entry names if it still carries that address; rest is the text behind the first tab. */
     void (*undo)(const char *rest, const struct address *holder);
-    void (*refresh)(const char *id, const struct address *holder); /* of an identity: keep it alive. May be NULL */
+    /* Of an identity: its hash in Redis. NULL: it is none. */
+    void (*key)(char out[static KEY_MAX], const char *id);
+    /* Redis has just said that the identity is its holder's. What else belongs to it is given back there, if Redis has
+       lost it. May be NULL. */
+    void (*kept)(const char *id, const struct address *holder);
     /* A message for the entry's socket could not be delivered. holder: where it is said to be, NULL: nowhere;
        from: the session that sent it. May be NULL. */
     void (*gone)(const char *rest, const struct address *holder, session_id from);
@@ -44,6 +49,7 @@ long long identity_since(struct session *s, const char *kind,
 struct session *identity_holder(const char *entry); /* the session of this worker that holds "kind TAB id"; or NULL */
 void identity_drop(struct session *s, const char *kind, const char *id);
 size_t identity_count(struct session *s, const char *kind);
+void identity_refresh(struct session *s, const char *kind, const char *id);
 void identity_refresh_all(struct session *s, const char *kind);
 
 /* Undoes the entry at once: its holder has been found gone. */
@@ -58,7 +64,11 @@ void ownership_lost(const char *entry, session_id from);
 void ownership_undo(const struct address *a, bool (*may)(void), void (*done)(bool ok, void *arg), void *arg);
 size_t ownership_pending(void); /* closed sockets of this worker that are still to be undone */
 
-void ownership_resync(void); /* writes every id of every socket again, a few sockets at a time */
+/* Writes every id of every socket again, a few sockets at a time: Redis may have lost them. */
+void ownership_resync(void);
+/* This worker was taken for dead and cleaned up after: a socket that had stored more than ids is closed 1001 when it is
+   given its ids back, because only its client can store the rest again. */
+void ownership_reaped(void);
 
 void ownership_init(void);
 void ownership_fini(void);

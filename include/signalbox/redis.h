@@ -45,6 +45,7 @@ void redis_subscribe(const char *channel, redis_message on_message, redis_live o
 void redis_unsubscribe(const char *channel);
 bool redis_channel_live(const char *channel);
 bool redis_subscriber_up(void);
+void redis_subscribe_anew(const char *why); /* drops the connection of the subscriptions; all come back on another */
 
 /* Reads an array reply by a letter for each of its elements: s span, i long long, r nested reply, - skip.
    A nil string reads as an empty span. false (logged as script_reply_malformed): other shape. */

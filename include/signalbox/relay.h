@@ -34,7 +34,9 @@ void peer_holder_find(struct session *s, const char *peer,
 
 extern const struct dialect relay_dialect;
 
+void relay_kept(const char *peer, const struct address *holder); /* a relay is in the registry again */
 void peers_init(void);
+void relays_init(void);
 void rendezvous_init(void);
 void stats_init(void);
 void relay_init(void); /* all of it: the kinds of entries, the paths, the routes */

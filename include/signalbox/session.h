@@ -26,7 +26,15 @@ enum close_code {
 };
 
 /* What a module keeps with a session; freed by that module when the session ends. */
-enum session_slot { SLOT_OWNERSHIP, SLOT_CALLER, SLOT_ROOM_PEER, SLOT_POOL_MEMBER, SLOT_CLIENT, SESSION_SLOTS };
+enum session_slot {
+    SLOT_OWNERSHIP,
+    SLOT_RELAYS,
+    SLOT_CALLER,
+    SLOT_ROOM_PEER,
+    SLOT_POOL_MEMBER,
+    SLOT_CLIENT,
+    SESSION_SLOTS
+};
 
 struct session *session_find(session_id id); /* borrowed until the callback returns; NULL: gone or closing */
 session_id session_id_of(const struct session *s);
@@ -43,10 +51,15 @@ void session_close(struct session *s, enum close_code code, const char *reason);
 void session_hold(struct session *s);
 void session_release(struct session *s);
 
+/* A message of its own is on its way through Redis, and has arrived or failed. It goes on being read meanwhile, until
+   too many are. */
+void session_forwarding(struct session *s, size_t bytes);
+void session_forwarded(struct session *s, size_t bytes);
+
 void session_ping(struct session *s);
 void session_trust(struct session *s); /* from now on MESSAGE_RATE does not hold for it: it speaks for many */
 
-void session_on_end(void (*callback)(struct session *s)); /* once for each session, before it is freed; up to 8 */
+void session_on_end(void (*callback)(struct session *s)); /* once for each session, before it is freed; up to 16 */
 size_t session_count(void);
 /* Visits one of several parts of about equal size; 0 of 1 is all. */
 void session_each_part(unsigned part, unsigned parts, void (*visit)(struct session *s, void *arg), void *arg);

@@ -2,15 +2,18 @@
 -- KEYS[1] all relays (hash: peer, "address connected max public-key")
 -- KEYS[2] those below half load (zset)   KEYS[3] totals (hash)
 -- ARGV[1] peer   ARGV[2] address   ARGV[3] max connections   ARGV[4] public key or ""
+-- ARGV[5] connected count of one that is not there
 -- RETURN  {connected count}
 local all, free, totals = KEYS[1], KEYS[2], KEYS[3]
 local peer, address, max, public_key = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
-local connected, old_max = 0, 0
+local connected, old_max = tonumber(ARGV[5]), 0
 local record = redis.call('HGET', all, peer)
 if record then
   local c, m = record:match('^%S+ (%d+) (%d+) ')
   connected, old_max = tonumber(c), tonumber(m)
+else
+  redis.call('HINCRBY', totals, 'connected', connected)
 end
 redis.call('HSET', all, peer, string.format('%s %.0f %.0f %s', address, connected, max, public_key))
 redis.call('HINCRBY', totals, 'capacity', max - old_max)

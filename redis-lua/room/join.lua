@@ -10,7 +10,11 @@ local peer, address, info, most, how, channel, head, message = unpack(ARGV)
 local time = redis.call('TIME')
 local us = time[1] * 1000000 + time[2]
 local now = string.format('%.0f', math.floor(us / 1000))
-if redis.call('HEXISTS', peers, peer) == 1 then
+local record = redis.call('HGET', peers, peer)
+if record then
+  if how == 'again' then
+    redis.call('HSET', peers, peer, address .. record:match(' .*'))
+  end
   return {how == 'new' and 'joined' or 'there', us, how == 'new' and redis.call('HGETALL', peers) or {}}
 end
 local limit = tonumber(redis.call('HGET', room, 'max_peers') or most)

@@ -2,6 +2,7 @@
 """Clients: one that lives (it answers pings), bare sockets that do only what they are told, one that can be frozen."""
 import json
 import queue
+import select
 import signal
 import socket
 import struct
@@ -12,25 +13,41 @@ import threading
 import websocket
 from websocket import ABNF
 
-from harness import SLOW, UPGRADE
+from harness import SLOW, UPGRADE, freeze
 
 
 class Client:
     """A WebSocket client that answers pings by itself, as a living one does."""
 
     def __init__(self, worker, path="/relay", headers=None, **options):
-        self.ws = websocket.WebSocket(skip_utf8_validation=True)
-        self.ws.connect(f"ws://127.0.0.1:{worker.port}{path}", header=headers or {}, timeout=10 * SLOW, **options)
+        self.tls = getattr(worker, "tls", None)
+        self.ws = websocket.WebSocket(skip_utf8_validation=True, sslopt={"context": self.tls})
+        if self.tls:
+            self.ws.lock = threading.RLock()
+        self.ws.connect(f"{'wss' if self.tls else 'ws'}://127.0.0.1:{worker.port}{path}", header=headers or {},
+                        timeout=10 * SLOW, **options)
         self.inbox, self.pings, self.closed = queue.Queue(), 0, None
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
+
+    def _next(self):
+        """The next frame. With TLS reading and writing take turns: OpenSSL bears no two threads at once."""
+        if self.tls:
+            sock = self.ws.sock
+            ready = select.poll()
+            ready.register(sock, select.POLLIN)
+            while not sock.pending() and not ready.poll(1000):
+                pass
+            with self.ws.lock:
+                return self.ws.recv_data_frame(control_frame=True)
+        return self.ws.recv_data_frame(control_frame=True)
 
     def _read(self):
         closed = (1006, "")
         try:
             while True:
                 try:
-                    opcode, frame = self.ws.recv_data_frame(control_frame=True)
+                    opcode, frame = self._next()
                 except websocket.WebSocketTimeoutException:
                     continue
                 if opcode == ABNF.OPCODE_PING:
@@ -41,7 +58,7 @@ class Client:
                     if frame.data:
                         closed = struct.unpack("!H", frame.data[:2])[0], frame.data[2:].decode()
                     break
-        except (OSError, AttributeError, websocket.WebSocketException):
+        except (OSError, AttributeError, ValueError, websocket.WebSocketException):
             pass
         self.closed = closed
         self.inbox.put(None)
@@ -120,6 +137,11 @@ def frame(text):
     return ABNF.create_frame(text, ABNF.OPCODE_TEXT).format()
 
 
+def upgrade_request(port, path):
+    fields = "".join(f"{name}: {value}\r\n" for name, value in UPGRADE.items())
+    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{fields}\r\n".encode()
+
+
 def begin_upgrade(port, path="/relay", source="127.0.0.1", receive_buffer=0):
     """A bare socket with its upgrade request under way: nobody reads it and nobody answers its pings."""
     s = socket.socket()
@@ -129,8 +151,7 @@ def begin_upgrade(port, path="/relay", source="127.0.0.1", receive_buffer=0):
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     s.bind((source, 0))
     s.connect(("127.0.0.1", port))
-    fields = "".join(f"{name}: {value}\r\n" for name, value in UPGRADE.items())
-    s.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{fields}\r\n".encode())
+    s.sendall(upgrade_request(port, path))
     return s
 
 
@@ -165,7 +186,7 @@ class Puppet:
         assert self.process.stdout.readline() == "ready\n"
 
     def freeze(self):
-        self.process.send_signal(signal.SIGSTOP)
+        freeze(self.process)
 
     def thaw_and_end(self):
         """Goes on; returns how its connection was closed, "CODE REASON"."""

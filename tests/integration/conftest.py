@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Fixtures: a fleet of two workers shared by a module, fleets and clients of a test's own. All end with their test."""
 import contextlib
+import random
 import signal
 
 import pytest
@@ -8,6 +9,15 @@ import pytest
 from booth import Caller, Member
 from clients import Client, Puppet
 from harness import SLOW, Fleet
+
+
+def pytest_collection_modifyitems(items):
+    """Tests with a fleet of their own take long: they come first and mixed, so that none of the processes that run
+    them is left with many at the end. The others stay together with those that share their fleet."""
+    own = [item for item in items if "start" in item.fixturenames]
+    shared = [item for item in items if "start" not in item.fixturenames]
+    random.Random(0).shuffle(own)
+    items[:] = own + shared
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -51,9 +52,15 @@ def free_port():
             return s.getsockname()[1]
 
 
+def http_connection(worker):
+    if getattr(worker, "tls", None):
+        return http.client.HTTPSConnection("127.0.0.1", worker.port, timeout=10 * SLOW, context=worker.tls)
+    return http.client.HTTPConnection("127.0.0.1", worker.port, timeout=10 * SLOW)
+
+
 def http_request(worker, method, path, body=None, headers=None, connection=None):
     """(status, headers, body) of one request; a JSON body comes parsed."""
-    c = connection or http.client.HTTPConnection("127.0.0.1", worker.port, timeout=10 * SLOW)
+    c = connection or http_connection(worker)
     try:
         c.request(method, path, body, headers or {})
         response = c.getresponse()
@@ -70,11 +77,33 @@ def get(worker, path):
     return http_request(worker, "GET", path)[2]
 
 
+def metric(workers, name):
+    """What all series of this metric, or one with its labels, add up to; workers: one or a list of them."""
+    texts = [get(worker, "/metrics").decode() for worker in (workers if isinstance(workers, list) else [workers])]
+    assert all(f"# TYPE {name.split('{')[0]} " in text for text in texts), f"no metric {name}"
+    return sum(map(float, re.findall(rf"^{re.escape(name)}(?:{{.*}})? (\S+)$", "\n".join(texts), re.M)))
+
+
+def publishes(fleet):
+    """How many PUBLISH commands Redis has had, without those by which workers probe their own subscriptions."""
+    while True:
+        probes = metric(fleet.workers, "signalbox_subscriber_probes_total")
+        calls = fleet.redis.client.info("commandstats").get("cmdstat_publish", {"calls": 0})["calls"]
+        if metric(fleet.workers, "signalbox_subscriber_probes_total") == probes:
+            return calls - int(probes)
+
+
 def ready(worker):
     try:
         return http_request(worker, "GET", "/ready")[0] == 200
     except (OSError, http.client.HTTPException):
         return False
+
+
+def freeze(process):
+    """Returns once the child stands still (or has ended): SIGSTOP takes effect a moment after it was sent."""
+    process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
 
 class Redis:
@@ -127,14 +156,14 @@ class Redis:
 
 
 class Worker:
-    """One signalbox-worker process and its log."""
+    """One signalbox-worker process and its log. tls: what clients of a worker that speaks TLS need, an SSLContext."""
 
-    def __init__(self, redis_url, *args, prefix=(), patience=20, wait=True, **env):
+    def __init__(self, redis_url, *args, prefix=(), patience=20, wait=True, tls=None, **env):
         assert WORKER.exists(), f"no worker at {WORKER}: build it, or name it in SIGNALBOX_WORKER"
         base = {"PORT": 0, "HOST": "127.0.0.1", "LOG_FORMAT": "json", "LOG_LEVEL": "debug", "DRAIN_SECONDS": 0}
         kept = {k: v for k, v in os.environ.items() if k in ("PATH", "TMPDIR") or k.endswith("SAN_OPTIONS")}
         base.update({"REDIS_URL": redis_url} if redis_url else {}, **env)
-        self.patience, self.lines, self.killed = patience, [], False
+        self.patience, self.lines, self.killed, self.tls = patience, [], False, tls
         self.process = subprocess.Popen([*prefix, str(WORKER), *args], stderr=subprocess.PIPE, text=True,
                                         errors="replace", env={**kept, **{k: str(v) for k, v in base.items()}})
         self.pid = self.process.pid
@@ -192,7 +221,7 @@ class Worker:
         self.process.wait(10)
 
     def pause(self):
-        self.process.send_signal(signal.SIGSTOP)
+        freeze(self.process)
 
     def resume(self):
         self.process.send_signal(signal.SIGCONT)

@@ -28,7 +28,9 @@ class Proxy:
     def __init__(self, port):
         self.target, self.listener, self.pattern, self.seen = port, socket.create_server(("127.0.0.1", 0)), None, None
         self.open, self.door, self.shut, self.whole = opened(), opened(), None, True
+        self.inward = opened()  # the gate of all commands
         self.delay = 0  # of each answer, in seconds
+        self.subscriber = None  # the gate of the connection that last sent a SUBSCRIBE
         self.url = f"redis://127.0.0.1:{self.listener.getsockname()[1]}/0"
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -37,19 +39,27 @@ class Proxy:
             while True:
                 worker = self.listener.accept()[0]
                 self.door.wait()
-                server, own = socket.create_connection(("127.0.0.1", self.target)), opened()
+                try:
+                    server, own = socket.create_connection(("127.0.0.1", self.target)), opened()
+                except OSError:
+                    worker.close()  # Redis is away
+                    continue
                 threading.Thread(target=self._pump, args=(worker, server, own, True), daemon=True).start()
                 threading.Thread(target=self._pump, args=(server, worker, own, False), daemon=True).start()
 
     def _pump(self, source, sink, own, commands):
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 18):
+                if commands and b"SUBSCRIBE" in data:
+                    self.subscriber = own
                 if commands and self.pattern and self.pattern in data:
                     self.shut = self.open if self.whole else own
                     self.shut.clear()
                     self.pattern = None
                     self.seen.set()
-                if not commands:
+                if commands:
+                    self.inward.wait()
+                else:
                     time.sleep(self.delay)
                     self.open.wait()
                     own.wait()
@@ -79,6 +89,10 @@ class Proxy:
         """The same from the next call of that script on."""
         return self.holding_from(sha1_of(script))
 
+    def deafen(self):
+        """From now on nothing comes through on the present connection of the subscriptions, which stays open."""
+        self.subscriber.clear()
+
     @contextlib.contextmanager
     def keeping_out(self):
         """Inside, new connections get nowhere."""
@@ -90,5 +104,6 @@ class Proxy:
 
     def close(self):
         self.open.set()
+        self.inward.set()
         self.door.set()
         self.listener.close()

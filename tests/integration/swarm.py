@@ -35,10 +35,15 @@ class Member:
         self.data += data
         while (end := self._frame()) is not None:
             opcode, begin, end = end
-            if opcode == 1:
-                self.texts.append(bytes(self.data[begin:end]))
-            self.closed |= opcode == 8
+            payload = bytes(self.data[begin:end])
             del self.data[:end]
+            self.take_frame(opcode, payload)
+
+    def take_frame(self, opcode, payload):
+        if opcode == 1:
+            self.texts.append(payload)
+        if opcode == 8:
+            self.closed, self.code = True, int.from_bytes(payload[:2], "big")
 
     def _frame(self):
         """(opcode, begin, end) of the first frame, when it is whole."""

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from harness import SLOW, Fleet, get, http_request, uid, wait_until
+from harness import SLOW, Fleet, get, http_request, metric, publishes, uid, wait_until
 from swarm import gather, members, settle, take
 from test_chunks import NOT_FOUND, announce, data_of, push, wait_in_vain
 
@@ -37,18 +37,6 @@ def who_is_asked(clients, chunk, timeout=5):
     asked = wait_until(lambda: [c for c in clients if not c.inbox.empty()], timeout, "a chunk_pull")[0]
     assert asked.expect("chunk_pull") == {"type": "chunk_pull", "chunkId": chunk}
     return asked
-
-
-def metric(workers, name):
-    """What the workers' counters of this name add up to."""
-    lines = [line for worker in workers for line in http_request(worker, "GET", "/metrics")[2].decode().splitlines()]
-    values = [float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name]
-    assert values, f"no metric {name}"
-    return sum(values)
-
-
-def publishes(fleet):
-    return fleet.redis.client.info("commandstats").get("cmdstat_publish", {"calls": 0})["calls"]
 
 
 # --- multicast ---------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 one, nothing is left behind, everybody is answered."""
 import contextlib
 import os
-import re
 import socket
 import subprocess
 import threading
@@ -12,7 +11,7 @@ import time
 import pytest
 import redis as redis_client
 
-from harness import IN_USE, SLOW, UNAVAILABLE, WORKER, Worker, free_port, get, uid, wait_until
+from harness import IN_USE, SLOW, UNAVAILABLE, WORKER, Worker, free_port, metric, uid, wait_until
 from proxy import Proxy
 
 PROBE_MS = 300 * SLOW
@@ -31,12 +30,6 @@ int open(const char *path, int flags, ...)
 int open64(const char *path, int flags, ...) __attribute__((alias("open")));
 """
 POINTS = [f"point {i}" for i in range(257)]
-
-
-def metric(worker, name):
-    """The sum of a metric's series."""
-    text = get(worker, "/metrics").decode()
-    return sum(map(float, re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.M)))
 
 
 def failures(worker):
@@ -119,7 +112,8 @@ def test_who_never_heard_of_its_successor_is_closed_at_its_next_heartbeat(start,
     successor.send(type="register", peerId=peer)
     successor.expect("registered", 3)
     one.resume()
-    former.send(type="heartbeat", peerId=peer)
+    with contextlib.suppress(OSError):  # its worker looks by itself, too, as it has been deaf
+        former.send(type="heartbeat", peerId=peer)
     assert former.expect_close(4) == (4000, "replaced")
     assert peer in connect(two).relays()
     assert successor.request("update_load", peerId=peer, connectedCount=1)["type"] == "load_updated"

@@ -203,5 +203,10 @@ def test_the_forwarded_address_counts_only_behind_a_trusted_proxy(start, connect
 def test_a_foreign_origin_is_refused_at_the_upgrade(start):
     worker = start(1, ALLOWED_ORIGINS="https://a.example,https://b.example").workers[0]
     assert upgrade(worker, Origin="https://a.example") == upgrade(worker, Origin="https://b.example") == 101
-    assert upgrade(worker, Origin="https://c.example") == upgrade(worker, Origin="null") == 403
+    for foreign in ("https://c.example", "null", "http://a.example", "https://a.example:8443", "https://a.example.org",
+                    "https://a.exampl", "https://a.example,https://b.example", "*", ","):
+        assert upgrade(worker, Origin=foreign) == 403, foreign
+    assert upgrade(worker) == 101, "who is no browser names no origin"
+    for path in ("/", "/client", "/relay", "/signal/room", "/ws", "/worker-sync", "/signaling"):
+        assert http_request(worker, "GET", path, headers={**UPGRADE, "Origin": "https://c.example"})[0] == 403, path
     assert http_request(worker, "GET", "/health", headers={"Origin": "https://c.example"})[0] == 200

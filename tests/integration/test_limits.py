@@ -4,7 +4,7 @@ import select
 import time
 
 from clients import bare_socket, frame
-from harness import SLOW, get, uid, wait_until
+from harness import SLOW, metric, uid, wait_until
 
 
 def test_a_client_that_does_not_read_is_let_go_and_others_are_served(start, connect):
@@ -26,8 +26,8 @@ def test_a_client_that_does_not_read_is_let_go_and_others_are_served(start, conn
             break
         select.select([], [slow], [], 0.05)
         assert other.request("ping") == {"type": "pong"}
-        closed = get(worker, "/stats")["connections"] == 1
-    wait_until(lambda: get(worker, "/stats")["connections"] == 1, 6, "the end of the slow client")
+        closed = metric(worker, "signalbox_connections") == 1
+    wait_until(lambda: metric(worker, "signalbox_connections") == 1, 6, "the end of the slow client")
     slow.settimeout(5 * SLOW)
     data = b""
     try:

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from booth import HASTY, error, forget, offered, pool, settle
-from harness import CROWD, SLOW, UNAVAILABLE, get, ready, wait_until
+from harness import CROWD, SLOW, UNAVAILABLE, freeze, get, ready, wait_until
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def restart(fleet, members):
 
 def stall(fleet, _):
     """For longer than a member may be silent."""
-    fleet.redis.process.send_signal(signal.SIGSTOP)
+    freeze(fleet.redis.process)
     time.sleep(1.5 * SLOW)
     fleet.redis.process.send_signal(signal.SIGCONT)
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness import ASAN, SLOW, UNAVAILABLE, Worker, http_request, ready, uid, wait_until
+from harness import ASAN, SLOW, UNAVAILABLE, Worker, freeze, http_request, ready, uid, wait_until
 from proxy import Proxy
 from swarm import members
 from test_app import REFUSED, a_code, ask, matched, open_app
@@ -291,7 +291,7 @@ def test_a_worker_that_ends_while_a_register_waits_for_its_room_leaks_nothing(st
     worker, redis = fleet.workers[0], fleet.redis.process
     assert fleet.redis.urls()[0].startswith("unix:")
     client, bystander = [connect(worker, path_of(uid("room"))) for _ in range(2)]
-    redis.send_signal(signal.SIGSTOP)
+    freeze(redis)
     try:
         client.send(type="register", pairingCode="code")
         assert bystander.request("ping") == {"type": "pong"}, "what was sent before has been read"

@@ -110,30 +110,35 @@ def test_release_leaves_a_successor_alone(call, take, state, other):
     assert state() == before
 
 
-def test_refresh_lets_the_holders_live_on(db, call, take, state):
+@pytest.fixture
+def refresh(call):
+    return lambda address, former="": call("claim/refresh", PEER, address, former, TTL)
+
+
+def test_refresh_lets_the_holders_live_on(db, take, state, refresh):
     take(ALICE, ttl=1000)
     first = state()
     time.sleep(0.005)
     for _ in range(2):
-        assert call("claim/refresh", PEER, ALICE, TTL) == [1]
+        assert refresh(ALICE) == [1]
     assert TTL - 5000 < db.pttl(PEER[0]) <= TTL
     assert int(state()["lastUpdate"]) > int(first["lastUpdate"])
     assert {**state(), "lastUpdate": 0} == {**first, "lastUpdate": 0}
 
 
-def test_refresh_does_nothing_for_another(db, call, take, state):
+def test_refresh_does_nothing_for_another(db, take, state, refresh):
     take(ALICE, ttl=1000)
     before = state()
-    assert call("claim/refresh", PEER, BOB, TTL) == [0]
+    assert refresh(BOB) == [0]
     assert state() == before
     assert db.pttl(PEER[0]) <= 1000
 
 
-def test_refresh_gives_back_what_redis_has_lost(db, call, take, take_at, state, now):
+def test_refresh_gives_back_what_redis_has_lost(db, take, take_at, state, now, refresh):
     take(ALICE)
     db.flushall()
     before = now()
-    assert call("claim/refresh", PEER, ALICE, TTL) == [1]
+    assert refresh(ALICE) == [2]
     assert state()["addr"] == ALICE and set(state()) == {"addr", "registeredAt", "lastUpdate"}
     assert before <= int(state()["registeredAt"]) == int(state()["lastUpdate"]) <= now()
     assert TTL - 5000 < db.pttl(PEER[0]) <= TTL
@@ -141,41 +146,42 @@ def test_refresh_gives_back_what_redis_has_lost(db, call, take, take_at, state, 
     assert take_at(ALICE) == ["", int(state()["registeredAt"])]
 
 
-def test_refresh_gives_back_what_was_noted_with_it(db, call, state):
-    fields = "publicKey", '"k"', "name", "with  spaces %s"
-    for _ in range(2):
-        assert call("claim/refresh", PEER, ALICE, TTL, *fields) == [1]
-    assert state() == {**state(), "addr": ALICE, "publicKey": '"k"', "name": "with  spaces %s"}
-    assert len(state()) == 5
-    assert call("claim/refresh", PEER, BOB, TTL, "publicKey", "another") == [0]
-    assert state()["publicKey"] == '"k"'
-
-
-def test_refresh_notes_nothing_new_of_one_that_was_not_lost(call, take, state):
+def test_refresh_moves_one_from_the_former_address_of_its_holder(db, call, take, state, refresh):
     take(ALICE)
-    assert call("claim/refresh", PEER, ALICE, TTL, "publicKey", "k") == [1]
-    assert set(state()) == {"addr", "registeredAt", "lastUpdate"}
+    first = state()
+    assert refresh(CAROL, former=ALICE) == [2]
+    assert state() == {**first, "addr": CAROL, "lastUpdate": state()["lastUpdate"]}
+    assert refresh(CAROL, former=ALICE) == [1]
+    assert refresh(ALICE) == [0] and take(BOB) == CAROL
 
 
-def test_only_the_first_of_two_is_given_back_what_was_lost(call, state):
-    assert call("claim/refresh", PEER, ALICE, TTL) == [1]
+@pytest.mark.parametrize("former", ["", ALICE])
+def test_refresh_leaves_one_alone_that_another_has_taken_since(take, state, refresh, former):
+    take(BOB)
     before = state()
-    assert call("claim/refresh", PEER, BOB, TTL) == [0]
+    assert refresh(CAROL, former=former) == [0]
     assert state() == before
 
 
-def test_refresh_does_not_take_a_lost_one_from_who_has_taken_it_since(db, call, take, state):
+def test_only_the_first_of_two_is_given_back_what_was_lost(state, refresh):
+    assert refresh(ALICE) == [2]
+    before = state()
+    assert refresh(BOB) == [0]
+    assert state() == before
+
+
+def test_refresh_does_not_take_a_lost_one_from_who_has_taken_it_since(db, take, state, refresh):
     take(ALICE)
     db.flushall()
     take(BOB)
     before = state()
-    assert call("claim/refresh", PEER, ALICE, TTL) == [0]
+    assert refresh(ALICE) == [0]
     assert state() == before
 
 
-def test_refresh_gives_a_record_without_an_address_to_who_asks(db, call, state):
+def test_refresh_gives_a_record_without_an_address_to_who_asks(db, state, refresh):
     db.hset(PEER[0], "lastUpdate", "1")
-    assert call("claim/refresh", PEER, ALICE, TTL) == [1]
+    assert refresh(ALICE) == [2]
     assert state()["addr"] == ALICE and state()["registeredAt"] == state()["lastUpdate"] != "1"
 
 
@@ -213,6 +219,6 @@ def test_any_id_will_do(db, call, take, kind, id):
     keys = [key(kind, id)]
     assert take(ALICE, keys=keys) == ""
     assert take(BOB, keys=keys) == ALICE
-    assert call("claim/refresh", keys, ALICE, TTL) == [1]
+    assert call("claim/refresh", keys, ALICE, "", TTL) == [1]
     assert call("claim/release", keys, ALICE) == [1]
     assert db.dbsize() == 0

@@ -43,6 +43,15 @@ def test_entries_are_noted_once(note, owned, owners):
     assert owners() == {SID}
 
 
+def test_the_first_owner_of_a_worker_is_told_from_others(call, db):
+    def first(sid):
+        return call("own/note", keys(sid), sid, 0, "peer\ta")[1]
+
+    assert [first(SID), first(SID), first(SID + 1)] == [1, 0, 0]
+    db.flushall()
+    assert first(SID) == 1
+
+
 def test_an_entry_with_a_ttl_knows_its_end(note, owned, now):
     before = now()
     assert note("hour\tt\ta", ttl=5000) == 1

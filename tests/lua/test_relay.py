@@ -25,8 +25,8 @@ class Relays:
     def __init__(self, db, call):
         self.db, self.call = db, call
 
-    def put(self, peer, address=HERE, max_connections=20, public_key=""):
-        return self.checked("relay/put", peer, address, max_connections, public_key)
+    def put(self, peer, address=HERE, max_connections=20, public_key="", connected=0):
+        return self.checked("relay/put", peer, address, max_connections, public_key, connected)
 
     def load(self, peer, connected, address=HERE):
         return self.checked("relay/load", peer, address, connected)
@@ -177,7 +177,7 @@ def test_however_much_the_others_claim_a_load_is_noted(relays, call):
     """connectedCount is at most 10^9, so that no fleet's sum is more than a Redis integer holds."""
     relays.put("honest")
     for i in range(1030):
-        call("relay/put", KEYS, f"relay-{i}", THERE, 20, "")
+        call("relay/put", KEYS, f"relay-{i}", THERE, 20, "", 0)
         assert call("relay/load", KEYS, f"relay-{i}", THERE, 10 ** 9) == [1]
     assert call("relay/load", KEYS, "honest", HERE, 3) == [1]
     assert relays.records()["honest"][1] == 3
@@ -226,7 +226,7 @@ def test_as_many_are_picked_as_are_wanted_and_there(db, relays, count):
 
 def test_a_thousand_relays_can_be_picked_without_repeats(db, call):
     for i in range(1000):
-        call("relay/put", KEYS, f"relay-{i}", HERE, 20, "")
+        call("relay/put", KEYS, f"relay-{i}", HERE, 20, "", 0)
     for seed in range(20):
         [found] = call("relay/pick", [FREE, ALL], 400, seed * 99991)
         assert len(set(found[0::2])) == 400
@@ -262,3 +262,9 @@ def test_the_seed_decides(relays):
         relays.put(f"relay-{i}")
     assert list(relays.pick(10, 5)) == list(relays.pick(10, 5))
     assert len({tuple(relays.pick(10, seed)) for seed in (0, 1, 2, 2 ** 30, 2 ** 31 - 1)}) == 5
+
+
+def test_a_relay_that_redis_has_lost_comes_back_with_its_connections(relays):
+    assert relays.put("a", connected=7) == 7
+    assert relays.records()["a"] == (HERE, 7, 20, "")
+    assert relays.put("a", connected=3) == 7, "what is there counts"

@@ -133,6 +133,14 @@ def test_who_leaves_last_tells_nobody_and_the_room_ends_by_itself(db, join, leav
     assert not db.exists(ROOM)
 
 
+def test_a_peer_whose_worker_has_another_name_keeps_its_place_there(db, join, leave):
+    join("a", ALICE)
+    record = db.hget(PEERS, "a")
+    assert join("a", BOB, how="again")[0] == "there"
+    assert db.hget(PEERS, "a") == record.replace(ALICE, BOB)
+    assert leave("a", ALICE)[0] == -1 and leave("a", BOB)[0] == 0
+
+
 def test_a_room_that_is_joined_again_lives_on(db, join, leave):
     created = join("a", most=3)[1] // 1000
     leave("a", ttl=50)

@@ -113,6 +113,27 @@ static void a_worker_keeps_its_id_and_knows_its_own_addresses(void **state)
     }
 }
 
+static void a_worker_with_another_id_knows_its_sockets_by_the_former_one(void **state)
+{
+    struct address first = self_address(42), second;
+    char text[ADDRESS_MAX], expected[ADDRESS_MAX];
+
+    (void)state;
+    self_former_text(42, text);
+    assert_string_equal(text, "");
+    self_wid_renew();
+    second = self_address(42);
+    assert_string_not_equal(first.wid, second.wid);
+    assert_int_equal(strspn(second.wid, "0123456789abcdef"), WID_LEN);
+    assert_true(address_is_self(&first) && address_is_self(&second));
+    self_former_text(42, text);
+    address_format(&first, expected);
+    assert_string_equal(text, expected);
+    self_wid_renew();
+    assert_false(address_is_self(&first));
+    assert_true(address_is_self(&second));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -120,6 +141,7 @@ int main(void)
         cmocka_unit_test(what_is_no_address_is_refused),
         cmocka_unit_test(only_the_bytes_of_the_span_are_read),
         cmocka_unit_test(a_worker_keeps_its_id_and_knows_its_own_addresses),
+        cmocka_unit_test(a_worker_with_another_id_knows_its_sockets_by_the_former_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -223,6 +223,8 @@ static void a_bad_value_is_named_with_what_is_allowed(void **state)
         {"--log-level=loud", "LOG_LEVEL must be empty, debug, info, warning or error, not \"loud\""},
         {"--trusted-proxies=10.0.0.0/99",
          "TRUSTED_PROXIES must be address ranges such as 10.0.0.0/8, separated by commas, not \"10.0.0.0/99\""},
+        {"--tls-cert=chain.pem", "TLS_KEY must be given where TLS_CERT is, and only there"},
+        {"--tls-key=key.pem", "TLS_KEY must be given where TLS_CERT is, and only there"},
         {"--worker-allow=10.0.0.0/99",
          "WORKER_ALLOW must be address ranges such as 10.0.0.0/8, separated by commas, not \"10.0.0.0/99\""},
         {"--worker-allow=localhost",
@@ -244,6 +246,8 @@ static void a_bad_value_is_named_with_what_is_allowed(void **state)
         {"serve", "unknown option serve; see --help"},
         {"--redis-url=redis://u:secret@h", "unknown option --redis-url; see --help"},
         {"--redis-url redis://u:secret@h", "unknown option --redis-url; see --help"},
+        {"--check-redis=1", "unknown option --check-redis; see --help"},
+        {"--check-redis --port=x", "PORT must be a whole number from 0 to 65535, not \"x\""},
         {"--host a --port", "--port needs a value; see --help"},
     };
 
@@ -322,6 +326,15 @@ static void help_and_version_are_told_apart(void **state)
     assert_int_equal(load("--version"), CONFIG_VERSION);
     assert_int_equal(load("--port abc --help"), CONFIG_HELP);
     assert_int_equal(load("--node-id --help"), CONFIG_OK);
+}
+
+static void a_check_of_redis_takes_the_options_of_a_worker(void **state)
+{
+    (void)state;
+    assert_int_equal(load("--check-redis --port=81 --check-redis --host h"), CONFIG_CHECK_REDIS);
+    assert_int_equal(config->port, 81);
+    assert_string_equal(config->host, "h");
+    assert_int_equal(load("--check-redis --help"), CONFIG_HELP);
 }
 
 static void a_secret_comes_from_the_environment_before_its_file(void **state)
@@ -536,6 +549,7 @@ int main(void)
         CLEAN(the_secrets_of_the_front_server_come_from_files_too),
         CLEAN(a_very_long_value_does_not_overrun_the_problem),
         CLEAN(help_and_version_are_told_apart),
+        CLEAN(a_check_of_redis_takes_the_options_of_a_worker),
         CLEAN(a_secret_comes_from_the_environment_before_its_file),
         CLEAN(the_newline_at_the_end_of_a_secret_file_is_stripped),
         CLEAN(a_secret_file_that_cannot_be_used_is_named_without_its_content),

@@ -45,6 +45,10 @@ static void every_key_has_its_name(void **state)
     assert_string_equal(key, "sb:{room:r1}:peers");
     key_room_channel(key, "r1");
     assert_string_equal(key, "sb:room:r1");
+    key_check(key, "c1");
+    assert_string_equal(key, "sb:{check:c1}");
+    key_check_other(key, "c1");
+    assert_string_equal(key, "sb:{check:c1}:other");
     key_member(key, "1f0c9a3e00000000");
     assert_string_equal(key, "sb:{member:1f0c9a3e00000000}");
     key_pool_member(key, "w1");

@@ -242,6 +242,25 @@ static void a_poke_gives_libuv_one_turn_and_no_more(void **state)
     assert_in_range(calls, 1, 3);
 }
 
+static void poke_again(uv_check_t *handle)
+{
+    on_uv_turn(handle);
+    if (calls < 1000000)
+        loop_poke();
+}
+
+static void libuv_that_has_more_to_do_all_the_time_keeps_nobody_waiting(void **state)
+{
+    (void)state;
+    uv_check_init(loop_uv(), &uv_check);
+    uv_check_start(&uv_check, poke_again);
+    loop_poke();
+    timer_once(20, finish, NULL);
+    run();
+    uv_close((uv_handle_t *)&uv_check, NULL);
+    assert_in_range(calls, 1, 999999);
+}
+
 static void on_signal(int number)
 {
     assert_int_equal(number, SIGUSR1);
@@ -292,6 +311,7 @@ int main(void)
         IN_LOOP(a_deferred_call_may_defer_another),
         IN_LOOP(a_poke_makes_libuv_see_what_was_asked_of_it),
         IN_LOOP(a_poke_gives_libuv_one_turn_and_no_more),
+        IN_LOOP(libuv_that_has_more_to_do_all_the_time_keeps_nobody_waiting),
         IN_LOOP(the_clocks_agree_with_the_systems),
         IN_LOOP(a_signal_is_handled_in_the_loop_each_time), /* the last: a loop keeps its signals to the end */
     };

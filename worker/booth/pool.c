@@ -133,7 +133,7 @@ static void note_record(struct span id, struct span record)
         return;
     }
     json = json_loadb(record.at, record.len, 0, NULL);
-    if (!json_string_value(json_object_get(json, "endpoint"))) {
+    if (id.len > ID_MAX || !json_string_value(json_object_get(json, "endpoint"))) {
         LOG_WARNING("pool_entry_malformed");
         json_decref(json);
         return;

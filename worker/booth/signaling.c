@@ -214,14 +214,6 @@ static void undo(const char *id, const struct address *holder)
     claim_release(key, holder);
 }
 
-static void refresh(const char *id, const struct address *holder)
-{
-    char key[KEY_MAX];
-
-    key_client(key, id);
-    claim_refresh(key, holder, NULL, NULL);
-}
-
 #define FORWARD_ROW(name)                                                                                              \
     {                                                                                                                  \
         name, handle_forward,                                                                                          \
@@ -242,7 +234,7 @@ static const struct message_type types[] = {
 
 void signaling_init(void)
 {
-    static const struct entry_kind kind = {KIND_CLIENT, undo, refresh, booth_gone, NULL};
+    static const struct entry_kind kind = {KIND_CLIENT, undo, .key = key_client, .gone = booth_gone};
     static const struct dialect dialect = {.name = "signaling",
                                            .types = types,
                                            .count = sizeof(types) / sizeof(types[0]),

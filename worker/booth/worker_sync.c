@@ -411,14 +411,6 @@ static void undo(const char *id, const struct address *holder)
     claim_release(key, holder);
 }
 
-static void refresh(const char *id, const struct address *holder)
-{
-    char key[KEY_MAX];
-
-    key_pool_member(key, id);
-    claim_refresh(key, holder, NULL, NULL);
-}
-
 static const struct refusal *refuse(const char *ip)
 {
     static const struct refusal no_pool = {503, "Worker pool not configured", "no_pool"};
@@ -462,7 +454,7 @@ static const struct message_type types[] = {
 
 void worker_sync_init(void)
 {
-    static const struct entry_kind kind = {KIND_MEMBER, undo, refresh, booth_gone, NULL};
+    static const struct entry_kind kind = {KIND_MEMBER, undo, .key = key_pool_member, .gone = booth_gone};
     static const struct dialect dialect = {.name = "worker_sync",
                                            .types = types,
                                            .count = sizeof(types) / sizeof(types[0]),

@@ -12,7 +12,7 @@
 
 struct bytes {
     size_t len;
-    unsigned refs;
+    unsigned refs, queues;
     char headroom[BYTES_HEADROOM];
     char data[];
 };
@@ -121,6 +121,7 @@ struct bytes *bytes_new(size_t len)
 
     b->len = len;
     b->refs = 1;
+    b->queues = 0;
     return b;
 }
 
@@ -146,6 +147,17 @@ void bytes_unref(struct bytes *b)
     assert(b->refs > 0);
     if (--b->refs == 0)
         free(b);
+}
+
+bool bytes_queued(struct bytes *b)
+{
+    return b->queues++ == 0;
+}
+
+bool bytes_unqueued(struct bytes *b)
+{
+    assert(b->queues > 0);
+    return --b->queues == 0;
 }
 
 char *bytes_data(struct bytes *b)

@@ -96,6 +96,11 @@ static bool trusted_proxies_are_ranges(void)
     return are_ranges(values.trusted_proxies);
 }
 
+static bool tls_is_whole(void)
+{
+    return !*values.tls_cert == !*values.tls_key;
+}
+
 static bool worker_allow_is_ranges(void)
 {
     return are_ranges(values.worker_allow);
@@ -170,6 +175,7 @@ static const struct check {
     {"PORT", port_suits_processes, "from 1 to 65535 where PROCESSES is not 1"},
     {"LOG_LEVEL", log_level_is_known, "empty, debug, info, warning or error"},
     {"TRUSTED_PROXIES", trusted_proxies_are_ranges, "address ranges such as 10.0.0.0/8, separated by commas"},
+    {"TLS_KEY", tls_is_whole, "given where TLS_CERT is, and only there", .hidden = true},
     {"BOOTSTRAP_SIGNING_KEY", bootstrap_key_is_seed, "64 hexadecimal digits"},
     {"SERVER_REGISTRATION_SECRET", registration_has_secret, "given where SERVER_REGISTRATION is secret"},
     {"ATTESTATION_SIGNING_KEY", attestation_key_is_seed,
@@ -390,9 +396,11 @@ static const struct option *find_flag(const char *arg, size_t len)
     return NULL;
 }
 
-/* Collects the values of the flags, one place for each option. */
+/* Collects the values of the flags, one place for each option; the result is what else than running is wanted. */
 static enum config_result read_flags(int argc, char **argv, const char **given, char *problem)
 {
+    enum config_result wanted = CONFIG_OK;
+
     for (int i = 1; i < argc; i++) {
         size_t len = strcspn(argv[i], "=");
         const struct option *o = find_flag(argv[i], len);
@@ -401,26 +409,34 @@ static enum config_result read_flags(int argc, char **argv, const char **given, 
             return CONFIG_HELP;
         if (strcmp(argv[i], "--version") == 0)
             return CONFIG_VERSION;
+        if (strcmp(argv[i], "--check-redis") == 0) {
+            wanted = CONFIG_CHECK_REDIS;
+            continue;
+        }
         if (!o) /* without what follows =: it may be a secret */
             return bad(problem, "unknown option %.*s; see --help", len < 100 ? (int)len : 100, argv[i]);
         if (!argv[i][len] && i + 1 == argc)
             return bad(problem, "%s needs a value; see --help", argv[i]);
         given[o - options] = argv[i][len] ? argv[i] + len + 1 : argv[++i];
     }
-    return CONFIG_OK;
+    return wanted;
 }
 
 enum config_result config_load(int argc, char **argv, char problem[static PROBLEM_BYTES])
 {
     const char *given[OPTION_COUNT] = {0};
-    enum config_result result = read_flags(argc, argv, given, problem);
+    enum config_result wanted = read_flags(argc, argv, given, problem), result = wanted;
 
+    if (wanted == CONFIG_CHECK_REDIS)
+        result = CONFIG_OK;
     if (sodium_init() < 0) /* secrets are kept in its memory */
         abort();
     config_fini();
     for (size_t i = 0; i < OPTION_COUNT && result == CONFIG_OK; i++)
         result = set_option(&options[i], given[i], problem);
-    return result == CONFIG_OK ? run_checks(problem) : result;
+    if (result == CONFIG_OK)
+        result = run_checks(problem);
+    return result == CONFIG_OK ? wanted : result;
 }
 
 void config_fini(void)
@@ -480,7 +496,10 @@ void config_help(FILE *out)
             fprintf(out, "[%s] ", initial);
         fprintf(out, "%s\n      %s\n", allowed, o->help);
     }
-    fprintf(out, "  --help\n      prints this\n  --version\n      prints the version\n");
+    fprintf(
+        out,
+        "  --help\n      prints this\n  --version\n      prints the version\n"
+        "  --check-redis\n      says what of the Redis of REDIS_URL would hurt, and ends: 1 if data would be lost\n");
 }
 
 /* A bar would end the cell. */

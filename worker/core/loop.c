@@ -2,6 +2,7 @@
 #include "signalbox/loop.h"
 
 #include <event2/event.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 #include <time.h>
@@ -77,6 +78,14 @@ static void on_uv(evutil_socket_t fd, short what, void *arg)
     }
 }
 
+/* A turn of libuv that asks for another one would have it before anybody else: Redis and the timers come first. */
+static void on_poke(evutil_socket_t fd, short what, void *arg)
+{
+    on_uv(fd, what, arg);
+    if (event_pending(uv_poke, EV_TIMEOUT, NULL))
+        event_base_loopcontinue(base);
+}
+
 void loop_poke(void)
 {
     event_active(uv_poke, EV_TIMEOUT, 0);
@@ -103,7 +112,7 @@ void loop_init(void)
         abort();
     uv_readable = event_new(base, uv_backend_fd(&uv), EV_READ | EV_PERSIST, on_uv, NULL);
     uv_timeout = evtimer_new(base, on_uv, NULL);
-    uv_poke = evtimer_new(base, on_uv, NULL);
+    uv_poke = evtimer_new(base, on_poke, NULL);
     event_add(uv_readable, NULL);
     loop_poke();
     lag = metric_histogram("signalbox_event_loop_lag_seconds", "How late a timer of the event loop ran");
@@ -215,6 +224,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 void loop_on_signal(int number, void (*callback)(int signal))
 {
     size_t i = 0;
+    sigset_t one;
 
     while (i < SIGNALS_MAX && signals[i])
         i++;
@@ -223,4 +233,7 @@ void loop_on_signal(int number, void (*callback)(int signal))
     signal_callbacks[i] = callback;
     signals[i] = evsignal_new(base, number, on_signal, &signal_callbacks[i]);
     event_add(signals[i], NULL);
+    sigemptyset(&one);
+    sigaddset(&one, number);
+    sigprocmask(SIG_UNBLOCK, &one, NULL);
 }

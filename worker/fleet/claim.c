@@ -29,6 +29,7 @@ struct claim {
     long long since_ms;
     struct timer *patience, *again;
     int tries;
+    bool patient; /* takes from nobody who is merely not heard */
 };
 
 /* Somebody elsewhere, or here, wants to know whether a socket of ours still answers. */
@@ -205,7 +206,10 @@ static void on_no_answer(void *arg)
 
     c->patience = NULL;
     stop_asking(c);
-    take(c, &holder);
+    if (c->patient)
+        finish(c, CLAIM_UNAVAILABLE);
+    else
+        take(c, &holder);
 }
 
 static void ask_holder(struct claim *c)
@@ -238,10 +242,10 @@ static void on_taken(const struct reply *r, void *arg)
     } else if (holder.len == 0) {
         granted(c);
     } else if (c->tries == TRIES_MAX || !address_parse(holder, &c->holder)) {
-        finish(c, CLAIM_HELD);
-    } else if (!worker_alive(c->holder.wid)) {
-        struct address dead = c->holder;
-        take(c, &dead);
+        finish(c, c->patient ? CLAIM_UNAVAILABLE : CLAIM_HELD);
+    } else if (!worker_alive(c->holder.wid) || (address_is_self(&c->holder) && c->holder.sid == c->session)) {
+        struct address former = c->holder;
+        take(c, &former);
     } else {
         ask_holder(c);
     }
@@ -268,16 +272,22 @@ static void take(struct claim *c, const struct address *replaceable)
     call_send(&call, on_taken, c);
 }
 
-void claim_start(struct session *s, const char *key, claim_done done, void *arg)
+static void start(struct session *s, const char *key, bool patient, claim_done done, void *arg)
 {
     struct claim *c = mem_alloc(sizeof(*c));
 
+    c->patient = patient;
     c->session = session_id_of(s);
     c->key = mem_dup(key);
     c->done = done;
     c->arg = arg;
     c->number = slots_put(&claims, c);
     take(c, NULL);
+}
+
+void claim_start(struct session *s, const char *key, claim_done done, void *arg)
+{
+    start(s, key, false, done, arg);
 }
 
 void claim_release(const char *key, const struct address *holder)
@@ -291,32 +301,63 @@ void claim_release(const char *key, const struct address *holder)
     call_send(&c, NULL, NULL);
 }
 
-static void on_refreshed(const struct reply *r, void *arg)
-{
-    session_id *holder = arg;
-    long long kept;
+struct refreshing {
+    session_id holder;
+    char *key;
+    void (*done)(enum claim_refreshed result, void *arg);
+    void *arg;
+};
 
-    if (r && reply_read(r, "i", &kept) && !kept)
-        close_replaced(*holder);
-    free(holder);
+static void refreshed(struct refreshing *f, enum claim_refreshed result)
+{
+    f->done(result, f->arg);
+    free(f->key);
+    free(f);
 }
 
-void claim_refresh(const char *key, const struct address *holder, const char *field, const char *value)
+static void on_contested(struct session *s, enum claim_result result, long long since_ms, void *arg)
+{
+    struct refreshing *f = arg;
+
+    (void)since_ms;
+    if (s && result == CLAIM_HELD)
+        close_replaced(f->holder);
+    refreshed(f, result == CLAIM_HELD ? REFRESH_REPLACED : result == CLAIM_GRANTED ? REFRESH_AGAIN : REFRESH_UNKNOWN);
+}
+
+/* Who is in its place may be a former socket of the same client, whose last refresh came late to a Redis that had lost
+   the identity: it is asked. A successor that lives keeps it; so does one that cannot be asked just now. */
+static void on_refreshed(const struct reply *r, void *arg)
+{
+    struct refreshing *f = arg;
+    struct session *s = session_find(f->holder);
+    long long kept;
+
+    if (!r || !reply_read(r, "i", &kept) || kept < 0 || kept > 2)
+        refreshed(f, REFRESH_UNKNOWN);
+    else if (kept > 0)
+        refreshed(f, kept == 1 ? REFRESH_KEPT : REFRESH_AGAIN);
+    else if (s)
+        start(s, f->key, true, on_contested, f);
+    else
+        refreshed(f, REFRESH_REPLACED);
+}
+
+void claim_refresh(const char *key, const struct address *holder, void (*done)(enum claim_refreshed result, void *arg),
+                   void *arg)
 {
     struct call c = call_new(&script_claim_refresh);
-    session_id *session = mem_alloc(sizeof(*session));
+    struct refreshing *f = mem_alloc(sizeof(*f));
     char address[ADDRESS_MAX];
 
-    *session = holder->sid;
+    *f = (struct refreshing){holder->sid, mem_dup(key), done, arg};
     address_format(holder, address);
     call_key(&c, key);
     call_text(&c, address);
+    self_former_text(holder->sid, address);
+    call_text(&c, address);
     call_int(&c, IDENTITY_TTL_MS);
-    if (field) {
-        call_text(&c, field);
-        call_text(&c, value);
-    }
-    call_send(&c, on_refreshed, session);
+    call_send(&c, on_refreshed, f);
 }
 
 static void on_probe(struct inbox_frame *frame)

@@ -167,9 +167,12 @@ static void deliver_looked_up(const struct forward *f, struct span address, bool
 static void on_forwarded(const struct reply *r, void *arg)
 {
     struct forward *f = arg;
+    struct session *sender = session_find(f->from);
     struct span address;
     long long received;
 
+    if (sender)
+        session_forwarded(sender, bytes_len(f->bytes));
     if (!r || !reply_read(r, "si", &address, &received)) {
         metric_add(dropped, 1);
         ownership_lost(f->entry, f->from);
@@ -199,7 +202,7 @@ void delivery_arguments(struct call *c, session_id from)
 
 void delivery_forward(const char *key, const char *identity, const char *entry, struct bytes *b, session_id from)
 {
-    struct session *here = find_route(identity) ? NULL : identity_holder(identity);
+    struct session *here = find_route(identity) ? NULL : identity_holder(identity), *sender = session_find(from);
     struct call c = call_new(&script_fleet_forward);
     struct forward *f;
 
@@ -214,6 +217,8 @@ void delivery_forward(const char *key, const char *identity, const char *entry, 
     delivery_arguments(&c, from);
     call_text(&c, entry);
     call_span(&c, bytes_span(b));
+    if (sender)
+        session_forwarding(sender, bytes_len(b));
     call_send_in_order(&c, on_forwarded, f);
 }
 

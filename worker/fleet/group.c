@@ -9,10 +9,12 @@
 #include "signalbox/inbox.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
+#include "signalbox/metrics.h"
 #include "signalbox/redis.h"
 
-#define HELD_MAX 4096    /* the oldest goes */
-#define STALE_US 5000000 /* an older number means that Redis' clock was set back */
+#define HELD_MAX 4096            /* the oldest goes */
+#define HELD_BYTES_MAX (1 << 20) /* more would not get past the queue of a client that waits for its first message */
+#define STALE_US 5000000         /* an older number means that Redis' clock was set back */
 
 struct joining {
     void (*then)(bool ok, void *arg);
@@ -41,7 +43,7 @@ struct group {
     struct member *members;
     size_t count, room, waiting;
     STAILQ_HEAD(held_messages, held) held;
-    size_t held_count;
+    size_t held_count, held_bytes;
     uint64_t messages; /* so far */
     bool said;
     struct joining *joining; /* until the channel is live */
@@ -49,6 +51,7 @@ struct group {
 };
 
 static struct group *groups;
+static struct metric *held_dropped;
 
 static struct group *find(const char *channel)
 {
@@ -72,6 +75,7 @@ static void drop_held(struct group *g)
 
     STAILQ_REMOVE_HEAD(&g->held, next);
     g->held_count--;
+    g->held_bytes -= bytes_len(h->bytes);
     bytes_unref(h->bytes);
     free(h);
 }
@@ -126,10 +130,15 @@ static void hold(struct group *g, struct bytes *b, const struct address *except,
 
     *h = (struct held){.bytes = bytes_ref(b), .except = *except, .number = number};
     STAILQ_INSERT_TAIL(&g->held, h, next);
-    if (++g->held_count <= HELD_MAX)
+    g->held_count++;
+    g->held_bytes += bytes_len(b);
+    if (g->held_count <= HELD_MAX && g->held_bytes <= HELD_BYTES_MAX)
         return;
     LOG_WARNING("limit_hit", LOG_TEXT("limit", "messages held for new members of a room"));
-    drop_held(g);
+    while (g->held_count > HELD_MAX || g->held_bytes > HELD_BYTES_MAX) {
+        drop_held(g);
+        metric_add(held_dropped, 1);
+    }
 }
 
 static void on_message(const char *channel, struct span message)
@@ -267,6 +276,12 @@ struct bytes *group_frame(struct span message, const struct address *except)
     inbox_frame_begin(&w, INBOX_SEND, *except);
     builder_add(&w, message);
     return builder_take(&w);
+}
+
+void group_init(void)
+{
+    held_dropped = metric_counter("signalbox_group_held_dropped_total",
+                                  "Messages to a room that new members did not get, as too many came before them");
 }
 
 void group_fini(void)

@@ -10,6 +10,7 @@
 #include "scripts_data.h"
 #include "signalbox/address.h"
 #include "signalbox/config.h"
+#include "signalbox/inbox.h"
 #include "signalbox/keys.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
@@ -20,6 +21,8 @@
 #include "signalbox/version.h"
 
 #define SHOWN_MAX 4
+#define LOOK_MS 100
+#define SETTLED_MS 3000   /* by then what was under way at the former address has arrived */
 #define FORGET_MS 3600000 /* a worker that left the roster so long ago is named by nothing any more */
 
 struct worker {
@@ -32,11 +35,11 @@ static struct worker *known;
 static const char **roster;
 static size_t roster_count;
 static int64_t roster_ms;
-static struct timer *beat_timer;
+static struct timer *beat_timer, *look_timer;
 static int64_t started_ms;
 static char node[HOST_NAME_MAX + 1];
 static struct metric *workers_gauge, *lease_losses;
-static bool beaten;
+static int64_t beaten_ms; /* loop_ms() when the last beat was sent that Redis has answered; 0: none has */
 static struct {
     const char *name;
     long long (*read)(void);
@@ -131,19 +134,61 @@ static void on_roster(const struct reply *r, void *arg)
     metric_set(workers_gauge, (double)alive);
 }
 
+static void beat(void);
+
+static char former[WID_LEN + 1];
+
+/* Whoever cleaned up under the former name may have done so before the last of it was written: it is listed again, as
+   one whose lease lapsed long ago. */
+static void on_settled(void *arg)
+{
+    (void)arg;
+    ownership_resync();
+    redis_command(NULL, NULL, "ZADD", KEY_WORKERS, "NX", "0", former, NULL);
+}
+
+/* Nobody may have heard of this worker for LEASE_MS: what it owned is being cleaned up. */
+static void renew(void)
+{
+    beaten_ms = 0;
+    metric_add(lease_losses, 1);
+    LOG_WARNING("lease_lost", LOG_INT("lease_ms", LEASE_MS));
+    ownership_reaped();
+    memcpy(former, self_wid(), sizeof(former));
+    self_wid_renew();
+    log_worker(self_wid());
+    LOG_INFO("lease_new");
+    inbox_move();
+    beat();
+    timer_once(SETTLED_MS, on_settled, NULL);
+}
+
+static bool may_have_lapsed(void)
+{
+    return beaten_ms && loop_ms() - beaten_ms >= LEASE_MS - LOOK_MS;
+}
+
+struct beat {
+    int64_t sent_ms;
+};
+
+/* A lease that cannot have lapsed is gone where Redis was emptied. */
 static void on_beat(const struct reply *r, void *arg)
 {
+    struct beat *b = arg;
     long long held;
 
-    (void)arg;
-    if (!r || !reply_read(r, "i", &held))
-        return;
-    if (beaten && !held) {
-        metric_add(lease_losses, 1);
-        LOG_WARNING("lease_lost", LOG_INT("lease_ms", LEASE_MS));
-        ownership_resync();
+    if (r && reply_read(r, "i", &held)) {
+        bool forgotten = !held && beaten_ms && !may_have_lapsed();
+
+        if (!may_have_lapsed())
+            beaten_ms = b->sent_ms;
+        if (forgotten) {
+            LOG_WARNING("redis_forgot");
+            ownership_resync();
+        }
     }
-    beaten = true;
+    free(b);
 }
 
 void heartbeat_show(const char *name, long long (*read)(void))
@@ -160,8 +205,11 @@ void heartbeat_show(const char *name, long long (*read)(void))
 
 static void beat(void)
 {
+    struct beat *b = mem_alloc(sizeof(*b));
     char key[KEY_MAX];
     struct call c = call_new(&script_fleet_beat);
+
+    b->sent_ms = loop_ms();
 
     key_worker(key, self_wid());
     call_key(&c, key);
@@ -175,17 +223,37 @@ static void beat(void)
         call_text(&c, shown[i].name);
         call_int(&c, shown[i].read());
     }
-    call_send(&c, on_beat, NULL);
+    call_send(&c, on_beat, b);
     c = call_new(&script_fleet_roster);
     call_key(&c, KEY_WORKERS);
     call_text(&c, self_wid());
     call_send(&c, on_roster, NULL);
 }
 
+void heartbeat_now(void)
+{
+    if (redis_up() && beat_timer)
+        beat();
+}
+
 static void on_timer(void *arg)
 {
     (void)arg;
-    if (redis_up())
+    heartbeat_now();
+}
+
+static void on_look(void *arg)
+{
+    (void)arg;
+    if (redis_up() && may_have_lapsed())
+        renew();
+}
+
+static void on_up(void)
+{
+    if (may_have_lapsed())
+        renew();
+    else
         beat();
 }
 
@@ -198,7 +266,8 @@ void heartbeat_init(void)
         gethostname(node, sizeof(node) - 1);
     workers_gauge = metric_gauge("signalbox_workers", "Workers of the fleet that hold their lease");
     lease_losses = metric_counter("signalbox_lease_losses_total", "Times this worker found its lease lapsed");
-    redis_on_up(beat);
+    redis_on_up(on_up);
+    look_timer = timer_every(LOOK_MS, on_look, NULL);
     beat_timer = timer_every(BEAT_MS, on_timer, NULL);
 }
 
@@ -222,7 +291,8 @@ void heartbeat_stop(bool owns_nothing, void (*done)(void))
 
     s->done = done;
     timer_free(beat_timer);
-    beat_timer = NULL;
+    timer_free(look_timer);
+    beat_timer = look_timer = NULL;
     key_worker(key, self_wid());
     if (owns_nothing)
         redis_command(NULL, NULL, "ZREM", KEY_WORKERS, self_wid(), NULL);

@@ -9,6 +9,8 @@
 #include <uthash.h>
 
 #include "scripts_data.h"
+#include "signalbox/claim.h"
+#include "signalbox/heartbeat.h"
 #include "signalbox/inbox.h"
 #include "signalbox/keys.h"
 #include "signalbox/log.h"
@@ -20,6 +22,7 @@
 #define UNDO_BATCH_LAST "127" /* rank of the last entry that is undone in one go */
 #define RESYNC_MS 20
 #define RESYNC_SOCKETS 50 /* about so many in each RESYNC_MS */
+#define AGAIN_MS 5000     /* after which a refresh is tried again that did not succeed */
 #define REFRESH_PARTS 200 /* of a second each: an identity is refreshed three times in its IDENTITY_TTL_MS */
 
 struct identity {
@@ -28,11 +31,14 @@ struct identity {
     char *entry;    /* kind TAB id */
     long long since_ms;
     session_id session;
+    bool waiting; /* among the unrefreshed */
     UT_hash_handle hh;
 };
 
 struct owned {
     bool noted;
+    /* loop_ms(): since when, and till when, it has entries in Redis that its client alone could write again */
+    int64_t stored_since_ms, stored_until_ms;
     struct identity **identities;
     size_t count, room;
 };
@@ -84,20 +90,58 @@ static struct call index_call(const struct script *script, const struct address 
     return c;
 }
 
+/* Its client is told to begin anew: what it has stored is in nobody else's memory. */
+static void registrations_lost(struct session *s)
+{
+    LOG_INFO("registrations_lost", LOG_INT("sid", session_id_of(s)));
+    session_close(s, CLOSE_GOING_AWAY, "registrations lost");
+}
+
+struct noting {
+    struct address address; /* under which it is noted */
+    int64_t until_ms;
+};
+
+/* The first socket of a worker, or Redis was emptied and does not list this worker: were it to die before its next
+   beat, nobody would clean up after it. What was stored under a name that this worker has lost since is lost, too. */
+static void on_noted(const struct reply *r, void *arg)
+{
+    struct noting *n = arg;
+    struct session *s = session_find(n->address.sid);
+    struct owned *o = s ? owned_of(s) : NULL;
+    long long new, first;
+
+    if (r && reply_read(r, "ii", &new, &first) && first)
+        heartbeat_now();
+    if (s && n->until_ms > 0 && strcmp(n->address.wid, self_wid()) != 0) {
+        registrations_lost(s);
+    } else if (r && o && n->until_ms > o->stored_until_ms) {
+        if (o->stored_until_ms < loop_ms())
+            o->stored_since_ms = loop_ms();
+        o->stored_until_ms = n->until_ms;
+    }
+    free(n);
+}
+
 void ownership_note(struct session *s, size_t count, const struct note *notes)
 {
     struct address self = self_address(session_id_of(s));
+    struct noting *n;
     struct call c;
 
     if (count == 0)
         return;
+    n = mem_alloc(sizeof(*n));
+    n->address = self;
     owned_of(s)->noted = true;
     c = index_call(&script_own_note, &self);
     for (size_t i = 0; i < count; i++) {
         call_int(&c, notes[i].ttl_ms);
         call_text(&c, notes[i].entry);
+        if (notes[i].ttl_ms > 0 && loop_ms() + notes[i].ttl_ms > n->until_ms)
+            n->until_ms = loop_ms() + notes[i].ttl_ms;
     }
-    call_send(&c, NULL, NULL);
+    call_send(&c, on_noted, n);
 }
 
 void ownership_forget(struct session *s, size_t count, const struct note *notes)
@@ -255,11 +299,70 @@ void ownership_gone(const char *entry, const struct address *holder, session_id 
     ownership_missing(entry, holder, from);
 }
 
-static void identity_refresh(const struct identity *i, const struct address *self)
+struct refreshing {
+    session_id session;
+    char *entry;
+    int64_t again_ms; /* loop_ms() */
+    TAILQ_ENTRY(refreshing) next;
+};
+
+static TAILQ_HEAD(, refreshing) unrefreshed = TAILQ_HEAD_INITIALIZER(unrefreshed); /* by again_ms */
+
+static int64_t reaped_ms; /* when this worker was last taken for dead */
+
+static bool was_reaped(const struct owned *o)
 {
-    for (size_t k = 0; k < KINDS_MAX && kinds[k]; k++)
-        if (kinds[k]->refresh && strcmp(kinds[k]->word, i->kind) == 0)
-            kinds[k]->refresh(i->id, self);
+    return o->stored_until_ms > loop_ms() && o->stored_since_ms <= reaped_ms;
+}
+
+static void refreshing_free(struct refreshing *f)
+{
+    free(f->entry);
+    free(f);
+}
+
+static void on_refreshed(enum claim_refreshed result, void *arg)
+{
+    struct refreshing *f = arg;
+    struct session *s = session_find(f->session);
+    struct address self = self_address(f->session);
+    const char *id;
+    const struct entry_kind *kind = find_kind(f->entry, &id);
+    struct identity *i = s ? find_identity(s, kind->word, id) : NULL;
+
+    if (i && result == REFRESH_UNKNOWN && !i->waiting) {
+        i->waiting = true;
+        f->again_ms = loop_ms() + AGAIN_MS;
+        TAILQ_INSERT_TAIL(&unrefreshed, f, next);
+        return;
+    }
+    if (i && result >= REFRESH_KEPT) {
+        if (result == REFRESH_AGAIN && was_reaped(owned_of(s)))
+            registrations_lost(s);
+        else if (kind->kept)
+            kind->kept(id, &self);
+    }
+    refreshing_free(f);
+}
+
+static void refresh_identity(const struct identity *i)
+{
+    struct refreshing *f = mem_alloc(sizeof(*f));
+    struct address self = self_address(i->session);
+    const char *id;
+    char key[KEY_MAX];
+
+    *f = (struct refreshing){i->session, mem_dup(i->entry)};
+    find_kind(i->entry, &id)->key(key, id);
+    claim_refresh(key, &self, on_refreshed, f);
+}
+
+void identity_refresh(struct session *s, const char *kind, const char *id)
+{
+    const struct identity *i = find_identity(s, kind, id);
+
+    if (i)
+        refresh_identity(i);
 }
 
 void ownership_lost(const char *entry, session_id from)
@@ -398,7 +501,6 @@ static void on_session_end(struct session *s)
 static void refresh_session(struct session *s, void *arg)
 {
     struct owned *o = *session_slot(s, SLOT_OWNERSHIP);
-    struct address self = self_address(session_id_of(s));
     struct note *notes;
 
     (void)arg;
@@ -410,7 +512,28 @@ static void refresh_session(struct session *s, void *arg)
     ownership_note(s, o->count, notes);
     free(notes);
     for (size_t i = 0; i < o->count; i++)
-        identity_refresh(o->identities[i], &self);
+        refresh_identity(o->identities[i]);
+}
+
+/* What Redis did not answer, or a holder that could not be asked, may have left an open socket without its id. */
+static void refresh_unrefreshed(void)
+{
+    struct refreshing *f;
+
+    while ((f = TAILQ_FIRST(&unrefreshed)) && f->again_ms <= loop_ms()) {
+        struct session *s = session_find(f->session);
+        const char *id;
+        const struct entry_kind *kind = find_kind(f->entry, &id);
+        struct identity *i = s ? find_identity(s, kind->word, id) : NULL;
+
+        TAILQ_REMOVE(&unrefreshed, f, next);
+        if (i) {
+            i->waiting = false;
+            ownership_note(s, 1, &(struct note){.entry = i->entry});
+            refresh_identity(i);
+        }
+        refreshing_free(f);
+    }
 }
 
 /* A socket that is open keeps its ids, however little it says. */
@@ -420,6 +543,7 @@ static void on_refresh(void *arg)
 
     (void)arg;
     retry();
+    refresh_unrefreshed();
     if (redis_up())
         session_each_part(part++ % REFRESH_PARTS, REFRESH_PARTS, refresh_session, NULL);
 }
@@ -427,11 +551,10 @@ static void on_refresh(void *arg)
 void identity_refresh_all(struct session *s, const char *kind)
 {
     struct owned *o = owned_of(s);
-    struct address self = self_address(session_id_of(s));
 
     for (size_t i = 0; i < o->count; i++)
         if (strcmp(o->identities[i]->kind, kind) == 0)
-            identity_refresh(o->identities[i], &self);
+            refresh_identity(o->identities[i]);
 }
 
 /* Frames were missed, and perhaps Redis has lost what it held: every id is written again, a few sockets at a time. */
@@ -457,6 +580,11 @@ void ownership_resync(void)
         resync_timer = timer_every(RESYNC_MS, on_resync, NULL);
 }
 
+void ownership_reaped(void)
+{
+    reaped_ms = loop_ms();
+}
+
 void ownership_init(void)
 {
     inbox_on_heard_again(ownership_resync);
@@ -473,5 +601,10 @@ void ownership_fini(void)
         struct closed *c = TAILQ_FIRST(&closed);
         TAILQ_REMOVE(&closed, c, next);
         free(c);
+    }
+    while (!TAILQ_EMPTY(&unrefreshed)) {
+        struct refreshing *f = TAILQ_FIRST(&unrefreshed);
+        TAILQ_REMOVE(&unrefreshed, f, next);
+        refreshing_free(f);
     }
 }

@@ -318,7 +318,9 @@ bool origin_listed(const char *list, const char *origin)
 
     if (strcmp(list, "*") == 0)
         return true;
-    for (const char *at = list; len > 0 && (at = strstr(at, origin)); at += len)
+    if (len == 0 || origin[strcspn(origin, ", ")])
+        return false;
+    for (const char *at = list; (at = strstr(at, origin)); at += len)
         if ((at == list || at[-1] == ',' || at[-1] == ' ') && (at[len] == '\0' || at[len] == ',' || at[len] == ' '))
             return true;
     return false;

@@ -15,25 +15,31 @@
 #include "signalbox/loop.h"
 
 #define BACKLOG 4096
-#define PAUSE_MS 100 /* after a failed accept(): out of descriptors, most likely */
+#define ACCEPTS_IN_A_ROW 4 /* then others have their turn */
+#define PAUSE_MS 100       /* after a failed accept(): out of descriptors, most likely */
 
 static struct evconnlistener *listener;
 static void (*accepted)(int fd);
-
-static void on_connection(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *from, int len, void *arg)
-{
-    int on = 1;
-
-    (void)l, (void)from, (void)len, (void)arg;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    accepted(fd);
-}
 
 static void resume(void *arg)
 {
     (void)arg;
     if (listener)
         evconnlistener_enable(listener);
+}
+
+static void on_connection(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *from, int len, void *arg)
+{
+    static unsigned accepts;
+    int on = 1;
+
+    (void)from, (void)len, (void)arg;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    accepted(fd);
+    if (++accepts % ACCEPTS_IN_A_ROW == 0) {
+        evconnlistener_disable(l);
+        loop_defer(resume, NULL);
+    }
 }
 
 static void on_error(struct evconnlistener *l, void *arg)

@@ -21,12 +21,14 @@
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
 #include "signalbox/session.h"
+#include "signalbox/tls.h"
 
 #define PATH_TABLES_MAX 8
 #define PATH_MAX_LEN 1024
 #define HEADER_MAX 4096   /* of one header that we read */
 #define HEADERS_MAX 16384 /* of a whole request */
 #define RX_CHUNK 1024     /* kept for each connection by lws; longer messages come in several pieces */
+#define RX_RECORD 16384   /* the same with TLS: the longest record, see make_context() */
 #define READ_MAX 32768
 #define TX_MAX (1 << 20)    /* of one write; without it lws writes no more than RX_CHUNK at a time */
 #define HANDSHAKES_MAX 4096 /* requests whose headers are being read; more wait for one of these */
@@ -344,11 +346,13 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 {
     struct connection *c;
 
-    (void)user;
     if (!wsi)
         return 0;
     c = lws_get_opaque_user_data(wsi);
     switch (reason) {
+    case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS: /* where the context of a port is made */
+        tls_prepare(user);
+        return 0;
     case LWS_CALLBACK_HTTP_BIND_PROTOCOL:
         return wants_other_upgrade(wsi);
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
@@ -426,7 +430,7 @@ static void on_accepted(int fd)
 
 static bool make_context(void)
 {
-    static const struct lws_protocols protocols[] = {
+    static struct lws_protocols protocols[] = {
         {.name = "signalbox", .callback = on_lws, .rx_buffer_size = RX_CHUNK, .tx_packet_size = TX_MAX}, {0}};
     static void *loops[1];
     struct lws_context_creation_info info = {
@@ -442,9 +446,17 @@ static bool make_context(void)
         .pt_serv_buf_size = READ_MAX,
         .timeout_secs = HANDSHAKE_SECONDS,
         .keepalive_timeout = KEEPALIVE_SECONDS,
+        .alpn = "http/1.1", /* what else clients offer is not taken up: we speak no HTTP/2 */
         .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_NO_LWS_SYSTEM_STATES,
     };
 
+    if (tls_wanted()) {
+        /* Where OpenSSL still holds a part of a record, lws reads on in a loop; if the client was made to wait, or is
+           being closed, it takes nothing in, and the loop has no end. So no part is left. */
+        protocols[0].rx_buffer_size = RX_RECORD;
+        info.options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX |
+                        LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS;
+    }
     loops[0] = loop_uv();
     context = lws_create_context(&info);
     vhost = context ? lws_get_vhost_by_name(context, "default") : NULL;
@@ -470,7 +482,8 @@ bool server_init(bool share_port)
                   LOG_TEXT("reason", strerror(errno)));
         return false;
     }
-    LOG_INFO("listening", LOG_TEXT("host", config->host), LOG_INT("port", port));
+    LOG_INFO("listening", LOG_TEXT("host", config->host), LOG_INT("port", port),
+             LOG_TEXT("scheme", tls_wanted() ? "https" : "http"));
     loop_poke();
     return true;
 }

@@ -8,27 +8,25 @@
 
 #include "signalbox/config.h"
 #include "signalbox/dialect.h"
+#include "signalbox/frames.h"
 #include "signalbox/limits.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
 #include "signalbox/slots.h"
 
-#define END_CALLBACKS_MAX 8
+#define END_CALLBACKS_MAX 16
 #define FRAMES_A_TURN 64
-#define WAITING_MESSAGES_MAX 256
-#define WAITING_BYTES_MAX (512 * 1024)
-#define EXCESS_MS 5000       /* PROTOCOL.md section 1: so long over the rate closes */
+#define PENDING_MESSAGES_MAX 256
+#define PENDING_BYTES_MAX (512 * 1024)
+#define KEPT_MAX ((size_t)256 << 20) /* for all clients together */
+#define KEPT_AFTER_SHEDDING (KEPT_MAX / 8 * 7)
+#define EXCESS_MS 5000 /* PROTOCOL.md section 1: so long over the rate closes */
+#define REFUSED_IN_A_ROW 32
+#define REFUSED_PAUSE_MS 50
 #define EXCESS_PAUSE_MS 1000 /* a pause that ends an excess */
 #define KILL_SECONDS 5       /* for a close frame that cannot be written, or is not answered */
 _Static_assert(BYTES_HEADROOM >= LWS_PRE, "lws writes its frame header before the bytes");
-
-struct frame {
-    struct bytes *bytes;
-    bool binary;
-    STAILQ_ENTRY(frame) next;
-};
-STAILQ_HEAD(frames, frame);
 
 enum session_state { SESSION_OPEN, SESSION_CLOSING, SESSION_ENDED };
 
@@ -42,10 +40,14 @@ struct session {
     const char *close_reason;
 
     struct frames out, waiting; /* to the client; from it, while held */
-    size_t out_bytes, waiting_bytes, waiting_count;
-    struct builder part; /* of a message whose end has not come */
+    size_t out_bytes;
+    size_t pending_bytes, pending_count; /* from it: waiting, or on their way through Redis */
+    struct builder part;                 /* of a message whose end has not come */
+    size_t unsent;                       /* of the frame that lws could write only in part, and keeps */
     unsigned holds;
-    bool reading_stopped, ping_wanted, watched, trusted;
+    struct timer *pause;
+    unsigned refused; /* for its rate, since reading paused for that */
+    bool reading_stopped, write_wanted, ping_wanted, watched, trusted;
 
     struct bucket rate;
     int64_t excess_since_ms, excess_last_ms;
@@ -59,7 +61,7 @@ static size_t open_count;
 static TAILQ_HEAD(, session) by_ping = TAILQ_HEAD_INITIALIZER(by_ping);
 static void (*end_callbacks[END_CALLBACKS_MAX])(struct session *);
 static void (*heard_callback)(struct session *);
-static struct metric *queue_bytes, *rate_hits, *too_slow, *too_big, *ping_timeouts;
+static struct metric *queue_bytes, *kept_bytes, *shed_clients, *rate_hits, *too_slow, *too_big, *ping_timeouts;
 
 struct session *session_find(session_id id)
 {
@@ -141,40 +143,32 @@ struct session *session_new(struct lws *wsi, const struct dialect *dialect)
     return s;
 }
 
-static size_t frames_push(struct frames *f, struct bytes *b, bool binary)
-{
-    struct frame *frame = mem_alloc(sizeof(*frame));
-
-    frame->bytes = b;
-    frame->binary = binary;
-    STAILQ_INSERT_TAIL(f, frame, next);
-    return bytes_len(b);
-}
-
-static void frame_free(struct frame *f)
-{
-    bytes_unref(f->bytes);
-    free(f);
-}
-
-static struct frame *frames_pop(struct frames *f)
-{
-    struct frame *first = STAILQ_FIRST(f);
-
-    STAILQ_REMOVE_HEAD(f, next);
-    return first;
-}
-
-static void frames_clear(struct frames *f)
-{
-    while (!STAILQ_EMPTY(f))
-        frame_free(frames_pop(f));
-}
-
 static void want_write(struct session *s)
 {
+    if (s->write_wanted)
+        return; /* asking again costs a system call */
+    s->write_wanted = true;
     lws_callback_on_writable(s->wsi);
     loop_poke();
+}
+
+/* What it makes this worker keep. */
+static size_t weight(const struct session *s)
+{
+    return s->out_bytes + s->pending_bytes + builder_len(&s->part) + s->unsent;
+}
+
+static void part_free(struct session *s)
+{
+    frames_sub_other(builder_len(&s->part));
+    builder_free(&s->part);
+}
+
+static void set_unsent(struct session *s, size_t len)
+{
+    frames_sub_other(s->unsent);
+    s->unsent = len;
+    frames_add_other(len);
 }
 
 static void drop_output(struct session *s)
@@ -182,6 +176,40 @@ static void drop_output(struct session *s)
     metric_add(queue_bytes, -(double)s->out_bytes);
     s->out_bytes = 0;
     frames_clear(&s->out);
+}
+
+/* Its close frame could not be written behind a frame that is written in part: it is hung up on. */
+static void shed(struct session *s)
+{
+    bool blocked = s->unsent > 0 || s->state == SESSION_CLOSING;
+
+    metric_add(shed_clients, 1);
+    LOG_INFO("limit_hit", LOG_TEXT("limit", "bytes kept for all clients"), LOG_INT("sid", s->id),
+             LOG_INT("bytes", weight(s)));
+    drop_output(s);
+    part_free(s);
+    session_close(s, CLOSE_TOO_SLOW, "too much is waiting");
+    if (blocked)
+        lws_set_timeout(s->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_ASYNC);
+    set_unsent(s, 0);
+}
+
+/* Those go who make this worker keep most, several at a time, so that not each message looks at all sessions. */
+static void shed_heaviest(void)
+{
+    struct session *s;
+    size_t most;
+
+    while (frames_total() > KEPT_MAX) {
+        most = 0;
+        TAILQ_FOREACH (s, &by_ping, by_ping)
+            most = weight(s) > most ? weight(s) : most;
+        if (most == 0)
+            return;
+        TAILQ_FOREACH (s, &by_ping, by_ping)
+            if (weight(s) > most / 2 && frames_total() > KEPT_AFTER_SHEDDING)
+                shed(s);
+    }
 }
 
 void session_send(struct session *s, struct bytes *b)
@@ -202,6 +230,7 @@ void session_send(struct session *s, struct bytes *b)
     s->out_bytes += frames_push(&s->out, b, false);
     metric_add(queue_bytes, (double)bytes_len(b));
     want_write(s);
+    shed_heaviest();
 }
 
 void session_close(struct session *s, enum close_code code, const char *reason)
@@ -213,6 +242,7 @@ void session_close(struct session *s, enum close_code code, const char *reason)
     s->close_reason = reason;
     slots_drop(&sessions, s->id);
     frames_clear(&s->waiting);
+    s->pending_bytes = 0;
     lws_set_timeout(s->wsi, PENDING_TIMEOUT_CLOSE_SEND, KILL_SECONDS);
     want_write(s);
 }
@@ -263,8 +293,11 @@ bool session_writable(struct session *s)
 {
     unsigned char ping[LWS_PRE + 1] = {0}; /* one byte: lws reports no pong without a payload */
 
+    s->write_wanted = false;
     if (s->state == SESSION_ENDED)
         return true;
+    if (!lws_partial_buffered(s->wsi))
+        set_unsent(s, 0);
     if (s->ping_wanted && s->state == SESSION_OPEN && !lws_partial_buffered(s->wsi)) {
         s->ping_wanted = false;
         lws_write(s->wsi, ping + LWS_PRE, 1, LWS_WRITE_PING);
@@ -279,6 +312,8 @@ bool session_writable(struct session *s)
         frame_free(f);
         if (sent < 0)
             return false;
+        if (lws_partial_buffered(s->wsi))
+            set_unsent(s, len);
     }
     if (!STAILQ_EMPTY(&s->out)) {
         want_write(s);
@@ -309,8 +344,44 @@ void session_ended(struct session *s)
     end(s);
     drop_output(s);
     frames_clear(&s->waiting);
-    builder_free(&s->part);
+    part_free(s);
+    set_unsent(s, 0);
+    timer_free(s->pause);
     free(s);
+}
+
+static void stop_reading(struct session *s)
+{
+    if (s->reading_stopped)
+        return;
+    s->reading_stopped = true;
+    lws_rx_flow_control(s->wsi, 0);
+}
+
+static void read_again(struct session *s)
+{
+    if (s->reading_stopped && !s->pause && s->state == SESSION_OPEN && s->pending_count < PENDING_MESSAGES_MAX / 2 &&
+        s->pending_bytes < PENDING_BYTES_MAX / 2) {
+        s->reading_stopped = false;
+        lws_rx_flow_control(s->wsi, 1);
+        loop_poke();
+    }
+}
+
+static void on_paused(void *arg)
+{
+    struct session *s = arg;
+
+    s->pause = NULL;
+    read_again(s);
+}
+
+/* Answers cost time that is the others': who is far over its rate is read, and answered, a little at a time. */
+static void pause_reading(struct session *s)
+{
+    s->refused = 0;
+    stop_reading(s);
+    s->pause = timer_once(REFUSED_PAUSE_MS, on_paused, s);
 }
 
 /* false: the message is dropped. */
@@ -327,19 +398,37 @@ static bool within_rate(struct session *s, struct span text, bool binary)
     }
     s->excess_last_ms = now;
     dialect_refuse(s, text, binary, ERR_RATE_LIMIT);
+    if (++s->refused >= REFUSED_IN_A_ROW && !s->pause)
+        pause_reading(s);
     if (now - s->excess_since_ms >= EXCESS_MS)
         session_close(s, CLOSE_POLICY, "rate limit exceeded");
     return false;
 }
 
+static void pending_add(struct session *s, size_t bytes)
+{
+    s->pending_bytes += bytes;
+    s->pending_count++;
+    if (s->pending_count >= PENDING_MESSAGES_MAX || s->pending_bytes >= PENDING_BYTES_MAX)
+        stop_reading(s);
+}
+
+void session_forwarding(struct session *s, size_t bytes)
+{
+    pending_add(s, bytes);
+}
+
+void session_forwarded(struct session *s, size_t bytes)
+{
+    s->pending_bytes -= bytes;
+    s->pending_count--;
+    read_again(s);
+}
+
 static void wait_turn(struct session *s, struct span text, bool binary)
 {
-    s->waiting_bytes += frames_push(&s->waiting, bytes_copy(text), binary);
-    s->waiting_count++;
-    if (!s->reading_stopped && (s->waiting_count >= WAITING_MESSAGES_MAX || s->waiting_bytes >= WAITING_BYTES_MAX)) {
-        s->reading_stopped = true;
-        lws_rx_flow_control(s->wsi, 0);
-    }
+    pending_add(s, frames_push(&s->waiting, bytes_copy(text), binary));
+    shed_heaviest();
 }
 
 static void received(struct session *s, struct span text, bool binary)
@@ -361,7 +450,7 @@ void session_received(struct session *s, struct span part, bool last, bool binar
     if (s->state != SESSION_OPEN)
         return;
     if (len + still_to_come > most) {
-        builder_free(&s->part);
+        part_free(s);
         metric_add(too_big, 1);
         LOG_INFO("limit_hit", LOG_TEXT("limit", s->dialect->most ? "ROOM_MAX_MESSAGE_BYTES" : "MAX_MESSAGE_BYTES"),
                  LOG_INT("sid", s->id));
@@ -373,8 +462,13 @@ void session_received(struct session *s, struct span part, bool last, bool binar
         return;
     }
     builder_add(&s->part, part);
-    if (last) {
-        struct bytes *whole = builder_take(&s->part);
+    frames_add_other(part.len);
+    shed_heaviest();
+    if (last && s->state == SESSION_OPEN) {
+        struct bytes *whole;
+
+        frames_sub_other(builder_len(&s->part));
+        whole = builder_take(&s->part);
         received(s, bytes_span(whole), binary);
         bytes_unref(whole);
     }
@@ -391,17 +485,12 @@ void session_release(struct session *s)
     while (s->holds == 0 && s->state == SESSION_OPEN && !STAILQ_EMPTY(&s->waiting)) {
         struct frame *f = frames_pop(&s->waiting);
 
-        s->waiting_bytes -= bytes_len(f->bytes);
-        s->waiting_count--;
+        s->pending_bytes -= bytes_len(f->bytes);
+        s->pending_count--;
         dialect_receive(s, bytes_span(f->bytes), f->binary);
         frame_free(f);
     }
-    if (s->reading_stopped && s->state == SESSION_OPEN && s->waiting_count < WAITING_MESSAGES_MAX / 2 &&
-        s->waiting_bytes < WAITING_BYTES_MAX / 2) {
-        s->reading_stopped = false;
-        lws_rx_flow_control(s->wsi, 1);
-        loop_poke();
-    }
+    read_again(s);
 }
 
 static void on_ping_tick(void *arg)
@@ -425,11 +514,20 @@ static void on_ping_tick(void *arg)
     }
 }
 
+static void collect(void)
+{
+    metric_set(kept_bytes, (double)frames_total());
+}
+
 void sessions_init(void)
 {
     int64_t tick = config->ping_interval_ms / 8;
 
     queue_bytes = metric_gauge("signalbox_send_queue_bytes", "Bytes that wait to be written to clients");
+    kept_bytes = metric_gauge("signalbox_session_bytes", "Bytes of messages kept for all clients, to and from them");
+    shed_clients = metric_counter("signalbox_shed_clients_total",
+                                  "Clients closed because too much was kept for all, and most of it for them");
+    metrics_on_collect(collect);
     rate_hits = metric_counter("signalbox_rate_limited_messages_total", "Messages dropped by MESSAGE_RATE");
     too_slow = metric_counter("signalbox_slow_clients_total", "Clients closed because they did not read");
     too_big = metric_counter("signalbox_too_big_messages_total", "Clients closed because of MAX_MESSAGE_BYTES");

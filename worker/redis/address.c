@@ -6,13 +6,19 @@
 #include <stdio.h>
 #include <string.h>
 
-static char wid[WID_LEN + 1];
+static char wid[WID_LEN + 1], former[WID_LEN + 1];
 
 const char *self_wid(void)
 {
     if (!*wid)
         snprintf(wid, sizeof(wid), "%08" PRIx32, randombytes_random());
     return wid;
+}
+
+void self_wid_renew(void)
+{
+    memcpy(former, self_wid(), sizeof(former));
+    snprintf(wid, sizeof(wid), "%08" PRIx32, randombytes_random());
 }
 
 struct address self_address(uint64_t sid)
@@ -30,9 +36,19 @@ void self_address_text(uint64_t sid, char out[static ADDRESS_MAX])
     address_format(&a, out);
 }
 
+void self_former_text(uint64_t sid, char out[static ADDRESS_MAX])
+{
+    struct address a = {.sid = sid};
+
+    memcpy(a.wid, former, sizeof(a.wid));
+    *out = '\0';
+    if (*former)
+        address_format(&a, out);
+}
+
 bool address_is_self(const struct address *a)
 {
-    return memcmp(a->wid, self_wid(), WID_LEN) == 0;
+    return memcmp(a->wid, self_wid(), WID_LEN) == 0 || memcmp(a->wid, former, WID_LEN) == 0;
 }
 
 void address_format(const struct address *a, char out[static ADDRESS_MAX])

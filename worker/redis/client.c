@@ -14,6 +14,7 @@
 #include "signalbox/metrics.h"
 
 #define IN_FLIGHT_MAX 65536
+#define IN_FLIGHT_BYTES_MAX (32 << 20) /* sent and not answered, or held back; each is in memory two or three times */
 #define REPLY_PATIENCE_MS 2000
 #define UP_CALLBACKS_MAX 8
 #define WORDS_MAX 64
@@ -22,6 +23,7 @@ struct pending {
     redis_raw_callback callback;
     void *arg;
     int64_t sent_us;
+    size_t len;
     struct bytes *held; /* the command, while it is held back */
     STAILQ_ENTRY(pending) next;
 };
@@ -29,7 +31,7 @@ struct pending {
 static struct redis_target target;
 static struct link commands;
 static void (*up_callbacks[UP_CALLBACKS_MAX])(void);
-static size_t in_flight;
+static size_t in_flight, in_flight_bytes; /* the bytes with those of what is held back */
 static STAILQ_HEAD(held, pending) held = STAILQ_HEAD_INITIALIZER(held);
 static size_t held_count;
 static void (*on_idle)(void); /* not NULL: commands are held back */
@@ -140,12 +142,15 @@ static void on_reply(redisAsyncContext *context, void *reply, void *arg);
 
 static void transmit(struct pending *p, struct span resp)
 {
-    if (!commands.up || in_flight >= IN_FLIGHT_MAX ||
+    if (!commands.up || in_flight >= IN_FLIGHT_MAX || in_flight_bytes + resp.len > IN_FLIGHT_BYTES_MAX ||
         redisAsyncFormattedCommand(commands.context, on_reply, p, resp.at, resp.len) != REDIS_OK) {
         refuse(p);
-    } else if (in_flight++ == 0) {
-        last_reply_ms = loop_ms();
+        return;
     }
+    p->len = resp.len;
+    in_flight_bytes += p->len;
+    if (in_flight++ == 0)
+        last_reply_ms = loop_ms();
 }
 
 static void go_on(void)
@@ -159,6 +164,7 @@ static void go_on(void)
 
         STAILQ_REMOVE_HEAD(&held, next);
         held_count--;
+        in_flight_bytes -= bytes_len(p->held);
         transmit(p, bytes_span(p->held));
         bytes_unref(p->held);
         p->held = NULL;
@@ -176,6 +182,7 @@ static void on_reply(redisAsyncContext *context, void *reply, void *arg)
 
     (void)context;
     in_flight--;
+    in_flight_bytes -= p->len;
     last_reply_ms = loop_ms();
     if (reply)
         metric_observe(round_trip, (double)(loop_us() - p->sent_us) / 1e6);
@@ -191,8 +198,9 @@ void redis_send_raw(redis_raw_callback callback, void *arg, struct span resp)
     *p = (struct pending){.callback = callback, .arg = arg, .sent_us = loop_us()};
     if (!on_idle) {
         transmit(p, resp);
-    } else if (held_count < IN_FLIGHT_MAX) {
+    } else if (held_count < IN_FLIGHT_MAX && in_flight_bytes + resp.len <= IN_FLIGHT_BYTES_MAX) {
         p->held = bytes_copy(resp);
+        in_flight_bytes += resp.len;
         STAILQ_INSERT_TAIL(&held, p, next);
         held_count++;
     } else {

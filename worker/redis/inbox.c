@@ -7,6 +7,7 @@
 
 #include "signalbox/keys.h"
 #include "signalbox/log.h"
+#include "signalbox/loop.h"
 #include "signalbox/metrics.h"
 #include "signalbox/redis.h"
 
@@ -14,11 +15,14 @@
 #define HEADER_LEN (1 + 1 + WID_LEN + 8 + 2)
 #define COUNT_AT (HEADER_LEN - 2)
 #define TARGET_LEN (8 + 2)
+#define PROBE_MS 2000 /* of silence before a worker asks whether it still hears, and of patience for the echo */
+#define LOOK_MS 250
 
 static void (*callbacks[INBOX_OPERATIONS])(struct inbox_frame *frame);
-static struct metric *received, *malformed;
+static struct metric *received, *malformed, *resubscriptions, *probes, *deaf, *probe_age;
 static char own_channel[KEY_MAX];
 static void (*heard_again)(void);
+static int64_t heard_ms, probed_ms, looked_ms; /* probed_ms: 0 while no echo is awaited */
 
 static uint64_t read_u64(const char *at)
 {
@@ -143,6 +147,8 @@ static void on_message(const char *channel, struct span message)
     struct inbox_frame frame;
 
     (void)channel;
+    heard_ms = loop_ms();
+    probed_ms = 0;
     metric_add(received, 1);
     if (inbox_frame_read(message, &frame) && callbacks[frame.operation]) {
         callbacks[frame.operation](&frame);
@@ -162,9 +168,74 @@ static void on_live(const char *channel, bool live)
     static bool before;
 
     (void)channel;
-    if (live && before && heard_again)
-        heard_again();
+    heard_ms = loop_ms();
+    probed_ms = 0;
+    if (live && before) {
+        metric_add(resubscriptions, 1);
+        if (heard_again)
+            heard_again();
+    }
     before |= live;
+}
+
+/* Nobody there, though the channel counts as live: Redis has lost the subscription. A probe that did not reach Redis
+   says nothing. */
+static void on_probed(const struct reply *r, void *arg)
+{
+    (void)arg;
+    if (!r)
+        probed_ms = 0;
+    else if (reply_int(r) == 0 && inbox_live() && probed_ms)
+        redis_subscribe_anew("its probe reached nobody");
+}
+
+static void probe(void)
+{
+    struct builder w = {0};
+
+    probed_ms = loop_ms();
+    metric_add(probes, 1);
+    inbox_frame_begin(&w, INBOX_ECHO, self_address(0));
+    redis_send(on_probed, NULL, 3, (struct span[]){SPAN("PUBLISH"), span_of(own_channel), bytes_span(w.bytes)});
+    builder_free(&w);
+}
+
+/* A connection may be open and carry nothing. After a pause of this process the echo may just be waiting to be read. */
+static void on_look(void *arg)
+{
+    int64_t now = loop_ms();
+    bool paused = now - looked_ms > 4 * LOOK_MS;
+
+    (void)arg;
+    looked_ms = now;
+    if (!inbox_live() || paused) {
+        probed_ms = probed_ms ? now : 0;
+        return;
+    }
+    if (probed_ms && now - probed_ms >= PROBE_MS) {
+        probed_ms = 0;
+        metric_add(deaf, 1);
+        redis_subscribe_anew("no echo of its probe");
+    } else if (!probed_ms && now - heard_ms >= PROBE_MS && redis_up()) {
+        probe();
+    }
+}
+
+static void on_echo(struct inbox_frame *frame)
+{
+    (void)frame;
+}
+
+static void collect(void)
+{
+    metric_set(probe_age, (double)(loop_ms() - heard_ms) / 1000);
+}
+
+void inbox_move(void)
+{
+    redis_unsubscribe(own_channel);
+    key_inbox(own_channel, self_wid());
+    redis_subscribe(own_channel, on_message, on_live);
 }
 
 bool inbox_live(void)
@@ -179,6 +250,14 @@ void inbox_on_heard_again(void (*callback)(void))
 
 void inbox_init(void)
 {
+    resubscriptions = metric_counter("signalbox_resubscriptions_total", "Times this worker heard its inbox again");
+    probes = metric_counter("signalbox_subscriber_probes_total", "Frames sent to this worker's own inbox to hear them");
+    deaf = metric_counter("signalbox_subscriber_deaf_total", "Subscriptions given up because they carried no probe");
+    probe_age = metric_gauge("signalbox_subscriber_probe_age_seconds", "Since this worker last heard its inbox");
+    metrics_on_collect(collect);
+    inbox_on(INBOX_ECHO, on_echo);
+    heard_ms = looked_ms = loop_ms();
+    timer_every(LOOK_MS, on_look, NULL);
     received = metric_counter("signalbox_inbox_frames_total", "Frames received from other workers");
     malformed = metric_counter("signalbox_inbox_malformed_total", "Frames from other workers that could not be read");
     key_inbox(own_channel, self_wid());

@@ -153,3 +153,13 @@ void key_client(char out[static KEY_MAX], const char *client)
 {
     write_key(out, "sb:{client:%s}", client);
 }
+
+void key_check(char out[static KEY_MAX], const char *id)
+{
+    write_key(out, "sb:{check:%s}", id);
+}
+
+void key_check_other(char out[static KEY_MAX], const char *id)
+{
+    write_key(out, "sb:{check:%s}:other", id);
+}

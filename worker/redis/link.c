@@ -105,7 +105,7 @@ static void on_greeted(redisAsyncContext *context, void *reply, void *arg)
     if (!l || !r)
         return;
     if (r->type == REDIS_REPLY_ERROR) {
-        link_drop(l, r->str);
+        link_drop(l, redis_target_hide(l->target, r->str));
         return;
     }
     timer_free(l->patience);
@@ -125,7 +125,7 @@ static void on_greeting_step(redisAsyncContext *context, void *reply, void *arg)
 
     (void)arg;
     if (l && r && r->type == REDIS_REPLY_ERROR)
-        link_drop(l, r->str);
+        link_drop(l, redis_target_hide(l->target, r->str));
 }
 
 static void on_connect(const redisAsyncContext *context, int status)

@@ -182,6 +182,12 @@ void redis_unsubscribe(const char *name)
     }
 }
 
+void redis_subscribe_anew(const char *why)
+{
+    if (subscriber.up)
+        link_drop(&subscriber, why);
+}
+
 bool redis_subscriber_up(void)
 {
     return subscriber.up;

@@ -126,3 +126,8 @@ void redis_target_free(struct redis_target *t)
     free(t->password);
     *t = (struct redis_target){0};
 }
+
+const char *redis_target_hide(const struct redis_target *t, const char *error)
+{
+    return t->password && *t->password && strstr(error, t->password) ? "it repeats the password" : error;
+}

@@ -259,6 +259,7 @@ static void compare(struct verifying *v, const struct reply *regions)
         json_t *index = json_object_get(response, "region_index");
         size_t place = place_of(v, index);
         struct span region, hex;
+        const char *blank;
 
         if (*problem)
             return;
@@ -270,7 +271,8 @@ static void compare(struct verifying *v, const struct reply *regions)
         }
         v->answered[place] = true;
         region = reply_span(reply_at(regions, place));
-        hex = region.len ? span_of(strrchr(region.at, ' ') + 1) : (struct span){"", 0};
+        blank = region.len ? strrchr(region.at, ' ') : NULL;
+        hex = span_of(blank ? blank + 1 : NULL);
         if (hex.len == 0)
             snprintf(problem, PROBLEM_MAX, "Reference data not available for region");
         else if (!hmac_matches(v, hex, json_string_value(json_object_get(response, "hmac"))))

@@ -99,8 +99,8 @@ static void let_ended_go(void)
 
 void chunks_init(void)
 {
-    static const struct entry_kind source = {"source", undo_source, NULL, NULL};
-    static const struct entry_kind wait = {"wait", undo_wait, NULL, NULL};
+    static const struct entry_kind source = {"source", undo_source};
+    static const struct entry_kind wait = {"wait", undo_wait};
 
     ownership_add_kind(&source);
     ownership_add_kind(&wait);

@@ -150,14 +150,6 @@ static void undo(const char *peer, const struct address *holder)
     call_send(&c, NULL, NULL);
 }
 
-static void refresh(const char *peer, const struct address *holder)
-{
-    char key[KEY_MAX];
-
-    key_peer(key, peer);
-    claim_refresh(key, holder, NULL, NULL);
-}
-
 struct beating {
     session_id session;
 };
@@ -201,7 +193,6 @@ static void on_heartbeat_holder(struct session *s, enum peer_holder holder, void
 enum err handle_heartbeat(struct session *s, const struct message *m)
 {
     const char *peer = m->values[0].text;
-    struct address self = self_address(session_id_of(s));
     struct beating *b;
 
     if (!peer && identity_count(s, KIND) == 0) {
@@ -214,7 +205,7 @@ enum err handle_heartbeat(struct session *s, const struct message *m)
         return ERR_NONE;
     }
     if (peer)
-        refresh(peer, &self);
+        identity_refresh(s, KIND, peer);
     else
         identity_refresh_all(s, KIND);
     b = mem_alloc(sizeof(*b));
@@ -225,7 +216,7 @@ enum err handle_heartbeat(struct session *s, const struct message *m)
 
 void peers_init(void)
 {
-    static const struct entry_kind kind = {KIND, undo, refresh, NULL};
+    static const struct entry_kind kind = {KIND, undo, .key = key_peer, .kept = relay_kept};
 
     ownership_add_kind(&kind);
 }

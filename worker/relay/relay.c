@@ -54,6 +54,7 @@ void relay_init(void)
 
     server_add_paths(paths, sizeof(paths) / sizeof(paths[0]));
     peers_init();
+    relays_init();
     rendezvous_init();
     chunks_init();
     stats_init();

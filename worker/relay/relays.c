@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "scripts_data.h"
 #include "signalbox/address.h"
@@ -198,22 +199,95 @@ static void on_put(const struct reply *r, void *arg)
         pick(session_find(p->session), p);
 }
 
+/* --- what a socket has registered, in case Redis loses it --- */
+
+struct registration {
+    char *peer, *public_key;
+    long long max_connections, connected;
+    SLIST_ENTRY(registration) next;
+};
+SLIST_HEAD(registrations, registration);
+
+static struct registration *find_registration(struct session *s, const char *peer)
+{
+    struct registrations *all = *session_slot(s, SLOT_RELAYS);
+    struct registration *g = all ? SLIST_FIRST(all) : NULL;
+
+    while (g && strcmp(g->peer, peer) != 0)
+        g = SLIST_NEXT(g, next);
+    return g;
+}
+
+static void note_registration(struct session *s, const struct picking *p)
+{
+    struct registrations **all = (struct registrations **)session_slot(s, SLOT_RELAYS);
+    struct registration *g = find_registration(s, p->registered);
+
+    if (!*all)
+        *all = mem_alloc(sizeof(**all));
+    if (!g) {
+        g = mem_alloc(sizeof(*g));
+        g->peer = mem_dup(p->registered);
+        SLIST_INSERT_HEAD(*all, g, next);
+    }
+    free(g->public_key);
+    g->public_key = mem_dup(p->public_key ? p->public_key : "");
+    g->max_connections = p->max_connections;
+}
+
+static void on_session_end(struct session *s)
+{
+    struct registrations *all = *session_slot(s, SLOT_RELAYS);
+    struct registration *g;
+
+    while (all && (g = SLIST_FIRST(all))) {
+        SLIST_REMOVE_HEAD(all, next);
+        free(g->peer);
+        free(g->public_key);
+        free(g);
+    }
+    free(all);
+    *session_slot(s, SLOT_RELAYS) = NULL;
+}
+
+static struct call put_call(const char *peer, session_id session, long long max_connections, const char *public_key,
+                            long long connected)
+{
+    struct call c = call_new(&script_relay_put);
+    char address[ADDRESS_MAX];
+
+    self_address_text(session, address);
+    call_key(&c, KEY_RELAYS);
+    call_key(&c, KEY_RELAYS_FREE);
+    call_key(&c, KEY_RELAYS_TOTALS);
+    call_text(&c, peer);
+    call_text(&c, address);
+    call_int(&c, max_connections);
+    call_text(&c, public_key);
+    call_int(&c, connected);
+    return c;
+}
+
+void relay_kept(const char *peer, const struct address *holder)
+{
+    struct session *s = session_find(holder->sid);
+    const struct registration *g = s ? find_registration(s, peer) : NULL;
+    struct call c;
+
+    if (!g)
+        return;
+    c = put_call(peer, holder->sid, g->max_connections, g->public_key, g->connected);
+    call_send(&c, NULL, NULL);
+}
+
 /* Both calls go out together, and are answered in this order unless Redis has to be taught the first: one round trip.
  */
 static void put(struct session *s, void *arg)
 {
     struct picking *p = arg;
-    struct call c = call_new(&script_relay_put);
-    char address[ADDRESS_MAX];
+    struct call c = put_call(p->registered, p->session, p->max_connections, p->public_key ? p->public_key : "", 0);
 
-    self_address_text(p->session, address);
-    call_key(&c, KEY_RELAYS);
-    call_key(&c, KEY_RELAYS_FREE);
-    call_key(&c, KEY_RELAYS_TOTALS);
-    call_text(&c, p->registered);
-    call_text(&c, address);
-    call_int(&c, p->max_connections);
-    call_text(&c, p->public_key ? p->public_key : "");
+    note_registration(s, p);
     p->putting = true;
     call_send(&c, on_put, p);
     pick(s, p);
@@ -298,6 +372,8 @@ enum err handle_update_load(struct session *s, const struct message *m)
 
     *l = (struct loading){session_id_of(s), mem_dup(m->values[0].text), m->values[1].number};
     session_hold(s);
+    if (find_registration(s, l->peer))
+        find_registration(s, l->peer)->connected = l->connected;
     if (!identity_held(s, "peer", l->peer)) {
         peer_holder_find(s, l->peer, on_load_holder, l);
         return ERR_NONE;
@@ -312,4 +388,9 @@ enum err handle_update_load(struct session *s, const struct message *m)
     call_int(&c, l->connected);
     call_send(&c, on_loaded, l);
     return ERR_NONE;
+}
+
+void relays_init(void)
+{
+    session_on_end(on_session_end);
 }

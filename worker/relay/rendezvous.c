@@ -306,8 +306,8 @@ static void let_ended_go(void)
 
 void rendezvous_init(void)
 {
-    static const struct entry_kind day = {"day", undo_day, NULL, NULL};
-    static const struct entry_kind hour = {"hour", undo_hour, NULL, NULL};
+    static const struct entry_kind day = {"day", undo_day};
+    static const struct entry_kind hour = {"hour", undo_hour};
 
     matches = metric_counter("signalbox_rendezvous_matches_total", "Live matches of hourly tokens");
     left_out = metric_counter("signalbox_rendezvous_left_out_total", "Entries that did not fit in a result");

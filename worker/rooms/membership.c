@@ -540,7 +540,7 @@ static long long read_peers_in_rooms(void)
 
 void membership_init(void)
 {
-    static const struct entry_kind kind = {KIND, undo, NULL, NULL, NULL};
+    static const struct entry_kind kind = {KIND, undo};
 
     ownership_add_kind(&kind);
     session_on_end(on_session_end);

@@ -205,16 +205,9 @@ static void note_id(struct session *s)
     ownership_note(s, 1, &(struct note){.entry = entry});
 }
 
-/* Redis may have lost all of it, also what the socket is to be undone by. */
-static void refresh(const char *peer, const struct address *holder)
+static void kept(const char *peer, const struct address *holder)
 {
-    struct session *s = session_find(holder->sid);
-    char key[KEY_MAX];
-
-    if (s)
-        note_id(s);
-    key_member(key, peer);
-    claim_refresh(key, holder, NULL, NULL);
+    (void)peer;
     membership_refresh(holder->sid);
 }
 
@@ -289,7 +282,7 @@ static const struct message_type own_types[] = {
 
 void rooms_init(void)
 {
-    static const struct entry_kind kind = {KIND, undo, refresh, gone, lost};
+    static const struct entry_kind kind = {KIND, undo, .key = key_member, .kept = kept, .gone = gone, .lost = lost};
     static struct dialect dialect = {.name = "rooms", .wire_error = wire_room_error, .on_open = on_open};
     static const struct socket_path paths[] = {{"/ws", "rooms", &dialect}};
 

@@ -9,6 +9,7 @@
 #include "signalbox/heartbeat.h"
 #include "signalbox/http.h"
 #include "signalbox/loop.h"
+#include "signalbox/request.h"
 #include "signalbox/room.h"
 
 #define LIMIT_DEFAULT 100
@@ -269,7 +270,7 @@ static void handle_room(struct exchange *x)
     struct showing *w;
     struct call c;
 
-    if (strlen(room) > ID_MAX || has_control(span_of(room))) {
+    if (!is_id(room)) {
         exchange_fail(x, 404, "room not found");
         return;
     }

@@ -154,20 +154,41 @@ static void undo(const char *rest, const struct address *holder)
         pass(&script_signal_leave, "peer_left", room, code, holder, NULL);
 }
 
-/* All that Redis may have lost is given back. */
-static void refresh(const char *id, const struct address *holder)
+static void key_of_code(char out[static KEY_MAX], const char *id)
+{
+    char room[ID_MAX + 1] = "";
+    const char *code = "";
+
+    code_split(id, room, &code);
+    key_code(out, room, code);
+}
+
+static struct call describe(const char *key, session_id session, const char *public_key)
+{
+    struct call c = call_new(&script_signal_describe);
+    char address[ADDRESS_MAX];
+
+    self_address_text(session, address);
+    call_key(&c, key);
+    call_text(&c, address);
+    call_text(&c, public_key);
+    return c;
+}
+
+static void kept(const char *id, const struct address *holder)
 {
     struct session *s = session_find(holder->sid);
     struct caller *c = s ? caller_of(s) : NULL;
-    char key[KEY_MAX], room[ID_MAX + 1];
-    const char *code;
+    char key[KEY_MAX];
+    struct call call;
 
-    if (!c || !code_split(id, room, &code))
+    if (!c || !c->code)
         return;
-    key_code(key, room, code);
-    claim_refresh(key, holder, "publicKey", c->public_key);
-    if (*room)
-        pass(&script_signal_join, "peer_joined", room, code, holder, NULL);
+    key_of_code(key, id);
+    call = describe(key, holder->sid, c->public_key);
+    call_send(&call, NULL, NULL);
+    if (*c->room)
+        pass(&script_signal_join, "peer_joined", c->room, c->code, holder, NULL);
 }
 
 static void gone(const char *rest, const struct address *holder, session_id from)
@@ -271,7 +292,7 @@ static void on_claimed(struct session *s, enum claim_result result, long long si
 {
     struct registering *g = arg;
     struct caller *c = s ? caller_of(s) : NULL;
-    char key[KEY_MAX], address[ADDRESS_MAX];
+    char key[KEY_MAX];
     struct call call;
 
     if (!s || result != CLAIM_GRANTED) {
@@ -280,11 +301,7 @@ static void on_claimed(struct session *s, enum claim_result result, long long si
     }
     g->since_ms = since_ms;
     key_code(key, c->room, g->code);
-    self_address_text(g->session, address);
-    call = call_new(&script_signal_describe);
-    call_key(&call, key);
-    call_text(&call, address);
-    call_text(&call, g->public_key);
+    call = describe(key, g->session, g->public_key);
     call_send(&call, on_described, g);
 }
 
@@ -341,7 +358,7 @@ static void on_session_end(struct session *s)
 
 void callers_init(void)
 {
-    static const struct entry_kind code = {KIND, undo, refresh, gone};
+    static const struct entry_kind code = {KIND, undo, .key = key_of_code, .kept = kept, .gone = gone};
 
     ownership_add_kind(&code);
     session_on_end(on_session_end);

@@ -338,7 +338,7 @@ static void gone(const char *rest, const struct address *holder, session_id from
 
 void links_init(void)
 {
-    static const struct entry_kind link = {"link", undo, NULL, gone, NULL};
+    static const struct entry_kind link = {"link", undo, .gone = gone};
 
     ownership_add_kind(&link);
     agenda_watch(KEY_LINKS, false, LOOK_AGAIN_MS, on_due);

@@ -347,7 +347,7 @@ static void on_due(const char *rest)
 
 void pairing_init(void)
 {
-    static const struct entry_kind ask = {"ask", undo, NULL, gone, NULL};
+    static const struct entry_kind ask = {"ask", undo, .gone = gone};
 
     ownership_add_kind(&ask);
     agenda_watch(KEY_REQUESTS, false, look_again_ms(), on_due);

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* rights: what the user of a connection may do of what a worker does, found out by trying it. */
+#pragma once
+
+#include "signalbox/bytes.h"
+
+struct probe;
+
+struct rights {
+    struct builder missing; /* as ACL SETUSER gives them, each behind a space; empty: nothing is missing */
+    struct builder unknown; /* commands that this Redis does not have, each behind a space */
+};
+
+/* Tries every command, key and channel. What it writes is one key of its own, removed again. The connection is good for
+   nothing afterwards: it has subscriptions. */
+struct rights rights_of(struct probe *p);
+void rights_free(struct rights *r);

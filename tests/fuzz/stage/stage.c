@@ -1,0 +1,592 @@
+/* SPDX-License-Identifier: MIT */
+/* A play. Its first line sets options, by letter: s secret or S signed SERVER_REGISTRATION, c chunks or a all of
+   REQUIRE_ATTESTATION, k keeps dead drops, r rooms of two, p a rate for messages. Each other line is a step; N is one
+   of four clients: oNPATH?ARGUMENT  a WebSocket is opened     NTEXT  a message      bNTEXT  in a binary frame   fNTEXT
+   the first part cN it closes     hN it answers a ping      kN it stops reading, or reads on xNMETHOD
+   PATH?QUERY|AUTHORIZATION|SIGNATURE|TIMESTAMP|ACCEPT|ETAG|BODY   an HTTP request rWORDS answers the oldest command to
+   Redis, RWORDS all of them (what that is: fake_redis.c) n and N the same, with nothing; e with an error          d
+   Redis goes, u comes back tMS  time goes on iC|OPERATION|FROM|TARGETS|TARGET|ENTRY…|BODY  a frame on channel C;
+   mC|TEXT  any message In texts @0 to @3 is a client's address, @w this worker, @x an address elsewhere, @a to @d the
+   peer id of a client of /ws, @h the HMAC that the last challenge wants, @t a session token. A signature "ok" is good.
+ */
+#undef NDEBUG /* the asserts are what is tested */
+#include "stage.h"
+
+#include <assert.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "signalbox/address.h"
+#include "signalbox/booth.h"
+#include "signalbox/claim.h"
+#include "signalbox/config.h"
+#include "signalbox/crypto.h"
+#include "signalbox/delivery.h"
+#include "signalbox/dialect.h"
+#include "signalbox/gate.h"
+#include "signalbox/heartbeat.h"
+#include "signalbox/http.h"
+#include "signalbox/inbox.h"
+#include "signalbox/keys.h"
+#include "signalbox/leader.h"
+#include "signalbox/limits.h"
+#include "signalbox/log.h"
+#include "signalbox/loop.h"
+#include "signalbox/ownership.h"
+#include "signalbox/page.h"
+#include "signalbox/pool.h"
+#include "signalbox/reaper.h"
+#include "signalbox/registry.h"
+#include "signalbox/relay.h"
+#include "signalbox/room.h"
+#include "signalbox/script.h"
+#include "signalbox/server.h"
+#include "signalbox/signal.h"
+#include "signalbox/status.h"
+
+#define CLIENTS 4
+#define TURNS_MAX 100000
+#define STEPS_MAX 400
+#define FAREWELL_MS 6000 /* longer than any time that a single thing waits for */
+#define FAREWELL_TURNS 64
+#define SEED "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
+#define POOL_KEY "the key of the pool"
+#define ELSEWHERE "0badcafe.77"
+
+bool stage_trusted;
+static struct lws clients[CLIENTS];
+static struct signing_key *key;
+static size_t timers, channels; /* that are there without a client */
+static uint64_t random_state;
+
+/* --- what chance is made of --- */
+
+static const char *random_name(void)
+{
+    return "stage";
+}
+
+static uint32_t random_next(void)
+{
+    random_state = random_state * 6364136223846793005 + 1442695040888963407;
+    return (uint32_t)(random_state >> 32);
+}
+
+static void random_fill(void *const buf, const size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        ((unsigned char *)buf)[i] = (unsigned char)(random_next() >> 24);
+}
+
+static struct randombytes_implementation chance = {
+    .implementation_name = random_name, .random = random_next, .buf = random_fill};
+
+/* Nobody can sign by chance. --wrap gives these two their names. */
+bool __real_signature_verify(const unsigned char *public_key, struct span text, struct span base64_signature);
+bool __wrap_signature_verify(const unsigned char *public_key, struct span text, struct span base64_signature);
+
+bool __wrap_signature_verify(const unsigned char *public_key, struct span text, struct span base64_signature)
+{
+    return __real_signature_verify(public_key, text, base64_signature) || span_is(base64_signature, "ok");
+}
+
+/* --- words --- */
+
+static void put_address(struct builder *w, const struct lws *client)
+{
+    char text[ADDRESS_MAX];
+
+    self_address_text(client->session ? session_id_of(client->session) : 1, text);
+    builder_text(w, text);
+}
+
+static void put_peer(struct builder *w, struct lws *client)
+{
+    const struct room_peer *peer = client->session ? *session_slot(client->session, SLOT_ROOM_PEER) : NULL;
+
+    builder_text(w, peer ? peer->id : "0123456789abcdef");
+}
+
+static void put_hmac(struct builder *w)
+{
+    char hmac[HMAC_TEXT_MAX];
+
+    for (size_t i = 0; i < CLIENTS; i++) {
+        if (!*clients[i].nonce)
+            continue;
+        hmac_hex(span_of(POOL_KEY), span_of(clients[i].nonce), hmac);
+        builder_text(w, hmac);
+        return;
+    }
+}
+
+static void put_token(struct builder *w)
+{
+    char *token = session_token_new(key, "device", "1.0.0", "linux", clock_ms(), 60000);
+
+    builder_text(w, token);
+    free(token);
+}
+
+/* false: it stands for nothing. */
+static bool put_named(struct builder *w, char name)
+{
+    if (name >= '0' && name < '0' + CLIENTS)
+        put_address(w, &clients[name - '0']);
+    else if (name >= 'a' && name < 'a' + CLIENTS)
+        put_peer(w, &clients[name - 'a']);
+    else if (name == 'w')
+        builder_text(w, self_wid());
+    else if (name == 'x')
+        builder_text(w, ELSEWHERE);
+    else if (name == 'h')
+        put_hmac(w);
+    else if (name == 't')
+        put_token(w);
+    else
+        return false;
+    return true;
+}
+
+char *stage_put_in(struct span text)
+{
+    struct builder w = {0};
+    char *out;
+
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.at[i] == '@' && i + 1 < text.len && put_named(&w, text.at[i + 1]))
+            i++;
+        else
+            builder_add(&w, (struct span){text.at + i, 1});
+    }
+    out = w.bytes ? span_dup(bytes_span(w.bytes)) : mem_dup("");
+    builder_free(&w);
+    return out;
+}
+
+static struct span next_word(struct words *w)
+{
+    const char *bar = w->rest.len ? memchr(w->rest.at, '|', w->rest.len) : NULL;
+    struct span word = {w->rest.at, bar ? (size_t)(bar - w->rest.at) : w->rest.len};
+    size_t used = word.len + (bar != NULL);
+
+    w->rest = (struct span){w->rest.at + used, w->rest.len - used};
+    return word;
+}
+
+char *words_take(struct words *w)
+{
+    return stage_put_in(next_word(w));
+}
+
+/* Ids are validated before they are stored, so what Redis and other workers say of them has an end, too: keys rely on
+   it. */
+char *words_take_stored(struct words *w)
+{
+    char *word = words_take(w);
+
+    if (strlen(word) >= ENTRY_MAX)
+        word[ENTRY_MAX - 1] = '\0';
+    return word;
+}
+
+bool words_take_if(struct words *w, const char *word)
+{
+    struct words ahead = *w;
+
+    if (!span_is(next_word(&ahead), word))
+        return false;
+    *w = ahead;
+    return true;
+}
+
+static unsigned long take_number(struct words *w)
+{
+    char *word = words_take(w);
+    unsigned long n = strtoul(word, NULL, 10);
+
+    free(word);
+    return n;
+}
+
+/* --- steps --- */
+
+/* As net/server.c does with an upgrade. */
+static const struct socket_path *find_path(const char *path, const char **rest)
+{
+    const struct socket_path *p;
+
+    for (size_t i = 0; (p = server_path(i)); i++) {
+        size_t len = strlen(p->path);
+
+        *rest = path + len + (strlen(path) > len);
+        if (strncmp(path, p->path, len) == 0 && (path[len] == '\0' || path[len] == '/'))
+            return p;
+    }
+    return NULL;
+}
+
+static void open_path(struct lws *client, const char *path, const char *argument)
+{
+    const char *rest;
+    const struct socket_path *p = find_path(path, &rest);
+
+    if (!p || strlen(rest) > ID_MAX || has_control(span_of(rest)) ||
+        (p->dialect->refuse && p->dialect->refuse("192.0.2.1")))
+        return;
+    client->session = session_new(client, p->dialect);
+    if (p->dialect->on_open)
+        p->dialect->on_open(client->session,
+                            &(struct opening){rest, "192.0.2.1", p->dialect->argument ? argument : ""});
+}
+
+static void step_open(struct lws *client, struct span text)
+{
+    char *line = stage_put_in(text), *question = strchr(line, '?'), *path, *argument;
+
+    fake_lws_close(client);
+    if (question)
+        *question = '\0';
+    path = percent_decode(span_of(line));
+    argument = percent_decode(span_of(question ? question + 1 : ""));
+    open_path(client, path, argument);
+    free(path);
+    free(argument);
+    free(line);
+}
+
+static void step_message(struct lws *client, struct span text, bool last, bool binary)
+{
+    char *message;
+
+    if (!client->session || client->paused)
+        return;
+    message = stage_put_in(text);
+    session_received(client->session, span_of(message), last, binary, 0);
+    free(message);
+}
+
+static void request(struct lws *client, const char *method, char *target, struct words *w)
+{
+    struct http_request q = {.method = strcmp(method, "HEAD") == 0 ? "GET" : method,
+                             .origin = "http://localhost",
+                             .ip = "192.0.2.1",
+                             .head = strcmp(method, "HEAD") == 0};
+    char *question = strchr(target, '?'), *path, *headers[HTTP_HEADERS], *body;
+    const char *rest;
+
+    if (question)
+        *question = '\0';
+    path = percent_decode(span_of(target));
+    for (size_t i = 0; i < HTTP_HEADERS; i++)
+        q.headers[i] = headers[i] = words_take(w);
+    body = stage_put_in(w->rest);
+    q.path = path;
+    q.socket_path_name = find_path(path, &rest) ? "socket" : NULL;
+    q.content_length = (long long)strlen(body);
+    client->query = mem_dup(question ? question + 1 : "");
+    client->exchange = exchange_new(client, &q);
+    if (exchange_wants_body(client->exchange)) {
+        exchange_body_part(client->exchange, span_of(body));
+        exchange_body_end(client->exchange);
+    }
+    for (size_t i = 0; i < HTTP_HEADERS; i++)
+        free(headers[i]);
+    free(path);
+    free(body);
+}
+
+static void step_request(struct lws *client, struct span text)
+{
+    struct words w = {text};
+    char *line = words_take(&w), *space = strchr(line, ' ');
+
+    fake_lws_close(client);
+    if (space && space[1] == '/') {
+        *space = '\0';
+        request(client, line, space + 1, &w);
+    }
+    free(line);
+}
+
+static void step_answers(struct span text, bool all)
+{
+    struct words w = {text};
+
+    for (size_t i = all ? fake_redis_waiting() : 1; i > 0; i--)
+        fake_redis_answer(&w);
+}
+
+static void step_nothing(bool all)
+{
+    for (size_t i = all ? fake_redis_waiting() : 1; i > 0; i--)
+        fake_redis_refuse(NULL);
+}
+
+static void step_time(struct span text)
+{
+    struct words w = {text};
+
+    fake_loop_jump((int64_t)(take_number(&w) % 100000));
+    for (size_t i = 0; i < CLIENTS; i++)
+        if (clients[i].kill_ms && clients[i].kill_ms <= loop_ms())
+            fake_lws_close(&clients[i]);
+}
+
+static struct address take_address(struct words *w)
+{
+    struct address a;
+    char *word = words_take(w);
+
+    if (!address_parse(span_of(word), &a))
+        a = self_address(strtoull(word, NULL, 10));
+    free(word);
+    return a;
+}
+
+static void step_frame(struct span text)
+{
+    struct words w = {text};
+    size_t channel = take_number(&w);
+    enum inbox_operation operation = (enum inbox_operation)(take_number(&w) % INBOX_OPERATIONS);
+    struct builder frame = {0};
+    uint16_t targets;
+    char *word;
+
+    inbox_frame_begin(&frame, operation, take_address(&w));
+    targets = (uint16_t)(take_number(&w) % 8);
+    for (unsigned i = 0; i < targets; i++) {
+        uint64_t sid = take_address(&w).sid;
+
+        word = words_take_stored(&w);
+        inbox_frame_target(&frame, (struct inbox_target){sid, span_of(word)});
+        free(word);
+    }
+    bytes_data(frame.bytes)[18] = (char)targets;
+    word = stage_put_in(w.rest);
+    builder_text(&frame, word);
+    free(word);
+    fake_redis_publish(channel, bytes_span(frame.bytes));
+    builder_free(&frame);
+}
+
+static void step_text(struct span text)
+{
+    struct words w = {text};
+    size_t channel = take_number(&w);
+    char *message = stage_put_in(w.rest);
+
+    fake_redis_publish(channel, span_of(message));
+    free(message);
+}
+
+static void step_of_client(char step, struct lws *client, struct span text)
+{
+    if (step == 'o')
+        step_open(client, text);
+    else if (step == 'x')
+        step_request(client, text);
+    else if (step == 'c')
+        fake_lws_close(client);
+    else if (step == 'h' && client->session)
+        session_heard(client->session);
+    else if (step == 'k')
+        client->blocked = !client->blocked;
+    else if (step == 'b' || step == 'f')
+        step_message(client, text, step == 'b', step == 'b');
+}
+
+static void step_of_redis(char step, struct span text)
+{
+    if (step == 'r' || step == 'R')
+        step_answers(text, step == 'R');
+    else if (step == 'n' || step == 'N')
+        step_nothing(step == 'N');
+    else if (step == 'e')
+        fake_redis_refuse("ERR no");
+    else if (step == 'd' || step == 'u')
+        fake_redis_go(step == 'u');
+    else if (step == 'i')
+        step_frame(text);
+    else if (step == 'm')
+        step_text(text);
+}
+
+static void step_run(struct span line, const char *steps)
+{
+    struct span text = {line.at + 1, line.len - 1};
+    char step = *line.at;
+    size_t client = text.len ? (size_t)(unsigned char)*text.at - '0' : CLIENTS;
+
+    if (step >= '0' && step < '0' + CLIENTS) {
+        step_message(&clients[step - '0'], text, true, false);
+    } else if (!strchr(steps, step)) {
+        return;
+    } else if (step == 't') {
+        step_time(text);
+    } else if (strchr("oxchkbf", step)) {
+        if (client < CLIENTS)
+            step_of_client(step, &clients[client], (struct span){text.at + 1, text.len - 1});
+    } else {
+        step_of_redis(step, text);
+    }
+}
+
+/* The loop, until it would sleep. */
+static void settle(void)
+{
+    bool again = true;
+
+    for (unsigned turns = 0; again; turns++) {
+        assert(turns < TURNS_MAX);
+        again = fake_loop_turn() || fake_redis_confirm();
+        for (size_t i = 0; i < CLIENTS; i++)
+            again |= fake_lws_write(&clients[i]);
+    }
+}
+
+/* --- the worker --- */
+
+static void load_config(void)
+{
+    static char *no_flags[] = {"stage"};
+    char problem[256];
+
+    setenv("ATTESTATION_SIGNING_KEY", SEED, 1);
+    setenv("BOOTSTRAP_SIGNING_KEY", SEED, 1);
+    setenv("SERVER_REGISTRATION_SECRET", "secret", 1);
+    setenv("CI_UPLOAD_SECRET", "secret", 1);
+    setenv("WORKER_SHARED_KEY", POOL_KEY, 1);
+    setenv("TURN_SECRET", "secret", 1);
+    setenv("TURN_SERVERS", "turn:turn.example:3478", 1);
+    setenv("CHUNK_MAX_BYTES", "256", 1);
+    setenv("CONSISTENT_HASH_REPLICAS", "3", 1);
+    assert(config_load(1, no_flags, problem) == CONFIG_OK);
+    key = signing_key_new(SEED);
+}
+
+/* As main.c has it. */
+static void init_worker(void)
+{
+    scripts_init();
+    heartbeat_init();
+    ownership_init();
+    claim_init();
+    delivery_init();
+    leader_init();
+    reaper_init();
+    status_init();
+    page_init();
+    signal_init();
+    relay_init();
+    rooms_init();
+    registry_init();
+    booth_init();
+    inbox_init();
+    sessions_init();
+    dialect_init();
+    gate_init();
+    limits_init();
+}
+
+static void answer_all(void)
+{
+    step_answers((struct span){"", 0}, true);
+    settle();
+}
+
+static void init_once(void)
+{
+    static bool done;
+
+    if (done)
+        return;
+    done = true;
+    randombytes_set_implementation(&chance);
+    assert(sodium_init() >= 0);
+    log_init((enum log_level)(LOG_LEVEL_ERROR + 1), false, false);
+    load_config();
+    init_worker();
+    fake_redis_go(true);
+    settle();
+    answer_all();
+    timers = fake_loop_timers();
+    channels = fake_redis_channels();
+}
+
+/* The modules ask for these each time they need them. */
+static void choose_options(struct span letters)
+{
+    struct config *c = (struct config *)(uintptr_t)config;
+
+    c->server_registration = REGISTRATION_OPEN;
+    c->require_attestation = ATTESTATION_OFF;
+    c->dead_drops_on_disconnect = DEAD_DROPS_REMOVE;
+    c->room_max_peers = 0;
+    c->message_rate = 0;
+    for (size_t i = 0; i < letters.len; i++) {
+        if (letters.at[i] == 's')
+            c->server_registration = REGISTRATION_SECRET;
+        else if (letters.at[i] == 'S')
+            c->server_registration = REGISTRATION_SIGNED;
+        else if (letters.at[i] == 'c')
+            c->require_attestation = ATTESTATION_CHUNKS;
+        else if (letters.at[i] == 'a')
+            c->require_attestation = ATTESTATION_ALL;
+        else if (letters.at[i] == 'k')
+            c->dead_drops_on_disconnect = DEAD_DROPS_KEEP;
+        else if (letters.at[i] == 'r')
+            c->room_max_peers = 2;
+        else if (letters.at[i] == 'p')
+            c->message_rate = 1;
+    }
+}
+
+/* All clients leave, and Redis answers whatever it is asked: then nothing of them is left. */
+static void farewell(void)
+{
+    fake_redis_go(true);
+    for (size_t i = 0; i < CLIENTS; i++)
+        fake_lws_close(&clients[i]);
+    settle();
+    for (unsigned turns = 0; turns < 3; turns++) {
+        for (unsigned i = 0; fake_redis_waiting() > 0; i++) {
+            assert(i < FAREWELL_TURNS);
+            answer_all();
+        }
+        fake_loop_jump(FAREWELL_MS);
+        settle();
+    }
+    while (fake_redis_waiting() > 0)
+        answer_all();
+    heartbeat_fini();
+    pool_fini();
+    assert(session_count() == 0 && ownership_pending() == 0);
+    assert(fake_loop_timers() == timers && fake_redis_channels() == channels);
+}
+
+int stage_play(const uint8_t *data, size_t size, const char *steps)
+{
+    struct span rest = {(const char *)data, size};
+    unsigned count = 0;
+
+    random_state = 1;
+    stage_trusted = true;
+    init_once();
+    while (rest.len > 0 && count < STEPS_MAX) {
+        const char *end = memchr(rest.at, '\n', rest.len);
+        struct span line = {rest.at, end ? (size_t)(end - rest.at) : rest.len};
+        size_t used = line.len + (end != NULL);
+
+        rest = (struct span){rest.at + used, rest.len - used};
+        if (count++ == 0)
+            choose_options(line);
+        else if (line.len > 0)
+            step_run(line, steps);
+        settle();
+    }
+    farewell();
+    return 0;
+}

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+"""A certificate authority for a test: it writes certificates and keys for 127.0.0.1, and clients that trust it."""
+import datetime
+import ipaddress
+import ssl
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+
+DAY = datetime.timedelta(days=1)
+
+
+def new_key(kind):
+    return ec.generate_private_key(ec.SECP256R1()) if kind == "ec" else rsa.generate_private_key(65537, kind)
+
+
+def name(text):
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def certify(subject, key, issuer, issuer_key, authority):
+    now = datetime.datetime.utcnow()
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    return (x509.CertificateBuilder().subject_name(name(subject)).issuer_name(name(issuer)).public_key(key.public_key())
+            .serial_number(x509.random_serial_number()).not_valid_before(now - DAY).not_valid_after(now + DAY)
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+            .add_extension(address, critical=False).sign(issuer_key, hashes.SHA256()))
+
+
+def pem(certificate):
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+class Pair:
+    """A certificate with its chain, and its key, both as PEM."""
+
+    def __init__(self, certificates, key, password=None):
+        lock = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+        self.chain = b"".join(map(pem, certificates))
+        self.key = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, lock)
+        self.der = certificates[0].public_bytes(serialization.Encoding.DER)
+
+
+class Authority:
+    """Its root is trusted; what it issues is signed by an intermediate, so that a server has to send its chain."""
+
+    def __init__(self):
+        root_key, self.key = new_key("ec"), new_key("ec")
+        self.root = certify("root", root_key, "root", root_key, True)
+        self.intermediate = certify("intermediate", self.key, "root", root_key, True)
+
+    def issue(self, kind="ec", password=None):
+        """kind: "ec", or the bits of an RSA key."""
+        key = new_key(kind)
+        return Pair([certify("server", key, "intermediate", self.key, False), self.intermediate], key, password)
+
+    def client(self, version=None, ciphers=None, alpn=None):
+        """A context that trusts the root. version: the only one that is spoken."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=pem(self.root).decode())
+        if ciphers:
+            context.set_ciphers(ciphers)
+        if version:
+            context.minimum_version = context.maximum_version = version
+        if alpn:
+            context.set_alpn_protocols(alpn)
+        return context
