@@ -8,9 +8,9 @@ import time
 import pytest
 
 from clients import reset
-from harness import SLOW, Fleet, get, uid, wait_until
+from harness import SLOW, Fleet, get, metric, uid, wait_until
 from swarm import members
-from test_chunk_pulls import OPEN, metric
+from test_chunk_pulls import OPEN
 from test_chunks import announce, data_of, push, wait_in_vain
 
 TTL = 0.6 * SLOW

@@ -9,10 +9,9 @@ import time
 
 import pytest
 
-from harness import CROWD, SLOW, Worker, get, uid, wait_until
+from harness import CROWD, SLOW, Worker, get, metric, uid, wait_until
 from proxy import Proxy, sha1_of
 from test_cleanup import occupy
-from test_fences import metric
 
 TAKEOVER = 3 * SLOW * CROWD
 GHOST = "deadbeef"  # a worker that nobody has seen, and that left entries behind

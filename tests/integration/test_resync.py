@@ -6,10 +6,9 @@ import time
 
 import pytest
 
-from harness import CROWD, SLOW, UNAVAILABLE, http_request, ready, uid, wait_until
+from harness import CROWD, SLOW, UNAVAILABLE, http_request, metric, ready, uid, wait_until
 from proxy import Proxy
 from swarm import gather, members
-from test_fences import metric
 from test_signal_faults import cut, path_of, registered, split  # noqa: F401
 
 ENV = {"IP_CONNECT_RATE": 0, "IP_CONNECTIONS_MAX": 0, "MESSAGE_RATE": 0}
@@ -208,3 +207,20 @@ def test_what_reaches_redis_late_leaves_nothing_of_a_socket_that_has_closed(spli
     proxy.inward.set()
     wait_until(lambda: ready(worker), 10, "ready again")
     wait_until(lambda: not [key for key in fleet.redis.keys() if peer in key or "{own:" in key], 5, "nothing left")
+
+
+def test_who_registers_while_redis_is_emptied_is_listed_with_what_it_owns(start, connect, puppet):
+    fleet, peer = start(TAKEOVER_PROBE_MS=int(4000 * SLOW)), uid()
+    one, two = fleet.workers
+    puppet(one, {"type": "register", "peerId": peer}).freeze()
+    newcomer, takes = connect(two), 'signalbox_script_calls_total{script="claim/take"}'
+    newcomer.send(type="register", peerId=peer)
+    wait_until(lambda: metric(two, takes) == 1, 5, "the first claim, which asks the frozen one")
+    fleet.redis.client.flushall()
+    wait_until(lambda: two.events("redis_forgot"), 3, "the worker has seen it")
+    assert metric(two, takes) == 1, "the machine was too slow for this test"
+    newcomer.expect("registered", 8)
+    sid = fleet.redis.client.hget(f"sb:{{peer:{peer}}}", "addr").split(".")[1]
+    wait_until(lambda: f"peer\t{peer}" in fleet.redis.client.zrange(f"sb:{{own:{two.wid}}}:{sid}", 0, -1), 8, "listed")
+    newcomer.close()
+    wait_until(lambda: not fleet.redis.client.exists(f"sb:{{peer:{peer}}}"), 5, "gone with it")

@@ -22,6 +22,7 @@
 #define UNDO_BATCH_LAST "127" /* rank of the last entry that is undone in one go */
 #define RESYNC_MS 20
 #define RESYNC_SOCKETS 50 /* about so many in each RESYNC_MS */
+#define CLAIM_MS 15000    /* no claim takes longer */
 #define AGAIN_MS 5000     /* after which a refresh is tried again that did not succeed */
 #define REFRESH_PARTS 200 /* of a second each: an identity is refreshed three times in its IDENTITY_TTL_MS */
 
@@ -154,6 +155,44 @@ void ownership_forget(struct session *s, size_t count, const struct note *notes)
     call_send(&c, NULL, NULL);
 }
 
+/* An identity that is being refreshed, or waits for it. */
+struct refreshing {
+    session_id session;
+    char *entry;
+    int64_t again_ms; /* loop_ms() */
+    TAILQ_ENTRY(refreshing) next;
+};
+
+static TAILQ_HEAD(, refreshing) unrefreshed = TAILQ_HEAD_INITIALIZER(unrefreshed); /* by again_ms */
+static int64_t resynced_ms;
+
+static struct refreshing *refreshing_new(const struct identity *i)
+{
+    struct refreshing *f = mem_alloc(sizeof(*f));
+
+    f->session = i->session;
+    f->entry = mem_dup(i->entry);
+    return f;
+}
+
+static void refreshing_free(struct refreshing *f)
+{
+    free(f->entry);
+    free(f);
+}
+
+static void refresh_later(struct identity *i)
+{
+    struct refreshing *f;
+
+    if (i->waiting)
+        return;
+    i->waiting = true;
+    f = refreshing_new(i);
+    f->again_ms = loop_ms() + AGAIN_MS;
+    TAILQ_INSERT_TAIL(&unrefreshed, f, next);
+}
+
 static size_t identity_index(const struct owned *o, const char *kind, const char *id)
 {
     size_t i = 0;
@@ -202,6 +241,7 @@ static struct identity *identity_new(const char *kind, const char *id)
     return i;
 }
 
+/* Redis may have been emptied between the note of it and its claim, and the resync did not know of it yet. */
 void identity_add(struct session *s, const char *kind, const char *id, long long since_ms)
 {
     struct owned *o = owned_of(s);
@@ -217,6 +257,8 @@ void identity_add(struct session *s, const char *kind, const char *id, long long
         o->identities[o->count++] = i;
     }
     i->since_ms = since_ms;
+    if (resynced_ms && loop_ms() - resynced_ms < CLAIM_MS)
+        refresh_later(i);
 }
 
 struct session *identity_holder(const char *entry)
@@ -299,26 +341,11 @@ void ownership_gone(const char *entry, const struct address *holder, session_id 
     ownership_missing(entry, holder, from);
 }
 
-struct refreshing {
-    session_id session;
-    char *entry;
-    int64_t again_ms; /* loop_ms() */
-    TAILQ_ENTRY(refreshing) next;
-};
-
-static TAILQ_HEAD(, refreshing) unrefreshed = TAILQ_HEAD_INITIALIZER(unrefreshed); /* by again_ms */
-
 static int64_t reaped_ms; /* when this worker was last taken for dead */
 
 static bool was_reaped(const struct owned *o)
 {
     return o->stored_until_ms > loop_ms() && o->stored_since_ms <= reaped_ms;
-}
-
-static void refreshing_free(struct refreshing *f)
-{
-    free(f->entry);
-    free(f);
 }
 
 static void on_refreshed(enum claim_refreshed result, void *arg)
@@ -330,13 +357,9 @@ static void on_refreshed(enum claim_refreshed result, void *arg)
     const struct entry_kind *kind = find_kind(f->entry, &id);
     struct identity *i = s ? find_identity(s, kind->word, id) : NULL;
 
-    if (i && result == REFRESH_UNKNOWN && !i->waiting) {
-        i->waiting = true;
-        f->again_ms = loop_ms() + AGAIN_MS;
-        TAILQ_INSERT_TAIL(&unrefreshed, f, next);
-        return;
-    }
-    if (i && result >= REFRESH_KEPT) {
+    if (i && result == REFRESH_UNKNOWN) {
+        refresh_later(i);
+    } else if (i && result >= REFRESH_KEPT) {
         if (result == REFRESH_AGAIN && was_reaped(owned_of(s)))
             registrations_lost(s);
         else if (kind->kept)
@@ -347,12 +370,11 @@ static void on_refreshed(enum claim_refreshed result, void *arg)
 
 static void refresh_identity(const struct identity *i)
 {
-    struct refreshing *f = mem_alloc(sizeof(*f));
+    struct refreshing *f = refreshing_new(i);
     struct address self = self_address(i->session);
     const char *id;
     char key[KEY_MAX];
 
-    *f = (struct refreshing){i->session, mem_dup(i->entry)};
     find_kind(i->entry, &id)->key(key, id);
     claim_refresh(key, &self, on_refreshed, f);
 }
@@ -564,6 +586,7 @@ static struct timer *resync_timer;
 static void on_resync(void *arg)
 {
     (void)arg;
+    resynced_ms = loop_ms();
     if (redis_up() && resync_part < resync_parts)
         session_each_part(resync_part++, resync_parts, refresh_session, NULL);
     if (resync_part < resync_parts)
