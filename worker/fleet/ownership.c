@@ -258,7 +258,7 @@ void identity_add(struct session *s, const char *kind, const char *id, long long
     }
     i->since_ms = since_ms;
     if (resynced_ms && loop_ms() - resynced_ms < CLAIM_MS)
-        refresh_later(i);
+        ownership_note(s, 1, &(struct note){.entry = i->entry});
 }
 
 struct session *identity_holder(const char *entry)
