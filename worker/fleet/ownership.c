@@ -10,6 +10,7 @@
 
 #include "scripts_data.h"
 #include "signalbox/claim.h"
+#include "signalbox/config.h"
 #include "signalbox/heartbeat.h"
 #include "signalbox/inbox.h"
 #include "signalbox/keys.h"
@@ -22,7 +23,8 @@
 #define UNDO_BATCH_LAST "127" /* rank of the last entry that is undone in one go */
 #define RESYNC_MS 20
 #define RESYNC_SOCKETS 50 /* about so many in each RESYNC_MS */
-#define CLAIM_MS 15000    /* no claim takes longer */
+#define CLAIM_MS 15000    /* no claim takes longer, besides */
+#define CLAIM_ASKS 4      /* times the time for which it waits for a holder */
 #define AGAIN_MS 5000     /* after which a refresh is tried again that did not succeed */
 #define REFRESH_PARTS 200 /* of a second each: an identity is refreshed three times in its IDENTITY_TTL_MS */
 
@@ -257,7 +259,7 @@ void identity_add(struct session *s, const char *kind, const char *id, long long
         o->identities[o->count++] = i;
     }
     i->since_ms = since_ms;
-    if (resynced_ms && loop_ms() - resynced_ms < CLAIM_MS)
+    if (resynced_ms && loop_ms() - resynced_ms < CLAIM_MS + CLAIM_ASKS * config->takeover_probe_ms)
         ownership_note(s, 1, &(struct note){.entry = i->entry});
 }
 
