@@ -229,6 +229,15 @@ def test_a_forwarded_address_is_that_of_the_client_however_it_is_written(start, 
     assert is_served(worker)
 
 
+def test_a_client_cannot_hide_behind_a_long_list_of_forwarded_addresses(start, wire):
+    worker = start(1, IP_CONNECTIONS_MAX=1, IP_CONNECT_RATE=0, TRUSTED_PROXIES="127.0.0.1").workers[0]
+    client = {"X_Forwarded_For": "1.1.1.1, " * 1000 + "10.0.0.1"}
+    holder, other = wire(worker), wire(worker)
+    assert holder.upgrade(**client) == 101
+    assert other.upgrade(X_Forwarded_For="10.0.0.1") == 429
+    assert wire(worker).upgrade() == 101, "the proxy itself has no connection yet"
+
+
 def test_two_clients_behind_one_kept_connection_of_a_proxy_are_told_apart(start, wire):
     worker = start(1, IP_CONNECTIONS_MAX=1, IP_CONNECT_RATE=0, TRUSTED_PROXIES="127.0.0.1").workers[0]
     a, b = "10.0.0.1", "10.0.0.2"

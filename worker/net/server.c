@@ -130,7 +130,7 @@ static const char *custom_header(struct lws *wsi, const char *name, char *out, s
    client on one of them counts as a new connection. */
 static bool meet_client(struct lws *wsi, struct connection *c)
 {
-    char socket_ip[IP_TEXT_MAX] = "", forwarded[HEADER_MAX], ip[IP_TEXT_MAX];
+    char socket_ip[IP_TEXT_MAX] = "", forwarded[HEADERS_MAX], ip[IP_TEXT_MAX];
 
     lws_get_peer_simple(wsi, socket_ip, sizeof(socket_ip));
     client_ip(socket_ip, header(wsi, WSI_TOKEN_X_FORWARDED_FOR, forwarded, sizeof(forwarded)), ip);
