@@ -104,6 +104,23 @@ def test_what_redis_leaves_unanswered_is_bounded_for_all_clients_together(split,
     assert connect(worker).request("ping") == {"type": "pong"}
 
 
+def test_who_comes_and_goes_while_redis_is_away_leaves_nothing_to_keep(start, connect):
+    fleet = start(1, **ENV)
+    worker, stays = fleet.workers[0], connect(fleet.workers[0])
+    stays.request("register", peerId=uid())
+    fleet.redis.stop()
+    wait_until(lambda: stays.request("get_relays") == error(UNAVAILABLE), 5, "the loss of Redis")
+    for _ in range(20):
+        client = connect(worker)
+        assert client.request("register", peerId=uid()) == error(UNAVAILABLE)
+        client.drop()
+    stays.drop()
+    wait_until(lambda: metric(worker, "signalbox_connections") == 0, 5, "the end of all")
+    worker.process.terminate()
+    worker.process.wait(20 * SLOW)
+    assert worker.events("drained")[0]["not_undone"] == 1, "of the one that had registered"
+
+
 def test_the_unfinished_messages_of_many_clients_are_bounded_together(start, connect):
     worker = start(1, **ENV).workers[0]
     good, before = connect(worker), rss(worker)

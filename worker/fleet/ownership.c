@@ -136,7 +136,7 @@ void ownership_note(struct session *s, size_t count, const struct note *notes)
         return;
     n = mem_alloc(sizeof(*n));
     n->address = self;
-    owned_of(s)->noted = true;
+    owned_of(s)->noted |= redis_up(); /* else it will not arrive, and there is nothing to undo */
     c = index_call(&script_own_note, &self);
     for (size_t i = 0; i < count; i++) {
         call_int(&c, notes[i].ttl_ms);
