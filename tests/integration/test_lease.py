@@ -129,6 +129,33 @@ def test_a_lease_that_redis_has_forgotten_is_no_lapse(fleet, connect):
     assert [w.wid for w in fleet.workers] == former
 
 
+def test_who_is_registered_is_reached_while_redis_is_full(fleet, connect):
+    callers = [connect(worker, SIGNAL) for worker in fleet.workers]
+    codes, former = [uid("code") for _ in callers], [worker.wid for worker in fleet.workers]
+    for client, code in zip(callers, codes):
+        client.send(type="register", pairingCode=code)
+        client.expect("registered")
+    fleet.redis.client.config_set("maxmemory", 1000)
+    begun, count = time.monotonic(), 0
+    while time.monotonic() - begun < 12:  # more than a lease
+        callers[0].send(type="offer", target=codes[1], payload=count)
+        assert callers[1].expect("offer")["payload"] == count
+        count += 1
+        time.sleep(0.5)
+    callers[1].send(type="register", pairingCode=uid("code"))
+    assert callers[1].expect("error")["message"] == UNAVAILABLE
+    fleet.redis.client.config_set("maxmemory", 0)
+    wait_until(lambda: not set(former) & {worker.wid for worker in fleet.workers}, 5, "other wids")
+
+    for worker, code in zip(fleet.workers, codes):
+        wait_until(lambda: holder(fleet, f"sb:{{code:lease:{code}}}").startswith(worker.wid), 10, "its code again")
+    callers[0].send(type="offer", target=codes[1], payload="again")
+    while callers[1].recv() != {"type": "offer", "from": codes[0], "payload": "again"}:
+        pass
+    wait_until(lambda: not [key for key in fleet.redis.keys() if any(wid in key for wid in former)], 15, "clean")
+    assert [client.closed for client in callers] == [None, None]
+
+
 def test_a_subscription_that_carries_nothing_is_made_anew(start, connect, closing):
     fleet = start(1)
     proxy = Proxy(fleet.redis.port)
@@ -184,8 +211,8 @@ def test_what_was_sent_to_a_worker_that_stood_still_leaves_nothing_under_its_for
                          {"type": "register_rendezvous", "peerId": f"late-{i}", "hourlyTokens": ["t"]}])
     stopped.resume()
     wait_until(lambda: stopped.wid != former and ready(stopped), 5, "another wid")
-    time.sleep(4)  # it has settled
-    assert [key for key in fleet.redis.keys() if former in key] == []
+    time.sleep(4)  # it has settled; its cleaner reads the roster every two seconds
+    wait_until(lambda: not [key for key in fleet.redis.keys() if former in key], 3, "nothing under its former name")
     assert not [e for e in fleet.redis.client.hvals("sb:{hour:t}") if former in e]
 
 

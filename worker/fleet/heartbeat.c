@@ -168,6 +168,28 @@ static bool may_have_lapsed(void)
     return beaten_ms && loop_ms() - beaten_ms >= LEASE_MS - LOOK_MS;
 }
 
+static bool refused;     /* the last beat was */
+static int64_t asked_ms; /* loop_ms() when Redis was last asked whether it can be written to again */
+
+static void on_relisted(const struct reply *r, void *arg)
+{
+    (void)arg;
+    if (r && beat_timer && may_have_lapsed())
+        renew();
+}
+
+/* Where Redis refuses to be written to, nobody is cleaned up after, and whoever is registered can be reached under the
+   present name alone: it is kept until Redis takes it as one that is to be cleaned up after. */
+static void renew_or_ask(void)
+{
+    if (!refused) {
+        renew();
+    } else if (loop_ms() - asked_ms >= BEAT_MS) {
+        asked_ms = loop_ms();
+        redis_command(on_relisted, NULL, "ZADD", KEY_WORKERS, "NX", "0", self_wid(), NULL);
+    }
+}
+
 struct beat {
     int64_t sent_ms;
 };
@@ -178,6 +200,7 @@ static void on_beat(const struct reply *r, void *arg)
     struct beat *b = arg;
     long long held;
 
+    refused = !r;
     if (r && reply_read(r, "i", &held)) {
         bool forgotten = !held && beaten_ms && !may_have_lapsed();
 
@@ -232,7 +255,7 @@ static void beat(void)
 
 void heartbeat_now(void)
 {
-    if (redis_up() && beat_timer)
+    if (redis_up() && beat_timer && !may_have_lapsed())
         beat();
 }
 
@@ -246,11 +269,12 @@ static void on_look(void *arg)
 {
     (void)arg;
     if (redis_up() && may_have_lapsed())
-        renew();
+        renew_or_ask();
 }
 
 static void on_up(void)
 {
+    refused = false;
     if (may_have_lapsed())
         renew();
     else
