@@ -173,6 +173,33 @@ def test_what_is_no_request_is_hung_up_on_soon(one, wire):
     assert is_served(one) and spent(one, 0.5) < BUSY
 
 
+def test_a_body_that_does_not_come_to_its_end_is_cut_after_ten_seconds(one, wire):
+    """Each that is under way takes one of a limited number of places."""
+    rows = [("POST", "/servers", None), ("POST", "/servers", "kept"), ("POST", "/nowhere", None), ("GET", "/health", None)]
+    clients, begun, ended = [], time.monotonic(), {}
+    for method, path, kept in rows:
+        client = wire(one)
+        if kept:
+            assert client.ask("GET", "/health")[0] == 200
+        client.send(f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n".encode())
+        client.socket.setblocking(False)
+        clients.append(((method, path, kept), client))
+    while len(ended) < len(rows) and time.monotonic() - begun < 15 * SLOW:
+        time.sleep(0.2)
+        for row, client in clients:
+            try:
+                client.socket.send(b" ")
+                if row not in ended and not client.socket.recv(1000):
+                    ended[row] = time.monotonic() - begun
+            except BlockingIOError:
+                pass
+            except OSError:
+                ended.setdefault(row, time.monotonic() - begun)
+    assert len(ended) == len(rows), ended
+    assert all(ended[row] > 8 for row in ended if row[1] == "/servers"), ended
+    assert is_served(one)
+
+
 @pytest.mark.parametrize("headers, body, statuses", [
     ({}, b"", [405]), ({}, METRICS, [405]), (CHUNKED, b"", [405, 411]),
     (CHUNKED, b"5\r\nhello\r\n0\r\n\r\n", [405, 411]),

@@ -20,6 +20,8 @@
 #include "signalbox/version.h"
 
 #define BODY_MAX (64 * 1024)
+#define BODY_MS 10000 /* from the head to the end of the body: one that is under way keeps others out */
+#define LARGE_BODY_MS 30000
 #define TABLES_MAX 16
 #define HEAD_MAX 2048
 #define ORIGIN_MAX 256
@@ -36,6 +38,7 @@ struct exchange {
     size_t added_count;
     struct builder body;
     bool wants_body, head, written, closes;
+    struct timer *patience; /* for the body */
 
     unsigned status;
     const char *content_type;
@@ -241,6 +244,24 @@ static size_t body_max(const struct exchange *x)
     return x->route && x->route->body_max ? x->route->body_max : BODY_MAX;
 }
 
+static void on_body_late(void *arg)
+{
+    struct exchange *x = arg;
+
+    x->patience = NULL;
+    LOG_INFO("limit_hit", LOG_TEXT("limit", "time for a body"), LOG_TEXT("ip", x->ip));
+    lws_set_timeout(x->wsi, PENDING_TIMEOUT_HTTP_CONTENT, LWS_TO_KILL_SYNC); /* which frees x */
+    loop_poke();
+}
+
+/* lws' own time-out begins anew with each part that comes. */
+static void await_body(struct exchange *x)
+{
+    bool large = x->route && x->route->body_max;
+
+    x->patience = timer_once(large ? LARGE_BODY_MS : BODY_MS, on_body_late, x);
+}
+
 struct exchange *exchange_new(struct lws *wsi, const struct http_request *q)
 {
     struct exchange *x = mem_alloc(sizeof(*x));
@@ -270,7 +291,7 @@ struct exchange *exchange_new(struct lws *wsi, const struct http_request *q)
         x->route->admit(x);
     x->wants_body = q->content_length > 0;
     if (x->wants_body)
-        lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, 30);
+        await_body(x);
     else if (x->id)
         x->route->handle(x);
     return x;
@@ -290,6 +311,8 @@ void exchange_body_part(struct exchange *x, struct span part)
 void exchange_body_end(struct exchange *x)
 {
     x->wants_body = false;
+    timer_free(x->patience);
+    x->patience = NULL;
     lws_set_timeout(x->wsi, NO_PENDING_TIMEOUT, 0);
     if (x->id)
         x->route->handle(x);
@@ -401,6 +424,7 @@ void exchange_ended(struct exchange *x)
 {
     if (x->id)
         slots_drop(&exchanges, x->id);
+    timer_free(x->patience);
     builder_free(&x->body);
     bytes_unref(x->answer);
     for (size_t i = 0; i < HTTP_HEADERS; i++) {
