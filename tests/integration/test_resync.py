@@ -170,6 +170,19 @@ def test_what_makes_no_sense_in_an_inbox_is_counted_and_dropped(start, connect):
     assert worker.process.poll() is None and len(worker.wids) == 1
 
 
+def test_what_makes_no_sense_to_a_room_is_counted_and_dropped(start, connect):
+    fleet, room, bad = start(1, **ENV), uid("room"), "signalbox_group_malformed_total"
+    client, other = (connect(fleet.workers[0], "/ws") for _ in range(2))
+    for one in (client, other):
+        one.expect("ACK")
+    client.request("JOIN", room_id=room)
+    for message in (b"", b"\x02", b"garbage" * 9):
+        fleet.redis.client.publish(f"sb:room:{room}", message)
+    wait_until(lambda: metric(fleet.workers[0], bad) == 3, 5, "the count")
+    other.request("JOIN", room_id=room)
+    assert client.recv()["type"] == "PEER_JOINED"
+
+
 @pytest.mark.parametrize("spoil", ["another type", "no address", "a strange record"])
 def test_what_makes_no_sense_in_redis_is_an_error_and_no_crash(start, connect, spoil):
     fleet = start(**ENV)

@@ -51,7 +51,7 @@ struct group {
 };
 
 static struct group *groups;
-static struct metric *held_dropped;
+static struct metric *held_dropped, *malformed;
 
 static struct group *find(const char *channel)
 {
@@ -148,8 +148,13 @@ static void on_message(const char *channel, struct span message)
     struct inbox_frame frame;
     struct bytes *b;
 
-    if (!g || !inbox_frame_read(message, &frame))
+    if (!g)
         return;
+    if (!inbox_frame_read(message, &frame)) {
+        metric_add(malformed, 1);
+        LOG_WARNING("room_frame_malformed", LOG_INT("bytes", message.len));
+        return;
+    }
     b = bytes_copy(frame.body);
     g->messages++;
     inbox_next_target(&frame, &number);
@@ -282,6 +287,7 @@ void group_init(void)
 {
     held_dropped = metric_counter("signalbox_group_held_dropped_total",
                                   "Messages to a room that new members did not get, as too many came before them");
+    malformed = metric_counter("signalbox_group_malformed_total", "Messages to a room that could not be read");
 }
 
 void group_fini(void)
