@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "signalbox/log.h"
+#include "signalbox/metrics.h"
 #include "signalbox/redis.h"
 
 static const redisReply *raw(const struct reply *r)
@@ -70,7 +71,9 @@ bool reply_read(const struct reply *r, const char *shape, ...)
     for (size_t i = 0; ok && shape[i]; i++)
         ok = read_one(raw(r)->element[i], shape[i], &list);
     va_end(list);
-    if (r && !ok)
+    if (r && !ok) {
+        metric_add(metric_counter("signalbox_script_replies_malformed_total", "Replies of scripts that make no sense"), 1);
         LOG_ERROR("script_reply_malformed", LOG_TEXT("expected", shape));
+    }
     return ok;
 }
