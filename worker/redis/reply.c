@@ -72,7 +72,8 @@ bool reply_read(const struct reply *r, const char *shape, ...)
         ok = read_one(raw(r)->element[i], shape[i], &list);
     va_end(list);
     if (r && !ok) {
-        metric_add(metric_counter("signalbox_script_replies_malformed_total", "Replies of scripts that make no sense"), 1);
+        metric_add(metric_counter("signalbox_script_replies_malformed_total", "Replies of scripts that make no sense"),
+                   1);
         LOG_ERROR("script_reply_malformed", LOG_TEXT("expected", shape));
     }
     return ok;
