@@ -26,6 +26,7 @@
 #include "signalbox/delivery.h"
 #include "signalbox/dialect.h"
 #include "signalbox/gate.h"
+#include "signalbox/group.h"
 #include "signalbox/heartbeat.h"
 #include "signalbox/http.h"
 #include "signalbox/inbox.h"
@@ -475,6 +476,7 @@ static void init_worker(void)
     ownership_init();
     claim_init();
     delivery_init();
+    group_init();
     leader_init();
     reaper_init();
     status_init();
