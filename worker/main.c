@@ -42,7 +42,7 @@
 #define EXIT_USAGE 2
 
 static int processes = 1;
-static char refusal[256]; /* why this worker must not use its Redis */
+static char refusal[512]; /* why this worker must not use its Redis */
 static bool own_redis;    /* this very process may run the private Redis */
 
 static int complain(int status, const char *problem)

@@ -3,7 +3,6 @@
    does nothing else in Redis before it knows that the layout is its own. */
 #pragma once
 
-#include <stdbool.h>
 #include <stddef.h>
 
 struct script;
@@ -26,5 +25,8 @@ void schema_init(void (*on_refused)(const char *problem));
    redis_init(), and for whoever finds that Redis was emptied. */
 void schema_look(void);
 
-/* What is wrong with a layout, 0 if there is none, -1 if it is not a number; false: nothing. */
-bool schema_wrong(long long layout, char problem[static 256]) __attribute__((warn_unused_result));
+#define SCHEMA_PROBLEM_MAX 256
+
+/* NULL: a worker of this version can do with that layout (0: none yet; -1: what is there is not a number). Else problem
+   says why it cannot, and what is returned, what mends it. */
+const char *schema_wrong(long long layout, char problem[static SCHEMA_PROBLEM_MAX]) __attribute__((warn_unused_result));

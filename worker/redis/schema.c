@@ -24,18 +24,19 @@ static long long making; /* the layout to which a step is being made */
 
 static void ask(long long made, struct span cursor);
 
-bool schema_wrong(long long layout, char problem[static 256])
+const char *schema_wrong(long long layout, char problem[static SCHEMA_PROBLEM_MAX])
 {
-    if (layout < 0)
-        snprintf(problem, 256,
-                 KEY_SCHEMA " in Redis is not the number of a key layout, so no worker has written it: "
-                            "see what else uses this Redis");
-    else if (layout > (long long)migrations_count)
-        snprintf(problem, 256,
-                 "the keys in Redis have layout %lld, and version " SIGNALBOX_VERSION " knows none after %zu: "
-                 "run the version that made it, or a later one",
-                 layout, migrations_count);
-    return layout < 0 || layout > (long long)migrations_count;
+    if (layout < 0) {
+        snprintf(problem, SCHEMA_PROBLEM_MAX, KEY_SCHEMA " in Redis is not the number of a key layout");
+        return "no worker writes that: find out what did, then set it to the layout of the version that ran last";
+    }
+    if (layout > (long long)migrations_count) {
+        snprintf(problem, SCHEMA_PROBLEM_MAX,
+                 "the keys in Redis have layout %lld, and version " SIGNALBOX_VERSION " knows none after %zu", layout,
+                 migrations_count);
+        return "run the version that made it, or a later one";
+    }
+    return NULL;
 }
 
 static void on_time(void *arg)
@@ -51,12 +52,20 @@ static void look_later(int64_t ms)
         next_look = timer_once(ms, on_time, NULL);
 }
 
-static void refuse(const char *problem)
+/* true: such a layout, and nothing goes to Redis any more. */
+static bool refuse(long long layout)
 {
-    LOG_ERROR("schema_refused", LOG_TEXT("reason", problem));
+    char problem[SCHEMA_PROBLEM_MAX], sentence[2 * SCHEMA_PROBLEM_MAX];
+    const char *mend = schema_wrong(layout, problem);
+
+    if (!mend)
+        return false;
+    snprintf(sentence, sizeof(sentence), "%s: %s", problem, mend);
+    LOG_ERROR("schema_refused", LOG_TEXT("reason", sentence));
     redis_shut();
     if (on_refused)
-        on_refused(problem);
+        on_refused(sentence);
+    return true;
 }
 
 static void on_step(const struct reply *r, void *arg)
@@ -97,7 +106,6 @@ static void on_answer(const struct reply *r, void *arg)
 {
     long long layout, completed, ours;
     struct span cursor;
-    char problem[256];
 
     (void)arg;
     asking = false;
@@ -107,9 +115,9 @@ static void on_answer(const struct reply *r, void *arg)
     }
     if (completed)
         LOG_INFO("schema_migrated", LOG_INT("layout", making));
-    if (schema_wrong(layout, problem))
-        refuse(problem);
-    else if (layout == (long long)migrations_count)
+    if (refuse(layout))
+        return;
+    if (layout == (long long)migrations_count)
         redis_open();
     else
         go_on(layout, ours, cursor);
