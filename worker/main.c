@@ -30,6 +30,7 @@
 #include "signalbox/registry.h"
 #include "signalbox/relay.h"
 #include "signalbox/room.h"
+#include "signalbox/schema.h"
 #include "signalbox/script.h"
 #include "signalbox/server.h"
 #include "signalbox/signal.h"
@@ -41,7 +42,8 @@
 #define EXIT_USAGE 2
 
 static int processes = 1;
-static bool own_redis; /* this very process may run the private Redis */
+static char refusal[512]; /* why this worker must not use its Redis */
+static bool own_redis;    /* this very process may run the private Redis */
 
 static int complain(int status, const char *problem)
 {
@@ -54,17 +56,31 @@ static void on_drained(void)
     loop_stop();
 }
 
+static bool draining;
+
+static void drain(void)
+{
+    if (draining)
+        return;
+    draining = true;
+    drain_start(on_drained);
+}
+
 static void on_signal(int number)
 {
-    static bool draining;
-
     if (draining) {
         drain_hurry();
         return;
     }
-    draining = true;
     LOG_INFO("stopping", LOG_INT("signal", number));
-    drain_start(on_drained);
+    drain();
+}
+
+/* Clients are let go as at SIGTERM: another worker may serve them, and this one cannot. */
+static void on_schema_refused(const char *problem)
+{
+    snprintf(refusal, sizeof(refusal), "%s", problem);
+    drain();
 }
 
 static void reload(void)
@@ -129,7 +145,8 @@ static int run(void)
     booth_init();
     snprintf(name, sizeof(name), "signalbox-%s", self_wid());
     inbox_init();
-    if (!redis_init(*config->redis_url ? config->redis_url : embedded_url(), name, problem))
+    schema_init(on_schema_refused);
+    if (!redis_init(*config->redis_url ? config->redis_url : embedded_url(), name, schema_look, problem))
         status = complain(EXIT_USAGE, problem);
     else if (!server_init(processes > 1))
         status = EXIT_FAILURE;
@@ -139,6 +156,8 @@ static int run(void)
         loop_run();
     }
     stop();
+    if (*refusal)
+        status = complain(EXIT_FAILURE, refusal);
     return status;
 }
 

@@ -9,6 +9,8 @@
 #define ID_MAX 256
 #define KEY_MAX (4 * ID_MAX + 96)
 
+#define KEY_SCHEMA "sb:schema"                       /* string: the number of the key layout */
+#define KEY_MIGRATION "sb:{sb:schema}:migration"     /* hash, in its slot: wid that migrates, until when, cursor */
 #define KEY_WORKERS "sb:workers"                     /* zset: wid → last beat, ms */
 #define KEY_LEADER "sb:leader"                       /* hash: wid of the leader, its number, until when it leads, ms */
 #define KEY_RELAYS "sb:{relays}:all"                 /* hash: peer → address, load and public key */

@@ -18,12 +18,17 @@ typedef void (*redis_callback)(const struct reply *r, void *arg);
 bool redis_check_url(const char *url, char problem[static 256]) __attribute__((warn_unused_result));
 
 /* Reads url (redis://[user:pass@]host[:port][/db] or unix:///path[?db=n]); false: problem says what is wrong
-   without showing a password. Connecting begins at once. */
-bool redis_init(const char *url, const char *client_name, char problem[static 256]) __attribute__((warn_unused_result));
+   without showing a password. Connecting begins at once. guard runs after each connect of the command connection: until
+   it has said redis_open(), only what is sent with redis_send_first() goes out. */
+bool redis_init(const char *url, const char *client_name, void (*guard)(void), char problem[static 256])
+    __attribute__((warn_unused_result));
 void redis_fini(void); /* pending callbacks run with NULL */
 
 bool redis_up(void);                      /* commands are answered */
-void redis_on_up(void (*callback)(void)); /* after each connect of the command connection; up to 8 */
+bool redis_connected(void);               /* those of the guard are, at least */
+void redis_on_up(void (*callback)(void)); /* each time it turns up; up to 8 */
+void redis_open(void);
+void redis_shut(void); /* until redis_open(), which the guard may say after the next connect */
 
 /* One command, its words given by count spans. callback may be NULL: errors are logged and counted. */
 void redis_send(redis_callback callback, void *arg, size_t count, const struct span *words);
@@ -32,6 +37,7 @@ void redis_command(redis_callback callback, void *arg, ...) __attribute__((senti
 /* One command as it goes over the wire; seen gets Redis' error text too (NULL: not reached). */
 typedef void (*redis_raw_callback)(const struct reply *r, const char *error, void *arg);
 void redis_send_raw(redis_raw_callback callback, void *arg, struct span resp);
+void redis_send_first(redis_raw_callback callback, void *arg, struct span resp); /* also while it is not open */
 /* Within a callback of a reply: holds back what is sent from now on until all that is under way has been answered; then
    idle() runs, and what was held goes out behind what idle() sends. */
 void redis_hold(void (*idle)(void));

@@ -35,4 +35,7 @@ void call_send(struct call *c, redis_callback callback, void *arg);
    is for short scripts. */
 void call_send_in_order(struct call *c, redis_callback callback, void *arg);
 
+/* The same for the guard of redis_init(). */
+void call_send_first(struct call *c, redis_callback callback, void *arg);
+
 void scripts_init(void); /* before redis_init(): loads every script at each connect */

@@ -156,15 +156,16 @@ class Redis:
 
 
 class Worker:
-    """One signalbox-worker process and its log. tls: what clients of a worker that speaks TLS need, an SSLContext."""
+    """One signalbox-worker process and its log. tls: what clients of a worker that speaks TLS need, an SSLContext.
+    program: another worker than WORKER."""
 
-    def __init__(self, redis_url, *args, prefix=(), patience=20, wait=True, tls=None, **env):
-        assert WORKER.exists(), f"no worker at {WORKER}: build it, or name it in SIGNALBOX_WORKER"
+    def __init__(self, redis_url, *args, prefix=(), patience=20, wait=True, tls=None, program=WORKER, **env):
+        assert program.exists(), f"no worker at {program}: build it, or name it in SIGNALBOX_WORKER"
         base = {"PORT": 0, "HOST": "127.0.0.1", "LOG_FORMAT": "json", "LOG_LEVEL": "debug", "DRAIN_SECONDS": 0}
         kept = {k: v for k, v in os.environ.items() if k in ("PATH", "TMPDIR") or k.endswith("SAN_OPTIONS")}
         base.update({"REDIS_URL": redis_url} if redis_url else {}, **env)
         self.patience, self.lines, self.killed, self.tls = patience, [], False, tls
-        self.process = subprocess.Popen([*prefix, str(WORKER), *args], stderr=subprocess.PIPE, text=True,
+        self.process = subprocess.Popen([*prefix, str(program), *args], stderr=subprocess.PIPE, text=True,
                                         errors="replace", env={**kept, **{k: str(v) for k, v in base.items()}})
         self.pid = self.process.pid
         self.reader = threading.Thread(target=self._read, daemon=True)

@@ -105,7 +105,8 @@ def persists(find, seconds):
 
 def leftovers(redis):
     """What is there although nobody is connected. Requests to pair that have ended are let go with a delay."""
-    standing = ("sb:workers", "sb:worker:", "sb:leader", "sb:{pool}:version", "sb:{pool}:watch", "sb:{chunks}:")
+    standing = ("sb:workers", "sb:worker:", "sb:leader", "sb:schema", "sb:{pool}:version", "sb:{pool}:watch",
+                "sb:{chunks}:")
     now = redis.time()[0] * 1000
 
     def ended(key):

@@ -14,7 +14,7 @@ from test_readme import block
 
 GOOD = ("--appendonly", "yes", "--client-output-buffer-limit", "pubsub 256mb 64mb 60")
 CHECKS = ["version", "mode", "writes", "eviction", "memory", "persistence", "fsync", "disk", "output buffers",
-          "timeout", "keepalive", "clients", "latency", "clock", "rights"]
+          "timeout", "keepalive", "clients", "layout", "latency", "clock", "rights"]
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
 #include "signalbox/ownership.h"
+#include "signalbox/schema.h"
 #include "signalbox/script.h"
 #include "signalbox/session.h"
 #include "signalbox/version.h"
@@ -208,6 +209,7 @@ static void on_beat(const struct reply *r, void *arg)
             beaten_ms = b->sent_ms;
         if (forgotten) {
             LOG_WARNING("redis_forgot");
+            schema_look();
             ownership_resync();
         }
     }

@@ -22,7 +22,7 @@ static const char *not_ready(void)
     if (server_draining())
         return "draining";
     if (!redis_up())
-        return "redis is out of reach";
+        return redis_connected() ? "the key layout in redis is not ready" : "redis is out of reach";
     return inbox_live() ? NULL : "subscription is not live";
 }
 

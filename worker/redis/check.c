@@ -9,9 +9,11 @@
 
 #include "signalbox/bytes.h"
 #include "signalbox/finding.h"
+#include "signalbox/keys.h"
 #include "signalbox/link.h"
 #include "signalbox/probe.h"
 #include "signalbox/rights.h"
+#include "signalbox/schema.h"
 #include "signalbox/settings.h"
 
 #define PINGS 100
@@ -84,6 +86,45 @@ static void check_writes(struct probe *p, struct finding *f)
     } else {
         finding_unread(f, p, "whether it is a master");
     }
+}
+
+static long long layout_of(const redisReply *r)
+{
+    size_t digits = r && r->type == REDIS_REPLY_STRING ? strspn(r->str, "0123456789") : 0;
+
+    if (!r || r->type == REDIS_REPLY_NIL)
+        return 0;
+    return digits > 0 && digits < 10 && digits == r->len && *r->str != '0' ? atoll(r->str) : -1;
+}
+
+static void say_layout(struct finding *f, long long layout)
+{
+    char problem[SCHEMA_PROBLEM_MAX];
+    const char *mend = schema_wrong(layout, problem);
+
+    if (mend) {
+        finding_say(f, LEVEL_BAD, "no worker starts: %s", problem);
+        finding_advise(f, mend);
+    } else if (layout == (long long)migrations_count) {
+        finding_say(f, LEVEL_OK, "%lld, that of this version", layout);
+    } else if (layout == 0) {
+        finding_say(f, LEVEL_OK, "no number yet: the first worker makes it %zu", migrations_count);
+    } else {
+        finding_say(f, LEVEL_OK, "%lld: the first worker of this version makes it %zu", layout, migrations_count);
+    }
+}
+
+static void check_layout(struct probe *p, struct finding *f)
+{
+    redisReply *r = probe_ask(p, "GET " KEY_SCHEMA);
+
+    if (r && r->type == REDIS_REPLY_ERROR && strncmp(r->str, "NOPERM", 6) == 0) {
+        finding_say(f, LEVEL_WARN, "it cannot be read by this user");
+        finding_grant_us(f, p, "+get ~sb:*");
+    } else {
+        say_layout(f, layout_of(r));
+    }
+    freeReplyObject(r);
 }
 
 /* --- how far away it is --- */
@@ -183,7 +224,8 @@ static const struct {
     {"eviction", check_eviction}, {"memory", check_memory},       {"persistence", check_persistence},
     {"fsync", check_fsync},       {"disk", check_disk},           {"output buffers", check_buffers},
     {"timeout", check_timeout},   {"keepalive", check_keepalive}, {"clients", check_clients},
-    {"latency", check_latency},   {"clock", check_clock},         {"rights", check_rights}, /* the last: see rights.h */
+    {"layout", check_layout},     {"latency", check_latency},     {"clock", check_clock},
+    {"rights", check_rights}, /* the last: see rights.h */
 };
 #define CHECKS (sizeof(checks) / sizeof(checks[0]))
 

@@ -30,6 +30,8 @@ struct pending {
 
 static struct redis_target target;
 static struct link commands;
+static void (*guard)(void);
+static bool open; /* the guard lets all commands through */
 static void (*up_callbacks[UP_CALLBACKS_MAX])(void);
 static size_t in_flight, in_flight_bytes; /* the bytes with those of what is held back */
 static STAILQ_HEAD(held, pending) held = STAILQ_HEAD_INITIALIZER(held);
@@ -50,13 +52,27 @@ static void on_watchdog(void *arg)
 static void on_commands_up(struct link *l)
 {
     (void)l;
+    guard();
+}
+
+void redis_open(void)
+{
+    if (open)
+        return;
+    open = true;
     for (size_t i = 0; i < UP_CALLBACKS_MAX && up_callbacks[i]; i++)
         up_callbacks[i]();
+}
+
+void redis_shut(void)
+{
+    open = false;
 }
 
 static void on_commands_down(struct link *l)
 {
     (void)l;
+    redis_shut();
 }
 
 bool redis_check_url(const char *url, char problem[static 256])
@@ -68,10 +84,11 @@ bool redis_check_url(const char *url, char problem[static 256])
     return ok;
 }
 
-bool redis_init(const char *url, const char *client_name, char problem[static 256])
+bool redis_init(const char *url, const char *client_name, void (*on_connect)(void), char problem[static 256])
 {
     if (!redis_target_parse(&target, url, problem))
         return false;
+    guard = on_connect;
     round_trip = metric_histogram("signalbox_redis_round_trip_seconds", "Time from a Redis command to its reply");
     refused =
         metric_counter("signalbox_redis_refused_total", "Commands refused because Redis was away or too far behind");
@@ -94,6 +111,11 @@ void redis_fini(void)
 }
 
 bool redis_up(void)
+{
+    return open;
+}
+
+bool redis_connected(void)
 {
     return commands.up;
 }
@@ -140,9 +162,9 @@ static void refuse(struct pending *p)
 
 static void on_reply(redisAsyncContext *context, void *reply, void *arg);
 
-static void transmit(struct pending *p, struct span resp)
+static void transmit(struct pending *p, struct span resp, bool allowed)
 {
-    if (!commands.up || in_flight >= IN_FLIGHT_MAX || in_flight_bytes + resp.len > IN_FLIGHT_BYTES_MAX ||
+    if (!allowed || !commands.up || in_flight >= IN_FLIGHT_MAX || in_flight_bytes + resp.len > IN_FLIGHT_BYTES_MAX ||
         redisAsyncFormattedCommand(commands.context, on_reply, p, resp.at, resp.len) != REDIS_OK) {
         refuse(p);
         return;
@@ -165,7 +187,7 @@ static void go_on(void)
         STAILQ_REMOVE_HEAD(&held, next);
         held_count--;
         in_flight_bytes -= bytes_len(p->held);
-        transmit(p, bytes_span(p->held));
+        transmit(p, bytes_span(p->held), open);
         bytes_unref(p->held);
         p->held = NULL;
     }
@@ -191,13 +213,25 @@ static void on_reply(redisAsyncContext *context, void *reply, void *arg)
         go_on();
 }
 
-void redis_send_raw(redis_raw_callback callback, void *arg, struct span resp)
+static struct pending *pending_new(redis_raw_callback callback, void *arg)
 {
     struct pending *p = mem_alloc(sizeof(*p));
 
     *p = (struct pending){.callback = callback, .arg = arg, .sent_us = loop_us()};
+    return p;
+}
+
+void redis_send_first(redis_raw_callback callback, void *arg, struct span resp)
+{
+    transmit(pending_new(callback, arg), resp, true);
+}
+
+void redis_send_raw(redis_raw_callback callback, void *arg, struct span resp)
+{
+    struct pending *p = pending_new(callback, arg);
+
     if (!on_idle) {
-        transmit(p, resp);
+        transmit(p, resp, open);
     } else if (held_count < IN_FLIGHT_MAX && in_flight_bytes + resp.len <= IN_FLIGHT_BYTES_MAX) {
         p->held = bytes_copy(resp);
         in_flight_bytes += resp.len;

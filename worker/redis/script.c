@@ -125,7 +125,10 @@ static void on_evalsha(const struct reply *r, const char *error, void *arg)
     }
 }
 
-static void send_call(struct call *c, const char *command, struct span script, redis_raw_callback answered,
+/* How it is sent: redis_send_raw() or redis_send_first(). */
+typedef void (*sender)(redis_raw_callback callback, void *arg, struct span resp);
+
+static void send_call(struct call *c, const char *command, struct span script, sender send, redis_raw_callback answered,
                       redis_callback callback, void *arg)
 {
     const struct script *s = c->script;
@@ -148,17 +151,24 @@ static void send_call(struct call *c, const char *command, struct span script, r
     c->keys = c->args = 0;
     run->command = builder_take(&w);
     metric_add(metric_series(calls, s->name), 1);
-    redis_send_raw(answered, run, bytes_span(run->command));
+    send(answered, run, bytes_span(run->command));
 }
 
 void call_send(struct call *c, redis_callback callback, void *arg)
 {
-    send_call(c, "EVALSHA", span_of(c->script->sha1), on_evalsha, callback, arg);
+    send_call(c, "EVALSHA", span_of(c->script->sha1), redis_send_raw, on_evalsha, callback, arg);
 }
 
 void call_send_in_order(struct call *c, redis_callback callback, void *arg)
 {
-    send_call(c, "EVAL", (struct span){c->script->source, c->script->source_len}, on_eval, callback, arg);
+    send_call(c, "EVAL", (struct span){c->script->source, c->script->source_len}, redis_send_raw, on_eval, callback,
+              arg);
+}
+
+void call_send_first(struct call *c, redis_callback callback, void *arg)
+{
+    send_call(c, "EVAL", (struct span){c->script->source, c->script->source_len}, redis_send_first, on_eval, callback,
+              arg);
 }
 
 void scripts_init(void)

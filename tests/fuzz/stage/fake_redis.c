@@ -144,6 +144,11 @@ bool redis_subscriber_up(void)
     return is_up;
 }
 
+bool redis_connected(void)
+{
+    return is_up;
+}
+
 void redis_on_up(void (*callback)(void))
 {
     size_t i = 0;
@@ -175,6 +180,21 @@ void redis_send_raw(redis_raw_callback callback, void *arg, struct span resp)
     }
     STAILQ_INSERT_TAIL(&pending, p, next);
     waiting++;
+}
+
+/* Here it is open as soon as it is up: what asks for the layout does so again once Redis was emptied. */
+void redis_send_first(redis_raw_callback callback, void *arg, struct span resp)
+{
+    redis_send_raw(callback, arg, resp);
+}
+
+void redis_open(void)
+{
+}
+
+void redis_shut(void)
+{
+    is_up = false;
 }
 
 struct command {
