@@ -31,6 +31,7 @@ struct link {
     struct redisAsyncContext *context;
     struct timer *retry, *patience;
     struct evdns_getaddrinfo_request *lookup;
+    int asked_server;
     int64_t backoff_ms, up_ms;
     bool up, stopped;
     unsigned connects;

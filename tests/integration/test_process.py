@@ -139,6 +139,11 @@ def test_without_redis_server_a_private_redis_is_a_clear_error(state_dir):
     assert done.returncode > 0 and "redis-server" in done.stderr
 
 
+def test_without_redis_server_it_is_not_the_state_directory_that_is_complained_of():
+    done = run("--state-dir", "/proc/no/state", PATH="/nonexistent", PORT="0")
+    assert done.returncode > 0 and "REDIS_URL" in done.stderr
+
+
 def test_a_password_and_a_database_are_taken_from_the_url(start, connect, closing):
     fleet = start(0, ("--requirepass", "p:w@1/%"))
     workers = []

@@ -124,6 +124,12 @@ static bool answers_in_time(void)
 
 bool embedded_start(const char *state_dir, char problem[static 256])
 {
+    if (!on_path("redis-server")) {
+        snprintf(problem, 256,
+                 "REDIS_URL is not set, and there is no redis-server to start a private one "
+                 "(on Debian: apt-get install redis-server)");
+        return false;
+    }
     snprintf(dir, sizeof(dir), "%s", state_dir);
     if (mkdir(dir, 0700) != 0 && errno != EEXIST)
         return fail(problem, "cannot make the state directory");
@@ -135,12 +141,6 @@ bool embedded_start(const char *state_dir, char problem[static 256])
         return false;
     }
     snprintf(url, sizeof(url), "unix://%s/redis.sock", dir);
-    if (!on_path("redis-server")) {
-        snprintf(problem, 256,
-                 "redis-server is not installed (apt-get install redis-server); "
-                 "install it, or give REDIS_URL to use a Redis that runs already");
-        return false;
-    }
     if (!try_start())
         return fail(problem, "cannot write in the state directory");
     if (answers_in_time())

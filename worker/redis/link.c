@@ -19,11 +19,16 @@
 #define BACKOFF_MOST_MS 2000
 #define STEADY_MS 5000 /* a connection that lasted so long is followed at once by another */
 #define CONNECT_PATIENCE_MS 3000
+#define NAME_SERVERS_MOST 3 /* as many as the C library asks */
 
 /* Without EVLOOP_ONCE it goes on while anything is readable, and libuv's descriptor may be so for ever. */
 #define ONE_TURN (EVLOOP_NONBLOCK | EVLOOP_ONCE)
 
+/* libevent would ask the name servers by turns. Here, as in the C library, the first one is asked, and the next only
+   while that is silent: often the first alone knows the names of the local network. */
 static struct evdns_base *dns;
+static struct sockaddr_storage servers[NAME_SERVERS_MOST];
+static int server_count, asked_server;
 
 static void connect_now(void *arg);
 
@@ -169,6 +174,36 @@ static void attach(struct link *l, redisAsyncContext *context)
     l->patience = timer_once(CONNECT_PATIENCE_MS, on_impatient, l);
 }
 
+static void ask_server(int index)
+{
+    const struct sockaddr *at = (struct sockaddr *)&servers[index];
+
+    asked_server = index;
+    evdns_base_clear_nameservers_and_suspend(dns);
+    evdns_base_nameserver_sockaddr_add(dns, at, sizeof(servers[index]), 0);
+    evdns_base_resume(dns);
+}
+
+static void init_dns(void)
+{
+    dns = evdns_base_new(loop_base(), EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+    evdns_base_set_option(dns, "timeout", "2");
+    evdns_base_set_option(dns, "attempts", "2");
+    for (server_count = 0; server_count < NAME_SERVERS_MOST; server_count++)
+        if (evdns_base_get_nameserver_addr(dns, server_count, (struct sockaddr *)&servers[server_count],
+                                           sizeof(servers[server_count])) < 0)
+            break;
+    if (server_count > 1)
+        ask_server(0);
+}
+
+/* The other connection may have gone on to the next one already. */
+static void leave_silent_server(const struct link *l)
+{
+    if (server_count > 1 && l->asked_server == asked_server)
+        ask_server((asked_server + 1) % server_count);
+}
+
 static void on_resolved(int error, struct evutil_addrinfo *found, void *arg)
 {
     struct link *l = arg;
@@ -187,6 +222,8 @@ static void on_resolved(int error, struct evutil_addrinfo *found, void *arg)
         attach(l, redisAsyncConnect(ip, l->target->port));
         return;
     }
+    if (error && error != EVUTIL_EAI_NONAME)
+        leave_silent_server(l);
     LOG_WARNING("redis_unreachable", LOG_TEXT("connection", l->name),
                 LOG_TEXT("reason", error ? evutil_gai_strerror(error) : "no address"));
     retry_later(l);
@@ -204,7 +241,8 @@ static void connect_now(void *arg)
         return;
     }
     if (!dns)
-        dns = evdns_base_new(loop_base(), EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+        init_dns();
+    l->asked_server = asked_server;
     l->lookup = evdns_getaddrinfo(dns, l->target->host, NULL, &hints, on_resolved, l);
 }
 

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: MIT
+FROM docker.io/library/debian:bookworm-slim AS build
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends gcc libc6-dev pkg-config cmake ninja-build libwebsockets-dev \
+        libwebsockets-evlib-uv libuv1-dev libevent-dev libhiredis-dev libjansson-dev libsodium-dev uthash-dev
+WORKDIR /src
+COPY . .
+RUN cmake --preset release \
+    && cmake --build --preset release \
+    && cmake --install build --prefix /usr/local --strip
+
+FROM docker.io/library/debian:bookworm-slim
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libwebsockets17 libwebsockets-evlib-uv libuv1 libevent-core-2.1-7 \
+        libevent-extra-2.1-7 libhiredis0.14 libjansson4 libsodium23 libssl3 \
+    && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/*
+COPY --from=build /usr/local/bin/signalbox-worker /usr/local/bin/
+
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="signalbox" \
+    org.opencontainers.image.description="Signaling and rendezvous server, scaled on Redis" \
+    org.opencontainers.image.licenses="MIT" \
+    org.opencontainers.image.version="$VERSION" \
+    org.opencontainers.image.revision="$REVISION"
+
+# It writes nothing. Redis is another container: REDIS_URL says where.
+USER 10001:10001
+EXPOSE 8080
+ENTRYPOINT ["signalbox-worker"]
