@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness import CROWD, SLOW, WORKER, Worker, free_port, http_request, ready, uid, wait_until
+from harness import CROWD, SLOW, WORKER, Worker, free_port, http_request, metric, ready, uid, wait_until
 from test_check_redis import look
 
 NEXT = WORKER.parent / "tests" / "signalbox-next"
@@ -237,3 +237,11 @@ def test_a_check_of_redis_tells_the_layout(redis, stands, level, words):
     found = look(redis.urls()[0])["layout"]
     assert found[0] == level and words in found[1]
     assert redis.client.get(SCHEMA) == stands
+
+
+def test_nothing_of_a_worker_that_starts_is_refused_because_the_layout_is_not_known_yet(redis, launch):
+    for _ in range(5):
+        worker = launch()
+        assert metric(worker, "signalbox_redis_refused_total") == 0
+        status, _, body = http_request(worker, "POST", "/bootstrap", "{}")
+        assert (status, body) == (503, {"error": "No workers available"}), "the pool is read"

@@ -390,7 +390,7 @@ static void on_message(const char *channel, struct span message)
 static void on_live(const char *channel, bool live)
 {
     (void)channel;
-    if (live)
+    if (live && redis_up())
         follow();
 }
 
@@ -399,6 +399,7 @@ void pool_init(void)
     members_gauge = metric_gauge("signalbox_ring_members", "Members of the pool that take new clients");
     changes = metric_counter("signalbox_pool_changes_total", "Changes of the pool that this worker has followed");
     redis_subscribe(CHANNEL_POOL, on_message, on_live);
+    redis_on_up(follow); /* the subscription may be live before commands are taken */
     timer_every(expire_ms(), on_tick, NULL);
 }
 
