@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Offers of 1 KiB between pairs of clients, in /signal and /ws, on the same worker and across two.
+
+Closed loop: of each pair one offer is under way, B answers A's with one of its own. What counts is the CPU time of each
+process per message, which is an offer received and brought to the other; "msg/s" is what the CPUs that the servers
+share here can carry. Open loop: half of that rate, whatever happens; a time counts from when its offer was to be sent.
+Starts a redis-server and the workers by itself. Prints a table and, for each row, a line of JSON."""
+import argparse
+import json
+
+import runner
+
+PATHS = {"/signal": {"hello": '{"type":"register","pairingCode":"c%i","publicKey":"k"}', "welcome": "registered"},
+         "/ws": {"welcome": "ACK"}}
+COLUMNS = "{:<20}{:>7}{:>10}{:>10}{:>10}{:>10}{:>9}{:>9}{:>9}{:>9}"
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--pairs", type=int, nargs="*", default=[100, 1000])
+    parser.add_argument("--paths", nargs="*", default=list(PATHS))
+    parser.add_argument("--places", nargs="*", default=["same", "across"])
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--bytes", type=int, default=1024)
+    parser.add_argument("--no-open", action="store_true", help="closed loop only")
+    return parser.parse_args()
+
+
+def run(fleet, options, path, place, pairs, rate=0):
+    workers = fleet.workers[:1 if place == "same" else 2]
+    result = runner.measure(fleet, "relay", workers, path=path, clients=2 * pairs, bytes=options.bytes, rate=rate,
+                            seconds=options.seconds, **PATHS[path])
+    cpu = runner.per(result, result["messages"])
+    per_second = result["messages"] / result["seconds"] if result["seconds"] else 0
+    latency, problem = result["latency_us"], runner.lost(result)
+    print(COLUMNS.format(f"{path} {place}", pairs, f"{per_second:.0f}", *(cpu.get(n, "") or "-" for n in
+                         ("worker1", "worker2", "redis")), *(latency[q] for q in ("p50", "p99", "p99.9", "max")))
+          + ("  open loop" if rate else "") + (f"\n{problem}" if problem else ""), flush=True)
+    return {"bench": "relay", "path": path, "place": place, "pairs": pairs, "loop": "open" if rate else "closed",
+            "rate": round(rate), "per_second": round(per_second), "cpu_per_message_us": cpu, **result}
+
+
+def main():
+    options, rows = arguments(), []
+    print(f"Offers of {options.bytes} bytes, {options.seconds} s each; {runner.setting()}")
+    print(COLUMNS.format("", "pairs", "msg/s", "worker 1", "worker 2", "Redis", "p50 µs", "p99", "p99.9", "max")
+          + "\n" + COLUMNS.format("", "", "", "CPU µs", "per", "message", "", "", "", ""))
+    with runner.servers(2) as fleet:
+        for path in options.paths:
+            for place in options.places:
+                for pairs in options.pairs:
+                    rows.append(run(fleet, options, path, place, pairs))
+                    if not options.no_open:
+                        rows.append(run(fleet, options, path, place, pairs, rows[-1]["per_second"] / 2))
+        version = runner.version(fleet)
+    for row in rows:
+        print(json.dumps({**row, "version": version}))
+    return 0 if all(row["clean"] for row in rows) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: MIT
+"""What the benchmarks share: a Redis and workers, the load generator, and what each process spends meanwhile.
+
+CPU time is that of all threads of a process, user and system, from /proc; it is read when the load generator says that
+its measuring time begins and ends. Where there are two CPUs or more, workers and Redis have the first ones and the load
+generator the last: the times of a run are then steadier."""
+import contextlib
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "integration"))
+
+from harness import ROOT, Fleet, http_request  # noqa: E402
+
+LOAD = Path(os.environ.get("SIGNALBOX_LOAD", ROOT / "build" / "signalbox-load"))
+ENV = {"IP_CONNECT_RATE": 0, "IP_CONNECTIONS_MAX": 0, "MESSAGE_RATE": 0, "LOG_LEVEL": "info",
+       "PING_INTERVAL_MS": 3_600_000, "SIGNAL_PRESENCE_MAX": 0}
+CPUS = sorted(os.sched_getaffinity(0))
+SERVERS, LOADERS = (CPUS[:-1], CPUS[-1:]) if len(CPUS) > 1 else (CPUS, CPUS)
+
+
+def raise_limits():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+
+
+def tasks(pid):
+    return [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
+
+
+def cpu_us(pid):
+    """CPU time of all threads of a process."""
+    total = 0
+    for task in tasks(pid):
+        with contextlib.suppress(FileNotFoundError):
+            total += int(Path(f"/proc/{pid}/task/{task}/schedstat").read_text().split()[0])
+    return total / 1e3
+
+
+def rss(pid):
+    """Resident bytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def pin(pid, cpus):
+    for task in tasks(pid):
+        os.sched_setaffinity(task, cpus)
+
+
+@contextlib.contextmanager
+def servers(count, **env):
+    """A fleet whose processes have their CPUs."""
+    raise_limits()
+    with Fleet(count, **{**ENV, **env}) as fleet:
+        for pid in pids(fleet).values():
+            pin(pid, SERVERS)
+        yield fleet
+
+
+def pids(fleet):
+    workers = {f"worker{i + 1}": worker.pid for i, worker in enumerate(fleet.workers) if not worker.killed}
+    return {**workers, "redis": fleet.redis.process.pid}
+
+
+class Load:
+    """A signalbox-load that has connected its clients. Options as its usage says, with _ for -."""
+
+    def __init__(self, scenario, workers, **options):
+        assert LOAD.exists(), f"no load generator at {LOAD}: ./signalbox bench builds it"
+        flags = {"ports": ",".join(str(worker.port) for worker in workers), **options}
+        command = [str(LOAD), scenario]
+        for name, value in flags.items():
+            command += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        pin(self.process.pid, LOADERS)
+        self.result = None
+        self.ready = self._line() == "ready"
+
+    def _line(self):
+        """The next line; the JSON that is the last one is kept."""
+        line = self.process.stdout.readline().strip()
+        if line.startswith("{"):
+            self.result = json.loads(line)
+        assert line, "the load generator ended without a result"
+        return line
+
+    def go(self):
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+
+    def measure(self, fleet, begun=lambda: None):
+        """Runs it to its end: its result, with the CPU time that each process took meanwhile, in µs. begun is called
+        when the measuring time has begun."""
+        spent = {}
+        if self.ready:
+            self.go()
+            assert self._line() == "begin"
+            before = {name: cpu_us(pid) for name, pid in pids(fleet).items()}
+            begun()
+            assert self._line() == "end"
+            spent = {name: cpu_us(pid) - before[name] for name, pid in pids(fleet).items()}
+            self._line()
+        self.process.communicate(timeout=30)
+        return {**self.result, "cpu_us": spent}
+
+    def close(self):
+        self.process.kill()
+        self.process.communicate()
+
+
+def measure(fleet, scenario, workers, **options):
+    load = Load(scenario, workers, **options)
+    try:
+        return load.measure(fleet)
+    finally:
+        load.close()
+
+
+def per(result, count):
+    """CPU µs of each process for each of so many."""
+    return {name: round(spent / count, 2) if count else None for name, spent in result["cpu_us"].items()}
+
+
+def lost(result):
+    """What is wrong with a run, or an empty text."""
+    if result["clean"]:
+        return ""
+    counts = {name: result[name] for name in ("missing", "refused", "wrong", "strange") if result[name]}
+    return f"LOST OR REFUSED: {counts} {result['errors']}"
+
+
+def version(fleet):
+    return http_request(fleet.workers[0], "GET", "/")[2]["version"]
+
+
+def setting():
+    return (f"{os.cpu_count()} CPUs; workers and Redis on CPU {','.join(map(str, SERVERS))}, "
+            f"the load generator on CPU {','.join(map(str, LOADERS))}")
