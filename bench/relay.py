@@ -7,7 +7,7 @@ process per message, which is an offer received and brought to the other; "msg/s
 share here can carry. Open loop: half of that rate, whatever happens; a time counts from when its offer was to be sent.
 Starts a redis-server and the workers by itself. Prints a table and, for each row, a line of JSON."""
 import argparse
-import json
+import sys
 
 import runner
 
@@ -54,10 +54,8 @@ def main():
                     if not options.no_open:
                         rows.append(run(fleet, options, path, place, pairs, rows[-1]["per_second"] / 2))
         version = runner.version(fleet)
-    for row in rows:
-        print(json.dumps({**row, "version": version}))
-    return 0 if all(row["clean"] for row in rows) else 1
+    return runner.finish(rows, version)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -111,6 +111,13 @@ class Load:
         self.process.communicate()
 
 
+def connected(scenario, workers, **options):
+    """A load generator whose clients are all connected and welcome."""
+    load = Load(scenario, workers, **options)
+    assert load.ready, lost(load.result)
+    return load
+
+
 def measure(fleet, scenario, workers, **options):
     load = Load(scenario, workers, **options)
     try:
@@ -130,6 +137,13 @@ def lost(result):
         return ""
     counts = {name: result[name] for name in ("missing", "refused", "wrong", "strange") if result[name]}
     return f"LOST OR REFUSED: {counts} {result['errors']}"
+
+
+def finish(rows, fleet_version):
+    """Prints the rows as JSON; the exit status, which is 1 if anything was lost."""
+    for row in rows:
+        print(json.dumps({"version": fleet_version, "cpus": os.cpu_count(), **row}))
+    return 0 if all(row.get("clean", True) for row in rows) else 1
 
 
 def version(fleet):

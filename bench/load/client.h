@@ -18,7 +18,7 @@ struct client {
 
     /* The scenario's. */
     size_t index;
-    bool ready;
+    bool ready, returned;
     unsigned welcomes;
     char id[32];
     uint64_t sent, arrived, refused, sent_ns;

@@ -14,7 +14,7 @@
 struct options {
     const char *path, *hello, *welcome, *ask, *answer; /* templates and types, see usage in main.c */
     int ports[PORTS_MAX];
-    size_t port_count, clients, group, bytes, connecting;
+    size_t port_count, homes, clients, group, bytes, connecting;
     double seconds, warm_up, rate;
     bool come_back;
 };

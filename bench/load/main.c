@@ -33,21 +33,15 @@ struct options options = {
 };
 
 static const struct option longs[] = {
-    {"ports", required_argument, NULL, 'p'},
-    {"path", required_argument, NULL, 'P'},
-    {"clients", required_argument, NULL, 'c'},
-    {"group", required_argument, NULL, 'g'},
-    {"hello", required_argument, NULL, 'h'},
-    {"welcome", required_argument, NULL, 'w'},
-    {"ask", required_argument, NULL, 'a'},
-    {"answer", required_argument, NULL, 'A'},
-    {"bytes", required_argument, NULL, 'b'},
-    {"connecting", required_argument, NULL, 'C'},
-    {"seconds", required_argument, NULL, 's'},
-    {"warm-up", required_argument, NULL, 'W'},
-    {"rate", required_argument, NULL, 'r'},
-    {"come-back", no_argument, NULL, 'B'},
-    {NULL, 0, NULL, 0},
+    {"ports", required_argument, NULL, 'p'},      {"homes", required_argument, NULL, 'H'},
+
+    {"path", required_argument, NULL, 'P'},       {"clients", required_argument, NULL, 'c'},
+    {"group", required_argument, NULL, 'g'},      {"hello", required_argument, NULL, 'h'},
+    {"welcome", required_argument, NULL, 'w'},    {"ask", required_argument, NULL, 'a'},
+    {"answer", required_argument, NULL, 'A'},     {"bytes", required_argument, NULL, 'b'},
+    {"connecting", required_argument, NULL, 'C'}, {"seconds", required_argument, NULL, 's'},
+    {"warm-up", required_argument, NULL, 'W'},    {"rate", required_argument, NULL, 'r'},
+    {"come-back", no_argument, NULL, 'B'},        {NULL, 0, NULL, 0},
 };
 
 static void usage(void)
@@ -66,7 +60,7 @@ static void usage(void)
         "  --connecting N      connect so many at a time\n"
         "  --rate N            open loop: messages a second, of all clients together\n"
         "  --seconds S --warm-up S\n"
-        "  --come-back         those whose worker closes connect to the next port; done when all are ready again\n");
+        "  --come-back         whose worker closes connects to the next port, once; done when all are ready again\n");
     exit(2);
 }
 
@@ -84,10 +78,11 @@ static void set_option(int letter, char *value)
         size_t *count;
         double *number;
     } rows[] = {
-        {'P', .text = &options.path},      {'h', .text = &options.hello},     {'w', .text = &options.welcome},
-        {'a', .text = &options.ask},       {'A', .text = &options.answer},    {'c', .count = &options.clients},
-        {'g', .count = &options.group},    {'b', .count = &options.bytes},    {'C', .count = &options.connecting},
-        {'s', .number = &options.seconds}, {'W', .number = &options.warm_up}, {'r', .number = &options.rate},
+        {'P', .text = &options.path},        {'h', .text = &options.hello},     {'w', .text = &options.welcome},
+        {'a', .text = &options.ask},         {'A', .text = &options.answer},    {'c', .count = &options.clients},
+        {'g', .count = &options.group},      {'H', .count = &options.homes},    {'b', .count = &options.bytes},
+        {'C', .count = &options.connecting}, {'s', .number = &options.seconds}, {'W', .number = &options.warm_up},
+        {'r', .number = &options.rate},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -127,6 +122,8 @@ int main(int argc, char **argv)
         else
             set_option(letter, optarg);
     }
+    if (options.homes == 0 || options.homes > options.port_count)
+        options.homes = options.port_count;
     if (optind != argc - 1 || options.port_count == 0 || options.clients == 0 || options.group == 0 ||
         options.clients % options.group != 0)
         usage();

@@ -12,6 +12,7 @@
 
 #define NS 1000000000ULL
 #define PATIENCE_NS (20 * NS) /* while connecting: without any news */
+#define STRANGE_LEN 22        /* of a message that is not expected: its type */
 #define DRAIN_NS (2 * NS)     /* for what is still under way at the end */
 
 struct client *clients;
@@ -118,10 +119,22 @@ static bool is_error(const char *text, size_t len)
     return text_begins(text, len, "{\"type\":\"error\"") || text_begins(text, len, "{\"type\":\"ERROR\"");
 }
 
+/* By what an error says, without what differs from one to the next. */
+static void count_error(const char *text, size_t len)
+{
+    const char *sentence = text_after(text, len, "\"message\":\"");
+    const char *end = sentence ? memchr(sentence, '"', len - (size_t)(sentence - text)) : NULL;
+
+    if (end)
+        report_error(sentence, (size_t)(end - sentence));
+    else
+        report_error(text, len);
+}
+
 static void on_text(struct client *c, const char *text, size_t len)
 {
     if (is_error(text, len)) {
-        report_error(text, len);
+        count_error(text, len);
         if (!c->ready)
             return;
         c->refused++;
@@ -129,9 +142,9 @@ static void on_text(struct client *c, const char *text, size_t len)
         load_next(c);
     } else if (!c->ready) {
         take_welcome(c, text, len);
-    } else if (!scenario->text(c, text, len)) {
+    } else if (schedule_ns && !scenario->text(c, text, len)) {
         report.strange++;
-        report_error(text, len < 40 ? len : 40);
+        report_error(text, len < STRANGE_LEN ? len : STRANGE_LEN);
     }
 }
 
@@ -150,11 +163,12 @@ static void on_closed(struct client *c, const char *why)
         ready--;
     else
         pending--;
-    if (told && options.come_back) {
+    if (told && options.come_back && !c->returned) {
         while (options.ports[port] != c->port)
             port++;
         c->port = options.ports[(port + 1) % options.port_count];
         c->ready = false;
+        c->returned = true;
         open_next(c);
         return;
     }
@@ -204,7 +218,7 @@ static bool connect_all(void)
 
     for (size_t i = 0; i < options.clients; i++) {
         clients[i].index = i;
-        clients[i].port = options.ports[i % options.port_count];
+        clients[i].port = options.ports[i % options.homes];
         snprintf(clients[i].id, sizeof(clients[i].id), "c%zu", i);
     }
     news_ns = begin;
@@ -258,6 +272,8 @@ static void measure(void)
     run_until(schedule_ns + (uint64_t)(options.warm_up * NS));
     begun_ns = clock_ns();
     measuring = told = true;
+    if (options.come_back)
+        report.connects = (struct histogram){0};
     say("begin");
     end = begun_ns + (uint64_t)(options.seconds * NS);
     run_until(end);
