@@ -10,13 +10,15 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "integration"))
 
-from harness import ROOT, Fleet, http_request  # noqa: E402
+from harness import ROOT, Fleet, http_connection, http_request  # noqa: E402
 
-LOAD = Path(os.environ.get("SIGNALBOX_LOAD", ROOT / "build" / "signalbox-load"))
+PROGRAMS = ROOT / "build"
+LOAD = PROGRAMS / "signalbox-load"
 ENV = {"IP_CONNECT_RATE": 0, "IP_CONNECTIONS_MAX": 0, "MESSAGE_RATE": 0, "LOG_LEVEL": "info",
        "PING_INTERVAL_MS": 3_600_000, "SIGNAL_PRESENCE_MAX": 0}
 CPUS = sorted(os.sched_getaffinity(0))
@@ -61,6 +63,9 @@ def servers(count, **env):
 
 
 def pids(fleet):
+    """The processes of a fleet by name; a dict of them is its own."""
+    if isinstance(fleet, dict):
+        return fleet
     workers = {f"worker{i + 1}": worker.pid for i, worker in enumerate(fleet.workers) if not worker.killed}
     return {**workers, "redis": fleet.redis.process.pid}
 
@@ -121,9 +126,38 @@ def connected(scenario, workers, **options):
 def measure(fleet, scenario, workers, **options):
     load = Load(scenario, workers, **options)
     try:
-        return load.measure(fleet)
+        result = load.measure(fleet)
     finally:
         load.close()
+    if not result["clean"]:
+        for worker in workers:
+            print(*(line for line in worker.log() if line["level"] in ("warning", "error")), sep="\n", file=sys.stderr)
+    return result
+
+
+class Echo:
+    """The yardstick: see echo.c. Like a worker and a fleet, as far as Load looks at them."""
+
+    def __init__(self):
+        self.process = subprocess.Popen([PROGRAMS / "signalbox-echo"], stdout=subprocess.PIPE, text=True)
+        self.port = int(self.process.stdout.readline())
+        pin(self.process.pid, SERVERS)
+
+    def close(self):
+        self.process.kill()
+        self.process.communicate()
+
+
+def echo_us(clients, size, seconds):
+    """CPU µs per message of the bare echo, with so many messages under way: what the machine can do now."""
+    echo, question = Echo(), '{"type":"offer","payload":"' + "x" * (size - 29) + '"}'
+    try:
+        load = Load("ask", [echo], clients=clients, ask=question, answer="offer", seconds=seconds)
+        result = load.measure({"echo": echo.process.pid})
+        assert result["clean"], lost(result)
+        return per(result, result["messages"])["echo"]
+    finally:
+        echo.close()
 
 
 def per(result, count):
@@ -137,6 +171,25 @@ def lost(result):
         return ""
     counts = {name: result[name] for name in ("missing", "refused", "wrong", "strange") if result[name]}
     return f"LOST OR REFUSED: {counts} {result['errors']}"
+
+
+class Http:
+    """Requests to a worker, one after the other on one connection, and what they cost."""
+
+    def __init__(self, fleet, worker):
+        self.fleet, self.connection = fleet, http_connection(worker)
+
+    def cost(self, requests):
+        """Calls each of the requests with the connection: CPU µs each by process, and the time each took in ms."""
+        requests[0](self.connection)
+        times, before = [], {name: cpu_us(pid) for name, pid in pids(self.fleet).items()}
+        for request in requests[1:]:
+            begun = time.perf_counter()
+            request(self.connection)
+            times.append((time.perf_counter() - begun) * 1e3)
+        cpu = {name: round((cpu_us(pid) - before[name]) / len(times), 2) for name, pid in pids(self.fleet).items()}
+        times.sort()
+        return cpu, {"p50": round(times[len(times) // 2], 3), "p99": round(times[len(times) * 99 // 100], 3)}
 
 
 def finish(rows, fleet_version):

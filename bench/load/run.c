@@ -13,7 +13,7 @@
 #define NS 1000000000ULL
 #define PATIENCE_NS (20 * NS) /* while connecting: without any news */
 #define STRANGE_LEN 22        /* of a message that is not expected: its type */
-#define DRAIN_NS (2 * NS)     /* for what is still under way at the end */
+#define DRAIN_NS (10 * NS)    /* for what is still under way at the end */
 
 struct client *clients;
 
