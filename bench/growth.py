@@ -81,7 +81,7 @@ def request(path):
 
 def connections(fleet, count):
     """Idle ones, of the first worker."""
-    load = runner.connected("idle", fleet.workers[:1], clients=count, seconds=0, warm_up=0, **IDLE)
+    load = runner.connected("idle", fleet.workers[:1], clients=count, seconds=0, **IDLE)
     return load.close
 
 

@@ -42,7 +42,7 @@ def steady(fleet):
 
 
 def run(kind, clients):
-    options = {"seconds": 0, "warm_up": 0, **KINDS[kind]}
+    options = {"seconds": 0, **KINDS[kind]}
     with runner.servers(1) as fleet:
         warm = runner.connected("idle", fleet.workers, clients=100, **options)
         warm.measure(fleet)

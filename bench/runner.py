@@ -15,9 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "integration"))
 
-from harness import ROOT, Fleet, http_connection, http_request  # noqa: E402
+from harness import WORKER, Fleet, http_connection, http_request  # noqa: E402
 
-PROGRAMS = ROOT / "build"
+PROGRAMS = WORKER.parent
 LOAD = PROGRAMS / "signalbox-load"
 ENV = {"IP_CONNECT_RATE": 0, "IP_CONNECTIONS_MAX": 0, "MESSAGE_RATE": 0, "LOG_LEVEL": "info",
        "PING_INTERVAL_MS": 3_600_000, "SIGNAL_PRESENCE_MAX": 0}
@@ -75,7 +75,8 @@ class Load:
 
     def __init__(self, scenario, workers, **options):
         assert LOAD.exists(), f"no load generator at {LOAD}: ./signalbox bench builds it"
-        flags = {"ports": ",".join(str(worker.port) for worker in workers), **options}
+        flags = {"ports": ",".join(str(worker.port) for worker in workers),
+                 "warm-up": min(1, options.get("seconds", 1)), **options}
         command = [str(LOAD), scenario]
         for name, value in flags.items():
             command += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
@@ -106,7 +107,7 @@ class Load:
             before = {name: cpu_us(pid) for name, pid in pids(fleet).items()}
             begun()
             assert self._line() == "end"
-            spent = {name: cpu_us(pid) - before[name] for name, pid in pids(fleet).items()}
+            spent = {name: round(cpu_us(pid) - before[name]) for name, pid in pids(fleet).items()}
             self._line()
         self.process.communicate(timeout=30)
         return {**self.result, "cpu_us": spent}

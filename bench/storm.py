@@ -39,7 +39,7 @@ def storm(fleet, name, clients, **options):
     """All at the same moment; the load generator is left connected."""
     before = {name: runner.cpu_us(pid) for name, pid in runner.pids(fleet).items()}
     load = runner.connected("idle", fleet.workers, path="/signal", homes=1, clients=clients, connecting=clients,
-                            warm_up=0, **options)
+                            **options)
     cpu = {name: round(us / clients, 2) for name, us in spent(fleet, before).items()}
     return load, cpu
 
