@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Attestation, from the build token to the session token: what each of its three requests costs a worker and Redis.
 
-Devices register, are challenged (regions of 16 KiB) and answer right. Requests go one after the other, on one connection
-to one worker; their times are those of this program too, so that the CPU times are what counts. Prints a table and, for
+Devices register, are challenged (regions of 16 KiB) and answer right. Requests go one after the other, on one
+connection to one worker; their times are those of this program too, so that the CPU times are what counts. Prints a table and, for
 each request, a line of JSON."""
 import argparse
 import sys

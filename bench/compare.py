@@ -9,8 +9,8 @@ import json
 import sys
 
 # What tells one row of a bench from another, and what is compared, the most telling first.
-NAMES = ("bench", "kind", "path", "place", "pairs", "loop", "storm", "request", "row", "rooms", "size", "peers", "members",
-         "clients", "waiters", "bytes", "region")
+NAMES = ("bench", "kind", "path", "place", "pairs", "loop", "storm", "request", "row", "rooms", "size", "peers",
+         "members", "clients", "waiters", "bytes", "region")
 COMPARED = ("times_echo", "cpu", "bytes", "ratio", "per_second", "latency_us", "ms")
 
 

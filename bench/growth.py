@@ -4,9 +4,9 @@
 
 Each row is one kind of message with 1,000, 10,000 and 100,000 of what might slow it down: idle connections of the same
 worker as far as sockets reach, then peers, codes, tokens and rooms written by the workers' own scripts. A cell is the
-CPU time of all processes per message, and how many times that of the first cell it is. The first cell is measured twice,
-before and after the others, and their mean counts: that the machine has become slower is no growth. Prints a table and,
-for each row, a line of JSON."""
+CPU time of all processes per message, and how many times that of the first cell it is. The first cell is measured
+twice, before and after the others, and their mean counts: that the machine has become slower is no growth. Prints a
+table and, for each row, a line of JSON."""
 import argparse
 import contextlib
 import sys
@@ -15,7 +15,8 @@ import populate
 import runner
 from harness import http_request
 
-SIGNAL = {"path": "/signal", "hello": '{"type":"register","pairingCode":"c%i","publicKey":"k"}', "welcome": "registered"}
+SIGNAL = {"path": "/signal", "hello": '{"type":"register","pairingCode":"c%i","publicKey":"k"}',
+          "welcome": "registered"}
 IDLE = {"path": "/signal", "hello": '{"type":"register","pairingCode":"idle-%i","publicKey":"k"}',
         "welcome": "registered"}
 TOKEN = '{"type":"register_rendezvous","peerId":"p%i","relayId":"r","hourlyTokens":["t-%g-%m"]}'
@@ -60,7 +61,7 @@ def get_relays(fleet, options):
 
 
 def rendezvous(fleet, options):
-    return measured(fleet, options, "ask", fleet.workers, path="/relay", clients=200, ask=TOKEN,
+    return measured(fleet, options, "ask", fleet.workers, path="/relay", group=2, clients=200, ask=TOKEN,
                     answer="rendezvous_result")
 
 

@@ -4,8 +4,9 @@
 
 Closed loop: of each pair one offer is under way, B answers A's with one of its own. What counts is the CPU time of each
 process per message, which is an offer received and brought to the other; "msg/s" is what the CPUs that the servers
-share here can carry. The row "bare echo" is the yardstick: what a message costs a server that does no more than send it
-back, measured before each row; "times" is how many of those a message costs all processes together. Open loop: half of that rate, whatever happens; a time counts from when its offer was to be sent.
+share here can carry. The yardstick is a "bare echo", what a message costs a server that does no more than send it back,
+measured before each row; "times" is how many of those a message costs all processes together. Open loop: half of the
+rate of the closed one, whatever happens; a time counts from when its offer was to be sent.
 Starts a redis-server and the workers by itself. Prints a table and, for each row, a line of JSON."""
 import argparse
 import sys
@@ -14,6 +15,7 @@ import runner
 
 PATHS = {"/signal": {"hello": '{"type":"register","pairingCode":"c%i","publicKey":"k"}', "welcome": "registered"},
          "/ws": {"welcome": "ACK"}}
+PROCESSES = "worker1", "worker2", "redis"
 COLUMNS = "{:<20}{:>6}{:>9}{:>10}{:>10}{:>8}{:>8}{:>7}{:>9}{:>9}{:>9}{:>9}"
 
 
@@ -36,17 +38,19 @@ def run(fleet, options, path, place, pairs, echo, rate=0):
     per_second = result["messages"] / result["seconds"] if result["seconds"] else 0
     times = round(sum(us or 0 for us in cpu.values()) / echo, 2)
     latency, problem = result["latency_us"], runner.lost(result)
-    print(COLUMNS.format(f"{path} {place}", pairs, f"{per_second:.0f}", *(cpu.get(n, "") or "-" for n in
-                         ("worker1", "worker2", "redis")), echo, times, *(latency[q] for q in ("p50", "p99", "p99.9", "max")))
+    print(COLUMNS.format(f"{path} {place}", pairs, f"{per_second:.0f}", *(cpu.get(n) or "-" for n in PROCESSES), echo,
+                         times, *(latency[q] for q in ("p50", "p99", "p99.9", "max")))
           + ("  open loop" if rate else "") + (f"\n{problem}" if problem else ""), flush=True)
     return {"bench": "relay", "path": path, "place": place, "pairs": pairs, "loop": "open" if rate else "closed",
-            "rate": round(rate), "per_second": round(per_second), "cpu_per_message_us": cpu, "echo_us": echo, "times_echo": times, **result}
+            "rate": round(rate), "per_second": round(per_second), "cpu_per_message_us": cpu,
+            "echo_us": echo, "times_echo": times, **result}
 
 
 def main():
     options, rows = arguments(), []
     print(f"Offers of {options.bytes} bytes, {options.seconds} s each; {runner.setting()}")
-    print(COLUMNS.format("", "pairs", "msg/s", "worker 1", "worker 2", "Redis", "bare", "times", "p50 µs", "p99", "p99.9", "max")
+    print(COLUMNS.format("", "pairs", "msg/s", "worker 1", "worker 2", "Redis", "bare", "times", "p50 µs", "p99",
+                         "p99.9", "max")
           + "\n" + COLUMNS.format("", "", "", "CPU µs", "per", "message", "echo", "", "", "", "", ""))
     with runner.servers(2) as fleet:
         for path in options.paths:

@@ -27,8 +27,8 @@ def arguments():
 
 
 def run(fleet, options, kind):
-    result = runner.measure(fleet, "ask", fleet.workers, path="/relay", clients=2 * options.pairs, ask=KINDS[kind],
-                            answer="rendezvous_result", seconds=options.seconds)
+    result = runner.measure(fleet, "ask", fleet.workers, path="/relay", group=2, clients=2 * options.pairs,
+                            ask=KINDS[kind], answer="rendezvous_result", seconds=options.seconds)
     cpu, latency, problem = runner.per(result, result["messages"]), result["latency_us"], runner.lost(result)
     matches = result["deliveries"] / max(1, result["messages"])
     print(COLUMNS.format(kind, options.pairs, f"{result['messages'] / result['seconds']:.0f}", f"{matches:.2f}",

@@ -15,7 +15,7 @@ struct options {
     const char *path, *hello, *welcome, *ask, *answer; /* templates and types, see usage in main.c */
     int ports[PORTS_MAX];
     size_t port_count, homes, clients, group, bytes, connecting;
-    double seconds, warm_up, rate;
+    double seconds, warm_up, drain, rate; /* drain: how long to wait at the end for what is under way */
     bool come_back;
 };
 

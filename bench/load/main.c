@@ -25,23 +25,33 @@ struct options options = {
     .ask = "",
     .answer = "",
     .clients = 2,
-    .group = 2,
+    .group = 1,
     .bytes = 1024,
     .connecting = 64,
     .seconds = 5,
     .warm_up = 1,
+    .drain = 10,
 };
 
 static const struct option longs[] = {
-    {"ports", required_argument, NULL, 'p'},      {"homes", required_argument, NULL, 'H'},
+    {"ports", required_argument, NULL, 'p'},
+    {"homes", required_argument, NULL, 'H'},
 
-    {"path", required_argument, NULL, 'P'},       {"clients", required_argument, NULL, 'c'},
-    {"group", required_argument, NULL, 'g'},      {"hello", required_argument, NULL, 'h'},
-    {"welcome", required_argument, NULL, 'w'},    {"ask", required_argument, NULL, 'a'},
-    {"answer", required_argument, NULL, 'A'},     {"bytes", required_argument, NULL, 'b'},
-    {"connecting", required_argument, NULL, 'C'}, {"seconds", required_argument, NULL, 's'},
-    {"warm-up", required_argument, NULL, 'W'},    {"rate", required_argument, NULL, 'r'},
-    {"come-back", no_argument, NULL, 'B'},        {NULL, 0, NULL, 0},
+    {"path", required_argument, NULL, 'P'},
+    {"clients", required_argument, NULL, 'c'},
+    {"group", required_argument, NULL, 'g'},
+    {"hello", required_argument, NULL, 'h'},
+    {"welcome", required_argument, NULL, 'w'},
+    {"ask", required_argument, NULL, 'a'},
+    {"answer", required_argument, NULL, 'A'},
+    {"bytes", required_argument, NULL, 'b'},
+    {"connecting", required_argument, NULL, 'C'},
+    {"seconds", required_argument, NULL, 's'},
+    {"warm-up", required_argument, NULL, 'W'},
+    {"rate", required_argument, NULL, 'r'},
+    {"drain", required_argument, NULL, 'D'},
+    {"come-back", no_argument, NULL, 'B'},
+    {NULL, 0, NULL, 0},
 };
 
 static void usage(void)
@@ -59,7 +69,7 @@ static void usage(void)
         "  --bytes N           payload of an offer in relay\n"
         "  --connecting N      connect so many at a time\n"
         "  --rate N            open loop: messages a second, of all clients together\n"
-        "  --seconds S --warm-up S\n"
+        "  --seconds S --warm-up S --drain S\n"
         "  --come-back         whose worker closes connects to the next port, once; done when all are ready again\n");
     exit(2);
 }
@@ -82,7 +92,7 @@ static void set_option(int letter, char *value)
         {'a', .text = &options.ask},         {'A', .text = &options.answer},    {'c', .count = &options.clients},
         {'g', .count = &options.group},      {'H', .count = &options.homes},    {'b', .count = &options.bytes},
         {'C', .count = &options.connecting}, {'s', .number = &options.seconds}, {'W', .number = &options.warm_up},
-        {'r', .number = &options.rate},
+        {'D', .number = &options.drain},     {'r', .number = &options.rate},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

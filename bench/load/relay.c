@@ -23,6 +23,10 @@ static void prepare(void)
 {
     static const char head[] = "{\"n\":\"0000000000000000\",\"sdp\":\"";
 
+    if (options.clients % 2 != 0) {
+        fprintf(stderr, "relay needs an even number of clients\n");
+        exit(2);
+    }
     rooms = strncmp(options.path, "/ws", 3) == 0;
     payload_len = options.bytes < sizeof(head) + 2 ? sizeof(head) + 2 : options.bytes;
     payload = malloc(payload_len + 1);

@@ -13,7 +13,6 @@
 #define NS 1000000000ULL
 #define PATIENCE_NS (20 * NS) /* while connecting: without any news */
 #define STRANGE_LEN 22        /* of a message that is not expected: its type */
-#define DRAIN_NS (10 * NS)    /* for what is still under way at the end */
 
 struct client *clients;
 
@@ -280,7 +279,7 @@ static void measure(void)
     sending = false;
     report.seconds = (double)(clock_ns() - begun_ns) / NS;
     say("end");
-    end = clock_ns() + DRAIN_NS;
+    end = clock_ns() + (uint64_t)(options.drain * NS);
     while (report.arrived + report.refused < report.sent && clock_ns() < end)
         turn(end);
 }
