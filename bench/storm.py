@@ -4,7 +4,8 @@
 
 All connect to one worker at the same moment: plain WebSockets, then with a code that each registers, which is what a
 client has to do before it is of use. The worker is then killed with -9, and all go to the other one and register their
-code there, which the first still seems to hold. Prints a table and, for each storm, a line of JSON."""
+code there. The dead worker's lease still says that it holds them, so that each waits out the probe, TAKEOVER_PROBE_MS,
+before it has its own. Prints a table and, for each storm, a line of JSON."""
 import argparse
 import sys
 

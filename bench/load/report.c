@@ -27,7 +27,7 @@ void report_error(const char *text, size_t len)
     while (i < KINDS_MAX - 1 && kinds[i].count && strcmp(kinds[i].text, kind) != 0)
         i++;
     if (kinds[i].count++ == 0)
-        strcpy(kinds[i].text, i < KINDS_MAX - 1 ? kind : "others");
+        snprintf(kinds[i].text, sizeof(kinds[i].text), "%s", i < KINDS_MAX - 1 ? kind : "others");
 }
 
 static void print_times(const char *name, const struct histogram *h)
