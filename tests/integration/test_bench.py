@@ -43,12 +43,12 @@ def counted(row):
 
 @pytest.mark.parametrize("path", ["/signal", "/ws"])
 def test_relay(path):
-    rows, table = bench("relay", "--paths", path, "--places", "across", "--pairs", 3, "--seconds", 0.3)
+    rows, table = bench("relay", "--paths", path, "--places", "across", "--pairs", 3, "--seconds", 0.3, "--rounds", 1)
     assert [row["loop"] for row in rows] == ["closed", "open"]
     for row in rows:
         counted(row)
         assert row["cpu_per_message_us"].keys() == CPU and row["echo_us"] > 0 and row["times_echo"] > 0
-    assert 0.3 * rows[1]["rate"] < rows[1]["sent"] < rows[1]["rate"]  # in 0.6 s
+    assert 0.3 * rows[1]["rate"] < rows[1]["sent"] < 2 * rows[1]["rate"]  # in 0.6 s
     assert "LOST" not in table and f"{path} across" in table
 
 
