@@ -59,8 +59,7 @@ def main():
             print(COLUMNS.format(f"/attest/{label}", cpu["worker1"], cpu["redis"], times["p50"], times["p99"]))
             rows.append({"bench": "attestation", "request": label, "devices": options.devices,
                          "region": options.region, "cpu_per_request_us": cpu, "ms": times})
-        version = runner.version(fleet)
-    return runner.finish(rows, version)
+    return runner.finish(rows)
 
 
 if __name__ == "__main__":

@@ -30,12 +30,11 @@ def main():
         populate.relays(fleet, range(options.peers))
         result = runner.measure(fleet, "ask", fleet.workers, path="/relay", clients=options.clients,
                                 ask='{"type":"get_relays","count":10}', answer="relays", seconds=options.seconds)
-        version = runner.version(fleet)
     cpu, latency, problem = runner.per(result, result["messages"]), result["latency_us"], runner.lost(result)
     print(COLUMNS.format(options.peers, f"{result['messages'] / result['seconds']:.0f}",
                          *(cpu[n] or 0 for n in ("worker1", "worker2", "redis")),
                          *(latency[q] for q in ("p50", "p99", "max"))) + ("\n" + problem if problem else ""))
-    return runner.finish([{"bench": "get_relays", "peers": options.peers, "cpu_per_answer_us": cpu, **result}], version)
+    return runner.finish([{"bench": "get_relays", "peers": options.peers, "cpu_per_answer_us": cpu, **result}])
 
 
 if __name__ == "__main__":

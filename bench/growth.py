@@ -4,8 +4,8 @@
 
 Each row is one kind of message with 1,000, 10,000 and 100,000 of what might slow it down: idle connections of the same
 worker as far as sockets reach, then peers, codes, tokens and rooms written by the workers' own scripts. A cell is the
-CPU time of all processes per message, and how many times that of the first cell it is. The first cell is measured
-twice, before and after the others, and their mean counts: that the machine has become slower is no growth. Prints a
+CPU time of all processes per message, the median of several rounds, and how many times that of the first cell it is:
+counted in bare echoes (echo.c) measured before each round, as that the machine has become slower is no growth. Prints a
 table and, for each row, a line of JSON."""
 import argparse
 import contextlib
@@ -27,7 +27,8 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--counts", type=int, nargs="*", default=[1000, 10000, 100000])
     parser.add_argument("--sockets", type=int, default=10000, help="idle connections at most")
-    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--seconds", type=float, default=2, help="of each round")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", nargs="*", default=list(ROWS))
     return parser.parse_args()
 
@@ -105,21 +106,22 @@ ROWS = {"relay_same": (relay_same, "idle connections", connections),
         "stats": (request("/stats"), "relays", simulated(populate.relays))}
 
 
-def one(measure, add, count, options):
+def cell(measure, add, count, options):
+    """(CPU µs, echoes)"""
     with runner.servers(2) as fleet, contextlib.ExitStack() as stack:
         stack.callback(add(fleet, count))
-        return measure(fleet, options)
+        return runner.in_echoes(lambda: measure(fleet, options), options.rounds, options.seconds)
 
 
 def run(name, options):
     measure, what, add = ROWS[name]
     counts = [n for n in options.counts if add is not connections or n <= options.sockets]
-    values = [one(measure, add, count, options) for count in counts]
-    values[0] = round((values[0] + one(measure, add, counts[0], options)) / 2, 2)
-    ratios = [round(value / values[0], 2) for value in values]
-    print(f"{name:<20}{what:<18}" + "".join(f"{v:>12.2f} ×{r:<5.2f}" for v, r in zip(values, ratios)), flush=True)
-    return {"bench": "growth", "row": name, "of": what, "counts": counts,
-            **{f"cpu_at_{count}_us": value for count, value in zip(counts, values)},
+    cells = [cell(measure, add, count, options) for count in counts]
+    ratios = [round(echoes / cells[0][1], 2) for _, echoes in cells]
+    print(f"{name:<20}{what:<18}" + "".join(f"{us:>12.2f} ×{r:<5.2f}" for (us, _), r in zip(cells, ratios)), flush=True)
+    return {"bench": "growth", "row": name, "of": what,
+            **{f"cpu_at_{count}_us": us for count, (us, _) in zip(counts, cells)},
+            **{f"times_echo_at_{count}": echoes for count, (_, echoes) in zip(counts, cells)},
             **{f"ratio_at_{count}": ratio for count, ratio in zip(counts, ratios)}}
 
 
@@ -128,7 +130,7 @@ def main():
     print(f"CPU µs of two workers and Redis together per message; {runner.setting()}")
     print(f"{'':<38}" + "".join(f"{count:>12}{'':>7}" for count in options.counts))
     rows = [run(name, options) for name in options.rows]
-    return runner.finish(rows, "")
+    return runner.finish(rows)
 
 
 if __name__ == "__main__":

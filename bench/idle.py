@@ -49,20 +49,19 @@ def run(kind, clients):
         before = steady(fleet)
         load = runner.connected("idle", fleet.workers, clients=clients, **options)
         after = steady(fleet)
-        result, version = load.measure(fleet), runner.version(fleet)
+        result = load.measure(fleet)
     row = {"bench": "idle", "kind": kind, "worker_bytes": round((after[0] - before[0]) / clients),
            "redis_bytes": round((after[1] - before[1]) / clients), "worker_base_bytes": before[0], **result}
     print(f"{kind:<24}{row['worker_bytes']:>16}{row['redis_bytes']:>16}{before[0] / (1 << 20):>16.1f}"
           f"  {runner.lost(result)}", flush=True)
-    return row, version
+    return row
 
 
 def main():
     options = arguments()
     print(f"{options.clients} idle connections, bytes for each; {runner.setting()}")
     print(f"{'':<24}{'worker':>16}{'Redis':>16}{'worker at first':>16}")
-    runs = [run(kind, options.clients) for kind in options.kinds]
-    return runner.finish([row for row, _ in runs], runs[0][1])
+    return runner.finish([run(kind, options.clients) for kind in options.kinds])
 
 
 if __name__ == "__main__":

@@ -76,8 +76,7 @@ def main():
                     if not options.no_open:
                         rows.append(show(run(fleet, options, path, place, pairs, closed["echo_us"],
                                              closed["per_second"] / 2)))
-        version = runner.version(fleet)
-    return runner.finish(rows, version)
+    return runner.finish(rows)
 
 
 if __name__ == "__main__":

@@ -45,8 +45,7 @@ def main():
     print(COLUMNS.format("", "", "", "each", "CPU µs", "for each", "", "", "", ""))
     with runner.servers(2) as fleet:
         rows = [run(fleet, options, kind) for kind in KINDS]
-        version = runner.version(fleet)
-    return runner.finish(rows, version)
+    return runner.finish(rows)
 
 
 if __name__ == "__main__":

@@ -45,8 +45,7 @@ def main():
     print(COLUMNS.format("", "", "CPU µs", "per", "delivery", "change, µs", "", "", ""))
     with runner.servers(2) as fleet:
         rows = [run(fleet, options, rooms) for rooms in options.rooms]
-        version = runner.version(fleet)
-    return runner.finish(rows, version)
+    return runner.finish(rows)
 
 
 if __name__ == "__main__":
