@@ -40,7 +40,7 @@ def total(cpu):
 def measured(fleet, options, *args, **kwargs):
     """CPU µs of all processes per message."""
     result = runner.measure(fleet, *args, seconds=options.seconds, **kwargs)
-    assert result["clean"], runner.lost(result)
+    assert result["clean"] and result["messages"], runner.lost(result) or "nothing came in the time"
     return total(runner.per(result, result["messages"]))
 
 

@@ -90,7 +90,7 @@ def test_attestation():
 
 
 def test_growth():
-    rows, _ = bench("growth", "--rows", "relay_across_codes", "api_rooms", "--counts", 10, 20, "--seconds", 0.1,
+    rows, _ = bench("growth", "--rows", "relay_across_codes", "api_rooms", "--counts", 10, 20, "--seconds", 0.3,
                     "--rounds", 1)
     assert [row["row"] for row in rows] == ["relay_across_codes", "api_rooms"]
     assert all(row["ratio_at_20"] > 0 and row["cpu_at_20_us"] > 0 for row in rows)
