@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The benchmarks: each runs, with tiny numbers, and says what it should; and the load generator sees what goes wrong."""
+"""The benchmarks: each runs, with tiny numbers, and says what it should; the load generator sees what goes wrong."""
 import json
 import os
 import re
@@ -100,7 +100,8 @@ def test_two_runs_are_compared(tmp_path):
     row = {"bench": "relay", "path": "/ws", "pairs": 1, "cpu_per_message_us": {"redis": 4.0}, "clean": True}
     before, after = tmp_path / "before", tmp_path / "after"
     before.write_text(json.dumps(row) + "\n" + json.dumps({**row, "pairs": 2}) + "\n")
-    after.write_text(json.dumps({**row, "cpu_per_message_us": {"redis": 2.0}, "clean": False, "errors": {"HTTP 429": 1}}))
+    after.write_text(json.dumps({**row, "cpu_per_message_us": {"redis": 2.0}, "clean": False,
+                                 "errors": {"HTTP 429": 1}}))
     done = subprocess.run([sys.executable, ROOT / "bench" / "compare.py", before, after], text=True,
                           stdout=subprocess.PIPE, timeout=20)
     assert done.returncode == 0
