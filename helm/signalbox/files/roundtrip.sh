@@ -7,6 +7,7 @@ export LC_ALL=C
 
 host=$1 port=$2 room=helm-test-$RANDOM$RANDOM
 trap 'echo "failed: $step"' ERR
+trap '' PIPE
 
 # upgrade FD: on the open connection FD.
 upgrade() {
