@@ -101,7 +101,8 @@ def test_a_worker_with_the_secrets_of_the_pod_uses_them():
     secrets = {"BOOTSTRAP_SIGNING_KEY": "a1" * 32, "SERVER_REGISTRATION_SECRET": "may register",
                "ATTESTATION_SIGNING_KEY": "b2" * 32, "CI_UPLOAD_SECRET": "may upload", "WORKER_SHARED_KEY": KEY,
                "TURN_SECRET": "turns"}
-    manifests = Manifests({"secrets": secrets, "config": {"SERVER_REGISTRATION": "secret", "TURN_SERVERS": "turn:t.example"}})
+    manifests = Manifests({"secrets": secrets, "config": {
+        "SERVER_REGISTRATION": "secret", "TURN_SERVERS": "turn:t.example", "WORKER_HEALTH_TIMEOUT": 600000}})
     server = json.dumps({"serverId": "s", "endpoint": "wss://s.example", "publicKey": "AAECAw=="})
     with contextlib.closing(Redis()) as redis:
         worker = Worker(redis.urls()[0], **{**manifests.config, **manifests.secret(), "HOST": "127.0.0.1", "PORT": 0,
