@@ -109,6 +109,11 @@ def test_an_update_never_takes_a_worker_before_there_is_another(defaults):
     assert defaults["Deployment", ""]["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
 
 
+def test_an_update_waits_until_the_worker_before_has_drained():
+    spec = Manifests({"preStopSeconds": 7, "config": {"DRAIN_SECONDS": 900}})["Deployment", ""]["spec"]
+    assert spec["minReadySeconds"] == 907 < spec["progressDeadlineSeconds"]
+
+
 def test_probes_ask_health_whether_to_restart_and_ready_whether_to_route(defaults):
     paths = {name: defaults.container[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
     assert paths == {"startupProbe": {"path": "/health", "port": "http"}, "livenessProbe": {"path": "/health", "port": "http"},
