@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""helm and kubeconform, built once into build/tools, and what is read from Go modules. Needs go; without it, or with one
-that is too old, whoever asks is skipped."""
+"""helm and kubeconform, built once into build/tools, and what is read from Go modules. Where they cannot be had (no go,
+one that is too old, no network before they were built), whoever asks is skipped and told why."""
 import contextlib
 import fcntl
 import functools
@@ -21,6 +21,29 @@ PACKAGES = {"helm": "helm.sh/helm/v3/cmd/helm@v3.19.5",
             "kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0"}
 
 
+class Unavailable(Exception):
+    pass
+
+
+def or_skip(get):
+    """get, asked once for each argument; where it raises Unavailable, that skips whoever asks, now and later."""
+    answers = {}
+
+    @functools.wraps(get)
+    def ask(name):
+        if name not in answers:
+            try:
+                answers[name] = get(name), None
+            except Unavailable as e:
+                answers[name] = None, str(e)
+        answer, why_not = answers[name]
+        if why_not:
+            pytest.skip(why_not)
+        return answer
+
+    return ask
+
+
 @contextlib.contextmanager
 def locked(name):
     """One process at a time builds a thing."""
@@ -30,41 +53,41 @@ def locked(name):
         yield
 
 
-def run_go(*args, env=None):
-    """From a folder without a module. Fails the test where the command fails."""
+def run_go(*args, **env):
+    """From a folder without a module."""
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(["go", *args], cwd=folder, capture_output=True, text=True, env={**os.environ, **(env or {})})
-    assert done.returncode == 0, f"go {' '.join(args)}: {done.stderr[-3000:]}"
+        done = subprocess.run(["go", *args], cwd=folder, capture_output=True, text=True, env={**os.environ, **env})
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise Unavailable(f"go {' '.join(args)} fails: {last}")
     return done.stdout
 
 
-@functools.cache
 def require_go():
     least = ".".join(map(str, GO_LEAST))
     if not shutil.which("go"):
-        pytest.skip(f"go is not installed, and helm and kubeconform are built with it ({least} or later)")
+        raise Unavailable(f"go is not installed; helm and kubeconform are built with it, {least} or later")
     version = run_go("env", "GOVERSION").strip()
     found = re.match(r"go(\d+)\.(\d+)", version)
     if not found or tuple(map(int, found.groups())) < GO_LEAST:
-        pytest.skip(f"{version} is too old to build helm and kubeconform: {least} or later does")
+        raise Unavailable(f"{version} is too old to build helm and kubeconform: {least} or later does")
 
 
-@functools.cache
+@or_skip
 def tool(name):
     """The path of the program."""
     package = PACKAGES[name]
     program = TOOLS / f"{name}-{package.rpartition('@')[2]}"
-    if program.exists():
-        return program
-    require_go()
     with locked(program.name):
         if not program.exists():
+            require_go()
             with tempfile.TemporaryDirectory(dir=TOOLS) as folder:
-                run_go("install", "-ldflags=-s -w", package, env={"GOBIN": folder})
+                run_go("install", "-ldflags=-s -w", package, GOBIN=folder)
                 os.rename(Path(folder) / name, program)
     return program
 
 
+@or_skip
 def module_zip(module):
     """Where the source of module@version is, as a zip file."""
     require_go()
