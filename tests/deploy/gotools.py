@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""helm and kubeconform, built once into build/tools, and what is read from Go modules. Where they cannot be had (no go,
-one that is too old, no network before they were built), whoever asks is skipped and told why."""
+"""helm and kubeconform, built once into build/tools, promtool, and what is read from Go modules. Where they cannot be had
+(no go, one that is too old, no network before they were built), whoever asks is skipped and told why."""
 import contextlib
 import fcntl
 import functools
@@ -85,6 +85,28 @@ def tool(name):
                 run_go("install", "-ldflags=-s -w", package, GOBIN=folder)
                 os.rename(Path(folder) / name, program)
     return program
+
+
+@or_skip
+def debian_program(name):
+    """The path of PACKAGE/PROGRAM, taken out of the package where it is not installed: Debian starts what it installs."""
+    package, _, program = name.partition("/")
+    if shutil.which(program):
+        return shutil.which(program)
+    folder = TOOLS / f"debian-{package}"
+    with locked(folder.name):
+        if not folder.exists():
+            with tempfile.TemporaryDirectory(dir=TOOLS) as work:
+                os.chmod(work, 0o755)
+                for command in (["apt-get", "download", package], ["sh", "-c", "dpkg-deb -x *.deb there"]):
+                    try:
+                        done = subprocess.run(command, cwd=work, capture_output=True, text=True)
+                    except FileNotFoundError:
+                        raise Unavailable(f"{program} is not installed") from None
+                    if done.returncode != 0:
+                        raise Unavailable(f"{program} is not installed, and {command[0]} fails: {done.stderr[-300:]}")
+                os.rename(Path(work) / "there", folder)
+    return str(folder / "usr" / "bin" / program)
 
 
 @or_skip

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from chart import CHART, NAME, Manifests
-from gotools import ROOT
+from gotools import ROOT, debian_program
 
 sys.path.insert(0, str(ROOT / "tests" / "integration"))
 
@@ -268,11 +268,10 @@ def test_operations_md_tells_of_every_alert_and_of_no_other():
 
 @pytest.fixture
 def promtool(tmp_path):
-    if not shutil.which("promtool"):
-        pytest.skip("promtool is not installed (apt-get install prometheus)")
+    program = debian_program("prometheus/promtool")
 
     def run(*args):
-        return subprocess.run(["promtool", *args], cwd=tmp_path, capture_output=True, text=True, timeout=60 * SLOW)
+        return subprocess.run([program, *args], cwd=tmp_path, capture_output=True, text=True, timeout=60 * SLOW)
 
     return run
 
