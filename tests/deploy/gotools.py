@@ -114,3 +114,8 @@ def module_zip(module):
     """Where the source of module@version is, as a zip file."""
     require_go()
     return json.loads(run_go("mod", "download", "-json", module))["Zip"]
+
+
+if __name__ == "__main__":  # so that the tests find them
+    for name in PACKAGES:
+        tool(name)
