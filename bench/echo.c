@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* signalbox-echo: the least that a WebSocket server can do, as a yardstick for the machine of the moment: one epoll
-   loop that sends each message back to who sent it. Prints the port it listens on. It checks nothing and expects a
-   client that masks with zero, as signalbox-load does. */
+   loop that sends each message back to who sent it. Prints the port it listens on. It checks nothing. */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
@@ -48,7 +47,7 @@ static int listener_new(void)
     return fd;
 }
 
-/* One message back: the frame as it came, without the mask and its bit. How many bytes it took, 0: not whole yet. */
+/* One message back: the frame as it came, without the mask. How many bytes it took, 0: not whole yet. */
 static size_t echo_one(const struct connection *c, char *at, size_t len)
 {
     size_t head = 2, size;
@@ -62,6 +61,8 @@ static size_t echo_one(const struct connection *c, char *at, size_t len)
     }
     if (len < head + 4 + size)
         return 0;
+    for (size_t i = 0; i < size; i++)
+        at[head + 4 + i] = (char)(at[head + 4 + i] ^ at[head + (i & 3)]);
     at[1] &= 0x7f;
     memmove(at + 4, at, head);
     if (send(c->fd, at + 4, head + size, MSG_NOSIGNAL) < 0)

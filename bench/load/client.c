@@ -122,12 +122,10 @@ static void put(struct client *c, const char *data, size_t len)
 static void put_frame(struct client *c, unsigned opcode, const char *payload, size_t len)
 {
     static char whole[BUFFER_SIZE];
-    size_t head = frame_head(whole, opcode, len);
 
-    if (len > sizeof(whole) - head)
+    if (len > sizeof(whole) - FRAME_HEAD_MAX)
         abort();
-    memcpy(whole + head, payload, len);
-    put(c, whole, head + len);
+    put(c, whole, frame_write(whole, opcode, payload, len));
 }
 
 void client_send(struct client *c, const char *text, size_t len)

@@ -4,16 +4,20 @@
 #include <stdint.h>
 #include <string.h>
 
-size_t frame_head(char out[static FRAME_HEAD_MAX], unsigned opcode, size_t len)
+size_t frame_write(char *out, unsigned opcode, const char *payload, size_t len)
 {
+    static const char mask[4] = {0x5a, 0x17, 0x43, 0x6e};
     size_t n = 2, bytes = len < 126 ? 0 : len < 65536 ? 2 : 8;
 
     out[0] = (char)(0x80 | opcode);
     out[1] = (char)(0x80 | (bytes == 0 ? len : bytes == 2 ? 126 : 127));
     while (bytes > 0)
         out[n++] = (char)((uint64_t)len >> 8 * --bytes & 0xff);
-    memset(out + n, 0, 4);
-    return n + 4;
+    memcpy(out + n, mask, sizeof(mask));
+    n += sizeof(mask);
+    for (size_t i = 0; i < len; i++)
+        out[n + i] = (char)(payload[i] ^ mask[i & 3]);
+    return n + len;
 }
 
 size_t frame_read(const char *data, size_t len, struct frame *f)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* frame: WebSocket frames as a client writes and reads them (RFC 6455 section 5). Its mask is zero, which is a mask as
-   any other and spares the work. */
+/* frame: WebSocket frames as a client writes and reads them (RFC 6455 section 5). It masks all with the same
+   four bytes, which costs the server as much as others would. */
 #pragma once
 
 #include <stddef.h>
@@ -15,8 +15,8 @@ struct frame {
     size_t len;
 };
 
-/* The head of a whole message of that length; returns its own length. */
-size_t frame_head(char out[static FRAME_HEAD_MAX], unsigned opcode, size_t len);
+/* A whole message as one frame into out, which has room for FRAME_HEAD_MAX bytes more; returns the frame's length. */
+size_t frame_write(char *out, unsigned opcode, const char *payload, size_t len);
 
 /* The first frame of what has come: how many bytes it takes, 0: it is not whole yet, FRAME_BAD: no server of ours sends
    this (masked, in fragments, or with bits that nobody agreed on). */

@@ -16,7 +16,8 @@ static char whole[LONGEST + FRAME_HEAD_MAX];
 /* A frame as a server sends it: no mask. Returns its length. */
 static size_t frame_of(unsigned opcode, size_t len)
 {
-    size_t head = frame_head(whole, opcode, len) - 4;
+    static const char nothing[LONGEST];
+    size_t head = frame_write(whole, opcode, nothing, len) - len - 4;
 
     whole[1] = (char)(whole[1] & 0x7f);
     memset(whole + head, 'x', len);
@@ -63,24 +64,29 @@ static void what_no_server_of_ours_sends_is_bad(void **state)
     assert_true(frame_read("\x81\x81\0\0\0\0x", 7, &f) == FRAME_BAD); /* masked */
 }
 
-static void a_head_says_the_length_and_a_mask_of_zero(void **state)
+#define MASK "\x5a\x17\x43\x6e"
+
+static void a_message_is_written_as_one_masked_frame(void **state)
 {
     static const struct {
         size_t len, size;
         const char *head;
     } rows[] = {
-        {0, 6, "\x81\x80\0\0\0\0"},
-        {125, 6, "\x81\xfd\0\0\0\0"},
-        {126, 8, "\x81\xfe\0\x7e\0\0\0\0"},
-        {65535, 8, "\x81\xfe\xff\xff\0\0\0\0"},
-        {65536, 14, "\x81\xff\0\0\0\0\0\1\0\0\0\0\0\0"},
+        {0, 6, "\x81\x80" MASK},
+        {125, 6, "\x81\xfd" MASK},
+        {126, 8, "\x81\xfe\0\x7e" MASK},
+        {65535, 8, "\x81\xfe\xff\xff" MASK},
+        {65536, 14, "\x81\xff\0\0\0\0\0\1\0\0" MASK},
     };
-    char head[FRAME_HEAD_MAX];
+    static char text[LONGEST];
 
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        assert_int_equal(frame_head(head, FRAME_TEXT, rows[i].len), rows[i].size);
-        assert_memory_equal(head, rows[i].head, rows[i].size);
+        memset(text, 'x', sizeof(text));
+        assert_int_equal(frame_write(whole, FRAME_TEXT, text, rows[i].len), rows[i].size + rows[i].len);
+        assert_memory_equal(whole, rows[i].head, rows[i].size);
+        for (size_t n = 0; n < rows[i].len; n++)
+            assert_int_equal(whole[rows[i].size + n] ^ MASK[n & 3], 'x');
     }
 }
 
@@ -90,7 +96,7 @@ int main(void)
         cmocka_unit_test(a_frame_of_any_length_is_read_when_it_is_whole_and_not_before),
         cmocka_unit_test(only_the_first_of_several_is_read),
         cmocka_unit_test(what_no_server_of_ours_sends_is_bad),
-        cmocka_unit_test(a_head_says_the_length_and_a_mask_of_zero),
+        cmocka_unit_test(a_message_is_written_as_one_masked_frame),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
