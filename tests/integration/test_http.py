@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from harness import SLOW, UNAVAILABLE, UPGRADE, get, http_request, uid, wait_until
+from harness import SLOW, UNAVAILABLE, UPGRADE, get, http_request, metric, uid, wait_until
 
 CORS = {"Access-Control-Allow-Origin": "*",
         "Access-Control-Allow-Methods": "GET, POST, DELETE, OPTIONS",
@@ -56,6 +56,7 @@ def test_readiness_follows_redis_and_health_does_not(start):
         wait_until(lambda w=worker: http_request(w, "GET", "/ready")[0] == 503, 5, "/ready 503")
         body = get(worker, "/ready")
         assert isinstance(body, dict) and any(body.values()), "a reason"
+        assert metric(worker, "signalbox_redis_up") == 0
         assert http_request(worker, "GET", "/health")[0] == 200
         for path in ("/stats", "/relay/stats"):
             status, headers, body = http_request(worker, "GET", path)
@@ -64,6 +65,7 @@ def test_readiness_follows_redis_and_health_does_not(start):
     fleet.redis.start()
     for worker in fleet.workers:
         wait_until(lambda w=worker: http_request(w, "GET", "/ready")[0] == 200, 8, "/ready 200")
+        assert metric(worker, "signalbox_redis_up") == 1
         assert http_request(worker, "GET", "/stats")[0] == 200
 
 

@@ -39,7 +39,7 @@ static size_t held_count;
 static void (*on_idle)(void); /* not NULL: commands are held back */
 static int64_t last_reply_ms;
 static struct timer *watchdog;
-static struct metric *round_trip, *refused, *errors;
+static struct metric *round_trip, *refused, *errors, *up;
 
 /* hiredis has no time-outs: replies come in order, so a connection whose oldest one is late is dead. */
 static void on_watchdog(void *arg)
@@ -60,6 +60,7 @@ void redis_open(void)
     if (open)
         return;
     open = true;
+    metric_set(up, 1);
     for (size_t i = 0; i < UP_CALLBACKS_MAX && up_callbacks[i]; i++)
         up_callbacks[i]();
 }
@@ -67,6 +68,7 @@ void redis_open(void)
 void redis_shut(void)
 {
     open = false;
+    metric_set(up, 0);
 }
 
 static void on_commands_down(struct link *l)
@@ -92,6 +94,7 @@ bool redis_init(const char *url, const char *client_name, void (*on_connect)(voi
     round_trip = metric_histogram("signalbox_redis_round_trip_seconds", "Time from a Redis command to its reply");
     refused =
         metric_counter("signalbox_redis_refused_total", "Commands refused because Redis was away or too far behind");
+    up = metric_gauge("signalbox_redis_up", "Whether Redis takes commands of this worker");
     errors = metric_counter("signalbox_redis_errors_total", "Commands that Redis answered with an error");
     commands = (struct link){
         .name = "commands", .client_name = client_name, .on_up = on_commands_up, .on_down = on_commands_down};
