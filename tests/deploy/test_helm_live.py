@@ -14,7 +14,7 @@ import threading
 import pytest
 import yaml
 
-from chart import CHART, NAME, Manifests
+from chart import CHART, NAME, Manifests, template
 from gotools import ROOT, debian_program
 
 sys.path.insert(0, str(ROOT / "tests" / "integration"))
@@ -74,6 +74,33 @@ def test_the_schema_has_the_workers_bounds():
             assert rules[name] == {"enum": re.split(", | or ", allowed)}, name
         else:
             assert rules[name].get("type") == "string" or name == "LOG_LEVEL", name
+
+
+TEXTS = [
+    *((name, text) for name in ("TRUSTED_PROXIES", "WORKER_ALLOW") for text in (
+        "", "10.0.0.0/8", "192.0.2.1 , 10.0.0.0/8,fd00::/8", "::ffff:10.0.0.1", "::/0", "10.0.0.0/8 172.16.0.0/12",
+        "10.0.0.0/8,", "10.0.0.0/33", "fd00::/129", "10.0.0/8", "the-proxy")),
+    *(("PROCESSES", text) for text in ("auto", "1", "256", "257", "0", "two")),
+    *(("STUN_SERVERS", text) for text in ("stun:a.example:3478, stuns:b.example", "stun.example:3478", "turn:a.example")),
+    *(("TURN_SERVERS", text) for text in ("turn:a.example,turns:b.example", "stun:a.example")),
+    *(("BUILD_TOKEN_VERIFY_KEY", text) for text in ("A" * 43 + "=", "A" * 43, "abc")),
+    *(("BOOTSTRAP_SIGNING_KEY", text) for text in ("a1" * 32, "a1" * 31)),
+    *(("REDIS_URL", f"redis://{text}") for text in (
+        "localhost:1", "localhost:1/2", "u:p%40@127.0.0.1:1/0", ":p@127.0.0.1:1", "[::1]:1", "u@127.0.0.1:1", "127.0.0.1:1/zero",
+        "127.0.0.1:1?db=1", ""))]
+
+
+@pytest.mark.parametrize("name, text", TEXTS)
+def test_the_chart_refuses_the_text_that_the_worker_refuses(name, text):
+    """No Redis is there; the worker says so once it has read its options."""
+    done = subprocess.run([WORKER, "--check-redis"], env={"REDIS_URL": "redis://127.0.0.1:1", name: text},
+                          capture_output=True, text=True, timeout=60 * SLOW)
+    if name == "REDIS_URL":
+        values = {"redis": {"enabled": False}, "externalRedis": {"url": text}, "networkPolicy": {"enabled": False}}
+    else:
+        values = {"secrets" if name.endswith("SIGNING_KEY") else "config": {name: text}}
+    taken = template(values)
+    assert (taken.returncode == 0) == (name not in done.stderr), (taken.stderr, done.stderr)
 
 
 @pytest.mark.parametrize("files", FILES.values(), ids=FILES)
