@@ -98,6 +98,13 @@ def test_a_name_that_holds_the_charts_is_not_doubled_and_another_is_put_before_i
     assert [name_of("signalbox-qa"), name_of("qa")] == ["signalbox-qa", "qa-signalbox"]
 
 
+def test_the_longest_name_of_a_release_leaves_room_for_what_kubernetes_adds():
+    """The pods of a StatefulSet carry its name, a hyphen and ten characters as a label, of 63 at most."""
+    done = helm("template", "r" * 53, CHART, "--kube-version", "1.30", "--values=-", text=yaml.safe_dump(EVERYTHING))
+    names = {manifest["kind"]: manifest["metadata"]["name"] for manifest in yaml.safe_load_all(done.stdout) if manifest}
+    assert len(names["StatefulSet"]) <= 63 - 11 and max(map(len, names.values())) <= 63
+
+
 # --- pods ---
 
 

@@ -1,10 +1,11 @@
 {{- /* SPDX-License-Identifier: MIT */ -}}
 
+{{- /* Of 40 characters at most: Kubernetes makes labels of names, with more behind them. */ -}}
 {{- define "signalbox.name" -}}
 {{- if contains .Chart.Name .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
