@@ -308,7 +308,7 @@ def test_nobody_but_workers_reaches_the_bundled_redis(defaults):
 
 
 def test_the_network_policy_lets_in_whom_it_is_told_to_and_the_test():
-    manifests = Manifests({**EXTERNAL, "networkPolicy": {
+    manifests = Manifests({**EXTERNAL, "externalRedis": {"url": "redis://redis.example:6390"}, "networkPolicy": {
         "ingressFrom": [PEER], "redisTo": [{"ipBlock": {"cidr": "10.1.0.0/16"}}], "redisPort": 6390}})
     spec = manifests["NetworkPolicy", ""]["spec"]
     assert spec["ingress"][0]["from"] == [PEER, {"podSelector": {"matchLabels": manifests["Pod", "test"]["metadata"]["labels"]}}]
@@ -391,6 +391,8 @@ def test_the_schema_refuses(values):
     ({"redis": {"password": "a", "existingSecret": "ours"}}, "redis.password must be empty"),
     ({"config": {"SERVER_REGISTRATION": "secret"}}, "needs secrets.SERVER_REGISTRATION_SECRET"),
     ({"config": {"REQUIRE_ATTESTATION": "all"}}, "needs secrets.ATTESTATION_SIGNING_KEY"),
+    *(({**EXTERNAL, "externalRedis": {"url": url}, "networkPolicy": {"redisPort": port}}, f"networkPolicy.redisPort={port} keeps")
+      for url, port in (("redis://redis.example:6390/0", 6379), ("redis://:6390@redis.example", 6390), ("redis://[fd00::1]", 1))),
     ({"autoscaling": {"minReplicas": 5, "maxReplicas": 4}}, "must not be above")])
 def test_values_that_do_not_go_together_are_refused_with_a_sentence(values, sentence):
     done = template(values)

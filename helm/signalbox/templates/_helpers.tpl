@@ -109,6 +109,12 @@ capabilities: {drop: [ALL]}
 {{- if and .Values.redis.enabled .Values.externalRedis.url -}}
   {{- fail "there are two: with externalRedis.url, set redis.enabled=false" -}}
 {{- end -}}
+{{- if and .Values.externalRedis.url .Values.networkPolicy.enabled -}}
+  {{- $port := regexFind "[0-9]+" (regexFind ":[0-9]+(/[0-9]*)?$" .Values.externalRedis.url | default ":6379") | int -}}
+  {{- if ne $port (int .Values.networkPolicy.redisPort) -}}
+    {{- printf "networkPolicy.redisPort=%d keeps workers from externalRedis.url: set it to %d" (int .Values.networkPolicy.redisPort) $port | fail -}}
+  {{- end -}}
+{{- end -}}
 {{- if and .Values.redis.password .Values.redis.existingSecret -}}
   {{- fail "redis.existingSecret holds the password: with it, redis.password must be empty" -}}
 {{- end -}}
