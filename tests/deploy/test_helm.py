@@ -317,6 +317,13 @@ def test_the_network_policy_lets_in_whom_it_is_told_to_and_the_test():
     assert "NetworkPolicy" not in Manifests({"networkPolicy": {"enabled": False}}).kinds()
 
 
+def test_a_load_balancer_without_an_ingress_leaves_the_workers_the_addresses_of_clients():
+    """Else all that come through one machine of the cluster share the limits of its address."""
+    policies = {kind: Manifests({"service": {"type": kind}})["Service", ""]["spec"].get("externalTrafficPolicy")
+                for kind in ("ClusterIP", "NodePort", "LoadBalancer")}
+    assert policies == {"ClusterIP": None, "NodePort": None, "LoadBalancer": "Local"}
+
+
 @pytest.mark.parametrize("file, host", [("production", "signal.zajel.hamzalabs.dev"), ("qa", "signal-qa.zajel.hamzalabs.dev")])
 def test_each_environment_has_its_domain_with_tls(file, host):
     manifests = Manifests(files=FILES[file])
