@@ -24,4 +24,4 @@ void self_wid_renew(void);
 void self_former_text(uint64_t sid, char out[static ADDRESS_MAX]); /* "" where there is none */
 struct address self_address(uint64_t sid);
 void self_address_text(uint64_t sid, char out[static ADDRESS_MAX]);
-bool address_is_self(const struct address *a); /* of the present id or the former one: the sids stay */
+bool address_is_self(const struct address *a); /* of the present id or one of the 16 before: the sids stay */

@@ -277,3 +277,24 @@ def test_who_lives_keeps_its_id_though_redis_gives_it_to_one_that_does_not(fleet
     fleet.redis.client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
     wait_until(lambda: fleet.redis.client.hget(key, "addr") == own, 12, "its id is its again")
     assert client.closed is None
+
+
+@pytest.mark.parametrize("lapses", [1, 2])
+def test_who_claims_its_id_anew_under_a_new_name_of_its_worker_is_not_taken_for_another(start, connect, lapses):
+    """Its own entry is still at the former address, or at the one before that."""
+    fleet = start(1)
+    worker = fleet.workers[0]
+    peer, client, idle = uid(), connect(worker), connect(worker, SIGNAL)
+    client.request("register", peerId=peer)
+    idle.request("register", pairingCode=peer)
+    for n in range(1, lapses + 1):
+        worker.pause()
+        time.sleep(8)
+        worker.resume()
+        wait_until(lambda: len(worker.events("lease_new")) == n, 5, "another wid")
+    for _ in range(2):
+        client.send(type="register", peerId=peer)
+        assert client.expect("registered", 10)["peerId"] == peer
+    code = f"sb:{{code:lease:{peer}}}"
+    wait_until(lambda: holder(fleet, code).startswith(worker.wid), 10, "the code is given back")
+    assert idle.request("ping") == client.request("ping") == {"type": "pong"}

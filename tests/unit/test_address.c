@@ -113,7 +113,7 @@ static void a_worker_keeps_its_id_and_knows_its_own_addresses(void **state)
     }
 }
 
-static void a_worker_with_another_id_knows_its_sockets_by_the_former_one(void **state)
+static void a_worker_with_another_id_knows_its_sockets_by_the_former_ones(void **state)
 {
     struct address first = self_address(42), second;
     char text[ADDRESS_MAX], expected[ADDRESS_MAX];
@@ -129,9 +129,15 @@ static void a_worker_with_another_id_knows_its_sockets_by_the_former_one(void **
     self_former_text(42, text);
     address_format(&first, expected);
     assert_string_equal(text, expected);
+    for (int renewals = 2; renewals <= 16; renewals++) {
+        self_wid_renew();
+        assert_true(address_is_self(&first) && address_is_self(&second));
+    }
     self_wid_renew();
     assert_false(address_is_self(&first));
     assert_true(address_is_self(&second));
+    self_former_text(42, text);
+    assert_string_not_equal(text, expected);
 }
 
 int main(void)
@@ -141,7 +147,7 @@ int main(void)
         cmocka_unit_test(what_is_no_address_is_refused),
         cmocka_unit_test(only_the_bytes_of_the_span_are_read),
         cmocka_unit_test(a_worker_keeps_its_id_and_knows_its_own_addresses),
-        cmocka_unit_test(a_worker_with_another_id_knows_its_sockets_by_the_former_one),
+        cmocka_unit_test(a_worker_with_another_id_knows_its_sockets_by_the_former_ones),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

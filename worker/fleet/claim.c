@@ -223,11 +223,19 @@ static void ask_holder(struct claim *c)
         send_to(&c->holder, INBOX_PROBE, c->number, on_probe_unreached);
 }
 
+/* The claimer itself, under this worker's present name or a former one. */
+static bool is_own(const struct claim *c)
+{
+    return address_is_self(&c->holder) && c->holder.sid == c->session;
+}
+
 static void granted(struct claim *c)
 {
-    if (c->tries > 1 && address_is_self(&c->holder))
+    bool replaces = c->tries > 1 && !is_own(c);
+
+    if (replaces && address_is_self(&c->holder))
         close_replaced(c->holder.sid);
-    else if (c->tries > 1)
+    else if (replaces)
         send_to(&c->holder, INBOX_REPLACED, 0, NULL);
     finish(c, CLAIM_GRANTED);
 }
@@ -243,7 +251,7 @@ static void on_taken(const struct reply *r, void *arg)
         granted(c);
     } else if (c->tries == TRIES_MAX || !address_parse(holder, &c->holder)) {
         finish(c, c->patient ? CLAIM_UNAVAILABLE : CLAIM_HELD);
-    } else if (!worker_alive(c->holder.wid) || (address_is_self(&c->holder) && c->holder.sid == c->session)) {
+    } else if (!worker_alive(c->holder.wid) || is_own(c)) {
         struct address former = c->holder;
         take(c, &former);
     } else {

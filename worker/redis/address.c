@@ -6,7 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
-static char wid[WID_LEN + 1], former[WID_LEN + 1];
+#define FORMERS_MAX 16
+
+static char wid[WID_LEN + 1], formers[FORMERS_MAX][WID_LEN + 1];
+static size_t renewals; /* the last former one is formers[(renewals - 1) % FORMERS_MAX] */
 
 const char *self_wid(void)
 {
@@ -17,7 +20,7 @@ const char *self_wid(void)
 
 void self_wid_renew(void)
 {
-    memcpy(former, self_wid(), sizeof(former));
+    memcpy(formers[renewals++ % FORMERS_MAX], self_wid(), sizeof(formers[0]));
     snprintf(wid, sizeof(wid), "%08" PRIx32, randombytes_random());
 }
 
@@ -40,15 +43,19 @@ void self_former_text(uint64_t sid, char out[static ADDRESS_MAX])
 {
     struct address a = {.sid = sid};
 
-    memcpy(a.wid, former, sizeof(a.wid));
     *out = '\0';
-    if (*former)
-        address_format(&a, out);
+    if (renewals == 0)
+        return;
+    memcpy(a.wid, formers[(renewals - 1) % FORMERS_MAX], sizeof(a.wid));
+    address_format(&a, out);
 }
 
 bool address_is_self(const struct address *a)
 {
-    return memcmp(a->wid, self_wid(), WID_LEN) == 0 || memcmp(a->wid, former, WID_LEN) == 0;
+    for (size_t i = 0; i < FORMERS_MAX && i < renewals; i++)
+        if (memcmp(a->wid, formers[i], WID_LEN) == 0)
+            return true;
+    return memcmp(a->wid, self_wid(), WID_LEN) == 0;
 }
 
 void address_format(const struct address *a, char out[static ADDRESS_MAX])
