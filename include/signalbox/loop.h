@@ -21,6 +21,10 @@ struct uv_loop_s *loop_uv(void);
    libuv gets its turn once more before the loop sleeps. Cheap to call often. */
 void loop_poke(void);
 
+/* Runs callback after each turn of libuv, that is before the loop sleeps: for what many events ask for and is done
+   once. There is one. */
+void loop_on_turn(void (*callback)(void));
+
 int64_t loop_ms(void);  /* monotonic, ms */
 int64_t loop_us(void);  /* monotonic, µs */
 int64_t clock_ms(void); /* Unix time, ms */

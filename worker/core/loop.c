@@ -30,6 +30,7 @@ static struct event *uv_readable, *uv_timeout, *uv_poke;
 static struct event *signals[SIGNALS_MAX];
 static void (*signal_callbacks[SIGNALS_MAX])(int);
 static LIST_HEAD(, timer) timers = LIST_HEAD_INITIALIZER(timers);
+static void (*turn_callback)(void);
 static struct metric *lag;
 static int64_t lag_due;
 
@@ -69,6 +70,8 @@ static void on_uv(evutil_socket_t fd, short what, void *arg)
 
     (void)fd, (void)what, (void)arg;
     uv_run(&uv, UV_RUN_NOWAIT);
+    if (turn_callback)
+        turn_callback();
     timeout = uv_backend_timeout(&uv);
     if (timeout < 0) {
         event_del(uv_timeout);
@@ -84,6 +87,11 @@ static void on_poke(evutil_socket_t fd, short what, void *arg)
     on_uv(fd, what, arg);
     if (event_pending(uv_poke, EV_TIMEOUT, NULL))
         event_base_loopcontinue(base);
+}
+
+void loop_on_turn(void (*callback)(void))
+{
+    turn_callback = callback;
 }
 
 void loop_poke(void)

@@ -16,6 +16,7 @@
 #include "signalbox/slots.h"
 
 #define END_CALLBACKS_MAX 16
+#define FLUSHES_ROOM_LEAST 64
 #define FRAMES_A_TURN 64
 #define PENDING_MESSAGES_MAX 256
 #define PENDING_BYTES_MAX (512 * 1024)
@@ -47,7 +48,7 @@ struct session {
     unsigned holds;
     struct timer *pause;
     unsigned refused; /* for its rate, since reading paused for that */
-    bool reading_stopped, write_wanted, ping_wanted, watched, trusted;
+    bool reading_stopped, write_wanted, flush_wanted, ping_wanted, watched, trusted;
 
     struct bucket rate;
     int64_t excess_since_ms, excess_last_ms;
@@ -58,6 +59,8 @@ struct session {
 
 static struct slots sessions;
 static size_t open_count;
+static session_id *flushes; /* who has frames to write at the end of this turn; some may be gone by then */
+static size_t flushes_count, flushes_room;
 static TAILQ_HEAD(, session) by_ping = TAILQ_HEAD_INITIALIZER(by_ping);
 static void (*end_callbacks[END_CALLBACKS_MAX])(struct session *);
 static void (*heard_callback)(struct session *);
@@ -152,6 +155,21 @@ static void want_write(struct session *s)
     loop_poke();
 }
 
+/* At the end of the turn frames are written without asking whether the socket takes them: mostly it does, and asking
+   costs three system calls. What is left over waits until it is writable. */
+static void want_flush(struct session *s)
+{
+    if (s->flush_wanted || s->write_wanted)
+        return;
+    s->flush_wanted = true;
+    if (flushes_count == flushes_room) {
+        flushes_room = flushes_room ? flushes_room * 2 : FLUSHES_ROOM_LEAST;
+        flushes = mem_grow(flushes, flushes_room * sizeof(*flushes));
+    }
+    flushes[flushes_count++] = s->id;
+    loop_poke();
+}
+
 /* What it makes this worker keep. */
 static size_t weight(const struct session *s)
 {
@@ -229,7 +247,7 @@ void session_send(struct session *s, struct bytes *b)
     }
     s->out_bytes += frames_push(&s->out, b, false);
     metric_add(queue_bytes, (double)bytes_len(b));
-    want_write(s);
+    want_flush(s);
     shed_heaviest();
 }
 
@@ -289,19 +307,9 @@ static void end(struct session *s)
         end_callbacks[i](s);
 }
 
-bool session_writable(struct session *s)
+/* false: the connection is broken. */
+static bool write_frames(struct session *s)
 {
-    unsigned char ping[LWS_PRE + 1] = {0}; /* one byte: lws reports no pong without a payload */
-
-    s->write_wanted = false;
-    if (s->state == SESSION_ENDED)
-        return true;
-    if (!lws_partial_buffered(s->wsi))
-        set_unsent(s, 0);
-    if (s->ping_wanted && s->state == SESSION_OPEN && !lws_partial_buffered(s->wsi)) {
-        s->ping_wanted = false;
-        lws_write(s->wsi, ping + LWS_PRE, 1, LWS_WRITE_PING);
-    }
     for (int i = 0; i < FRAMES_A_TURN && !STAILQ_EMPTY(&s->out) && !lws_partial_buffered(s->wsi); i++) {
         struct frame *f = frames_pop(&s->out);
         size_t len = bytes_len(f->bytes);
@@ -315,6 +323,42 @@ bool session_writable(struct session *s)
         if (lws_partial_buffered(s->wsi))
             set_unsent(s, len);
     }
+    return true;
+}
+
+static void flush(void)
+{
+    for (size_t i = 0; i < flushes_count; i++) {
+        struct session *s = session_find(flushes[i]);
+
+        if (!s)
+            continue;
+        s->flush_wanted = false;
+        if (!write_frames(s)) {
+            lws_set_timeout(s->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
+            loop_poke();
+        } else if (!STAILQ_EMPTY(&s->out) || lws_partial_buffered(s->wsi)) {
+            want_write(s);
+        }
+    }
+    flushes_count = 0;
+}
+
+bool session_writable(struct session *s)
+{
+    unsigned char ping[LWS_PRE + 1] = {0}; /* one byte: lws reports no pong without a payload */
+
+    s->write_wanted = false;
+    if (s->state == SESSION_ENDED)
+        return true;
+    if (!lws_partial_buffered(s->wsi))
+        set_unsent(s, 0);
+    if (s->ping_wanted && s->state == SESSION_OPEN && !lws_partial_buffered(s->wsi)) {
+        s->ping_wanted = false;
+        lws_write(s->wsi, ping + LWS_PRE, 1, LWS_WRITE_PING);
+    }
+    if (!write_frames(s))
+        return false;
     if (!STAILQ_EMPTY(&s->out)) {
         want_write(s);
         return true;
@@ -532,10 +576,14 @@ void sessions_init(void)
     too_slow = metric_counter("signalbox_slow_clients_total", "Clients closed because they did not read");
     too_big = metric_counter("signalbox_too_big_messages_total", "Clients closed because of MAX_MESSAGE_BYTES");
     ping_timeouts = metric_counter("signalbox_ping_timeouts_total", "Clients closed because they did not answer pings");
+    loop_on_turn(flush);
     timer_every(tick < 5 ? 5 : tick > 1000 ? 1000 : tick, on_ping_tick, NULL);
 }
 
 void sessions_fini(void)
 {
     slots_free(&sessions);
+    free(flushes);
+    flushes = NULL;
+    flushes_count = flushes_room = 0;
 }

@@ -20,6 +20,8 @@ TAILQ_HEAD(timers, timer);
 static struct timers timers = TAILQ_HEAD_INITIALIZER(timers), deferred = TAILQ_HEAD_INITIALIZER(deferred);
 static size_t count;
 static int64_t now_ms = BEGIN_MS;
+static void (*turn_callback)(void);
+static bool poked;
 
 void loop_init(void)
 {
@@ -49,6 +51,12 @@ struct uv_loop_s *loop_uv(void)
 
 void loop_poke(void)
 {
+    poked = true;
+}
+
+void loop_on_turn(void (*callback)(void))
+{
+    turn_callback = callback;
 }
 
 int64_t loop_ms(void)
@@ -116,9 +124,13 @@ void loop_defer(void (*callback)(void *arg), void *arg)
 bool fake_loop_turn(void)
 {
     struct timer *t = TAILQ_FIRST(&deferred);
+    bool turned = poked;
 
+    poked = false;
+    if (turned)
+        turn_callback();
     if (!t)
-        return false;
+        return turned;
     TAILQ_REMOVE(&deferred, t, next);
     t->callback(t->arg);
     free(t);

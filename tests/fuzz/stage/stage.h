@@ -28,7 +28,7 @@ extern bool stage_trusted;            /* so far nothing came from Redis but numb
 
 /* fake_loop.c: a clock that stands still until it is told to go on. */
 void fake_loop_jump(int64_t ms); /* what is due by then runs once, as after a pause of the process */
-bool fake_loop_turn(void);       /* runs what was deferred; false: nothing was */
+bool fake_loop_turn(void);       /* runs what was deferred, and what a turn ends with; false: nothing was asked for */
 size_t fake_loop_timers(void);
 
 /* fake_redis.c: keeps what is sent, until it is answered. */
