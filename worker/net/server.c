@@ -27,7 +27,7 @@
 #define PATH_MAX_LEN 1024
 #define HEADER_MAX 4096   /* of one header that we read */
 #define HEADERS_MAX 16384 /* of a whole request */
-#define RX_CHUNK 1024     /* kept for each connection by lws; longer messages come in several pieces */
+#define RX_CHUNK 1536     /* kept for each connection by lws; longer messages come in several pieces */
 #define RX_RECORD 16384   /* the same with TLS: the longest record, see make_context() */
 #define READ_MAX 32768
 #define TX_MAX (1 << 20)    /* of one write; without it lws writes no more than RX_CHUNK at a time */
