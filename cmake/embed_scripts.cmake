@@ -82,7 +82,7 @@ foreach(path IN LISTS paths)
     string(HEX "${body}" bytes)
     hex_literal("${bytes}" literal)
     string(APPEND declarations "extern const struct script ${symbol};\n")
-    string(APPEND definitions "const struct script ${symbol} = {\n    \"${name}\",\n    ${literal},\n"
+    string(APPEND definitions "const struct script ${symbol} = {\n    ${count}, \"${name}\",\n    ${literal},\n"
         "    ${size}, \"${sha1}\", ${keys}, ${args}, ${more}};\n\n")
     string(APPEND list "    &${symbol},\n")
     math(EXPR count "${count} + 1")

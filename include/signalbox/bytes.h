@@ -47,6 +47,8 @@ struct builder {
 };
 void builder_add(struct builder *w, struct span text);
 void builder_text(struct builder *w, const char *text);
+void builder_expect(struct builder *w, size_t more); /* so many bytes will come: room for them is made at once */
+void builder_number(struct builder *w, unsigned long long n); /* in decimal digits; faster than builder_printf() */
 void builder_printf(struct builder *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void builder_json(struct builder *w, struct span text); /* as a JSON string with its quotes; text is UTF-8 */
 /* "name":"text" of a JSON object, behind a comma unless it is the first after the brace. */

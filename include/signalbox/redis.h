@@ -34,7 +34,7 @@ void redis_shut(void); /* until redis_open(), which the guard may say after the 
 void redis_send(redis_callback callback, void *arg, size_t count, const struct span *words);
 /* The same for words that end with a zero, up to NULL: redis_command(cb, arg, "GET", key, NULL). */
 void redis_command(redis_callback callback, void *arg, ...) __attribute__((sentinel));
-/* One command as it goes over the wire; seen gets Redis' error text too (NULL: not reached). */
+/* One command as it goes over the wire (resp.h); the callback gets Redis' error text too (NULL: not reached). */
 typedef void (*redis_raw_callback)(const struct reply *r, const char *error, void *arg);
 void redis_send_raw(redis_raw_callback callback, void *arg, struct span resp);
 void redis_send_first(redis_raw_callback callback, void *arg, struct span resp); /* also while it is not open */

@@ -194,6 +194,11 @@ static char *builder_reserve(struct builder *w, size_t more)
     return w->bytes->data + len;
 }
 
+void builder_expect(struct builder *w, size_t more)
+{
+    builder_reserve(w, more);
+}
+
 void builder_add(struct builder *w, struct span text)
 {
     if (!text.len)
@@ -224,6 +229,17 @@ void builder_printf(struct builder *w, const char *format, ...)
     w->bytes->len += (size_t)len;
     va_end(again);
     va_end(args);
+}
+
+void builder_number(struct builder *w, unsigned long long n)
+{
+    char digits[20], *at = digits + sizeof(digits);
+
+    do {
+        *--at = (char)('0' + n % 10);
+        n /= 10;
+    } while (n > 0);
+    builder_add(w, (struct span){at, (size_t)(digits + sizeof(digits) - at)});
 }
 
 static void builder_escape(struct builder *w, unsigned char c)
@@ -262,7 +278,9 @@ void builder_member(struct builder *w, const char *name, const char *text)
 {
     size_t len = builder_len(w);
 
-    builder_printf(w, "%s\"%s\":", len > 0 && w->bytes->data[len - 1] == '{' ? "" : ",", name);
+    builder_text(w, len > 0 && w->bytes->data[len - 1] == '{' ? "\"" : ",\"");
+    builder_text(w, name);
+    builder_add(w, SPAN("\":"));
     builder_json(w, span_of(text));
 }
 

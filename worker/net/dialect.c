@@ -22,7 +22,7 @@ struct counted {
 
 /* The counter of one type of message that a dialect sends. */
 struct sent {
-    char key[SENT_KEY_MAX]; /* dialect SPACE type */
+    char key[SENT_KEY_MAX]; /* where the dialect's name is, and behind that the type */
     struct metric *messages;
     UT_hash_handle hh;
 };
@@ -100,18 +100,20 @@ static struct metric *sent_series(const char *dialect, struct span message)
 {
     static const struct span prefix = {"{\"type\":\"", sizeof("{\"type\":\"") - 1};
     const char *type = message.at + prefix.len, *end = NULL;
-    char key[SENT_KEY_MAX];
+    char key[SENT_KEY_MAX] = "", *key_type = key + sizeof(dialect);
     struct sent *found;
 
     if (message.len > prefix.len && memcmp(message.at, prefix.at, prefix.len) == 0)
         end = memchr(type, '"', message.len - prefix.len);
-    snprintf(key, sizeof(key), "%s %.*s", dialect, end ? (int)(end - type) : 0, type);
-    HASH_FIND_STR(sent, key, found);
+    memcpy(key, &dialect, sizeof(dialect));
+    if (end && end < type + sizeof(key) - sizeof(dialect))
+        memcpy(key_type, type, (size_t)(end - type));
+    HASH_FIND(hh, sent, key, sizeof(key), found);
     if (!found) {
         found = mem_alloc(sizeof(*found));
         memcpy(found->key, key, sizeof(key));
-        found->messages = metric_series(messages_out, dialect, key + strlen(dialect) + 1);
-        HASH_ADD_STR(sent, key, found);
+        found->messages = metric_series(messages_out, dialect, key_type);
+        HASH_ADD(hh, sent, key, sizeof(key), found);
     }
     return found->messages;
 }

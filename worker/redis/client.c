@@ -12,6 +12,7 @@
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
+#include "signalbox/resp.h"
 
 #define IN_FLIGHT_MAX 65536
 #define IN_FLIGHT_BYTES_MAX (32 << 20) /* sent and not answered, or held back; each is in memory two or three times */
@@ -267,12 +268,9 @@ void redis_send(redis_callback callback, void *arg, size_t count, const struct s
     struct builder w = {0};
 
     *c = (struct command){callback, arg};
-    builder_printf(&w, "*%zu\r\n", count);
-    for (size_t i = 0; i < count; i++) {
-        builder_printf(&w, "$%zu\r\n", words[i].len);
-        builder_add(&w, words[i]);
-        builder_add(&w, SPAN("\r\n"));
-    }
+    resp_begin(&w, count);
+    for (size_t i = 0; i < count; i++)
+        resp_word(&w, words[i]);
     redis_send_raw(on_command, c, bytes_span(w.bytes));
     builder_free(&w);
 }

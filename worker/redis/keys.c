@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 static void __attribute__((format(printf, 2, 3))) write_key(char *out, const char *format, ...)
 {
@@ -63,8 +64,14 @@ static void escape_name(char out[static 3 * ID_MAX + 1], const char *name)
 {
     size_t n = 0;
 
-    for (; *name && n < 3 * ID_MAX - 2; name++)
-        n += (size_t)snprintf(out + n, 4, *name == ':' ? "%%3A" : *name == '%' ? "%%25" : "%c", *name);
+    for (; *name && n < 3 * ID_MAX - 2; name++) {
+        if (*name != ':' && *name != '%') {
+            out[n++] = *name;
+            continue;
+        }
+        memcpy(out + n, *name == ':' ? "%3A" : "%25", 3);
+        n += 3;
+    }
     out[n] = '\0';
 }
 

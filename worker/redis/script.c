@@ -9,12 +9,15 @@
 #include "scripts_data.h"
 #include "signalbox/log.h"
 #include "signalbox/metrics.h"
+#include "signalbox/resp.h"
+
+#define HEAD_MAX 128 /* of a call, before its keys, without the script's text */
 
 struct running {
     const struct script *script;
     redis_callback callback;
     void *arg;
-    int words;
+    size_t words;
     size_t tail_at; /* where the keys and arguments begin in command */
     struct bytes *command;
     STAILQ_ENTRY(running) next;
@@ -23,17 +26,11 @@ struct running {
 static STAILQ_HEAD(unknown,
                    running) unknown = STAILQ_HEAD_INITIALIZER(unknown); /* to Redis, in the order of the calls */
 static struct metric_family *calls, *failures;
+static struct metric **counters; /* of calls, by the script's number */
 
 struct call call_new(const struct script *script)
 {
     return (struct call){.script = script};
-}
-
-static void add_word(struct call *c, struct span word)
-{
-    builder_printf(&c->tail, "$%zu\r\n", word.len);
-    builder_add(&c->tail, word);
-    builder_add(&c->tail, SPAN("\r\n"));
 }
 
 void call_key(struct call *c, const char *key)
@@ -41,13 +38,13 @@ void call_key(struct call *c, const char *key)
     if (c->args > 0)
         abort();
     c->keys++;
-    add_word(c, span_of(key));
+    resp_word(&c->tail, span_of(key));
 }
 
 void call_span(struct call *c, struct span arg)
 {
     c->args++;
-    add_word(c, arg);
+    resp_word(&c->tail, arg);
 }
 
 void call_text(struct call *c, const char *arg)
@@ -61,6 +58,13 @@ void call_int(struct call *c, long long arg)
 
     snprintf(digits, sizeof(digits), "%lld", arg);
     call_text(c, digits);
+}
+
+static struct metric *calls_of(const struct script *script)
+{
+    if (!counters[script->number])
+        counters[script->number] = metric_series(calls, script->name);
+    return counters[script->number];
 }
 
 static void finish(struct running *run, const struct reply *r, const char *error)
@@ -85,9 +89,9 @@ static void eval(struct running *run)
     struct span all = bytes_span(run->command);
     struct builder w = {0};
 
-    builder_printf(&w, "*%d\r\n$4\r\nEVAL\r\n$%zu\r\n", run->words, run->script->source_len);
-    builder_add(&w, (struct span){run->script->source, run->script->source_len});
-    builder_add(&w, SPAN("\r\n"));
+    resp_begin(&w, run->words);
+    resp_word(&w, SPAN("EVAL"));
+    resp_word(&w, (struct span){run->script->source, run->script->source_len});
     builder_add(&w, (struct span){all.at + run->tail_at, all.len - run->tail_at});
     redis_send_raw(on_eval, run, bytes_span(w.bytes));
     builder_free(&w);
@@ -128,7 +132,7 @@ static void on_evalsha(const struct reply *r, const char *error, void *arg)
 /* How it is sent: redis_send_raw() or redis_send_first(). */
 typedef void (*sender)(redis_raw_callback callback, void *arg, struct span resp);
 
-static void send_call(struct call *c, const char *command, struct span script, sender send, redis_raw_callback answered,
+static void send_call(struct call *c, struct span command, struct span script, sender send, redis_raw_callback answered,
                       redis_callback callback, void *arg)
 {
     const struct script *s = c->script;
@@ -138,37 +142,38 @@ static void send_call(struct call *c, const char *command, struct span script, s
 
     if (c->keys != s->keys || c->args < s->args || (c->args > s->args && !s->more_args))
         abort();
-    *run = (struct running){.script = s, .callback = callback, .arg = arg, .words = 3 + c->keys + c->args};
-    builder_printf(&w, "*%d\r\n$%zu\r\n%s\r\n$%zu\r\n", run->words, strlen(command), command, script.len);
-    builder_add(&w, script);
-    builder_add(&w, SPAN("\r\n"));
+    *run = (struct running){.script = s, .callback = callback, .arg = arg, .words = (size_t)(3 + c->keys + c->args)};
+    builder_expect(&w, script.len + builder_len(&c->tail) + HEAD_MAX);
+    resp_begin(&w, run->words);
+    resp_word(&w, command);
+    resp_word(&w, script);
     run->tail_at = builder_len(&w);
     snprintf(keys, sizeof(keys), "%d", c->keys);
-    builder_printf(&w, "$%zu\r\n%s\r\n", strlen(keys), keys);
+    resp_word(&w, span_of(keys));
     if (c->tail.bytes)
         builder_add(&w, bytes_span(c->tail.bytes));
     builder_free(&c->tail);
     c->keys = c->args = 0;
     run->command = builder_take(&w);
-    metric_add(metric_series(calls, s->name), 1);
+    metric_add(calls_of(s), 1);
     send(answered, run, bytes_span(run->command));
 }
 
 void call_send(struct call *c, redis_callback callback, void *arg)
 {
-    send_call(c, "EVALSHA", span_of(c->script->sha1), redis_send_raw, on_evalsha, callback, arg);
+    send_call(c, SPAN("EVALSHA"), span_of(c->script->sha1), redis_send_raw, on_evalsha, callback, arg);
 }
 
 void call_send_in_order(struct call *c, redis_callback callback, void *arg)
 {
-    send_call(c, "EVAL", (struct span){c->script->source, c->script->source_len}, redis_send_raw, on_eval, callback,
-              arg);
+    send_call(c, SPAN("EVAL"), (struct span){c->script->source, c->script->source_len}, redis_send_raw, on_eval,
+              callback, arg);
 }
 
 void call_send_first(struct call *c, redis_callback callback, void *arg)
 {
-    send_call(c, "EVAL", (struct span){c->script->source, c->script->source_len}, redis_send_first, on_eval, callback,
-              arg);
+    send_call(c, SPAN("EVAL"), (struct span){c->script->source, c->script->source_len}, redis_send_first, on_eval,
+              callback, arg);
 }
 
 void scripts_init(void)
@@ -176,5 +181,6 @@ void scripts_init(void)
     calls = metric_family(METRIC_COUNTER, "signalbox_script_calls_total", "Calls of a Redis script", "script");
     failures = metric_family(METRIC_COUNTER, "signalbox_script_failures_total",
                              "Script calls that Redis answered with an error", "script");
+    counters = mem_alloc(scripts_count * sizeof(struct metric *));
     redis_on_up(load_all);
 }

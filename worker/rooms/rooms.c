@@ -30,7 +30,8 @@ struct room_peer *room_peer_of(struct session *s)
 
 void wire_envelope(struct builder *w, const char *type, const char *id, const char *room)
 {
-    builder_printf(w, "{\"type\":\"%s\"", type);
+    builder_add(w, SPAN("{"));
+    builder_member(w, "type", type);
     if (id)
         builder_member(w, "peer_id", id);
     if (room)
@@ -39,7 +40,8 @@ void wire_envelope(struct builder *w, const char *type, const char *id, const ch
 
 struct bytes *wire_envelope_end(struct builder *w, const char *request_id)
 {
-    builder_printf(w, ",\"timestamp\":%lld", (long long)clock_ms());
+    builder_add(w, SPAN(",\"timestamp\":"));
+    builder_number(w, (unsigned long long)clock_ms());
     if (*request_id) {
         builder_text(w, ",\"request_id\":");
         builder_text(w, request_id);

@@ -16,6 +16,7 @@
 #include "signalbox/script.h"
 
 #define KIND "code"
+#define FORWARD_HEAD 64 /* of a forwarded message: all but who it is from, and the payload */
 
 struct registering {
     session_id session;
@@ -68,9 +69,11 @@ bool code_split(const char *rest, char room[static ID_MAX + 1], const char **cod
 
 void wire_forward(struct builder *w, const char *type, const char *from, struct span payload)
 {
-    builder_printf(w, "{\"type\":\"%s\"", type);
+    builder_expect(w, payload.len + strlen(from) + FORWARD_HEAD);
+    builder_add(w, SPAN("{"));
+    builder_member(w, "type", type);
     builder_member(w, "from", from);
-    builder_text(w, ",\"payload\":");
+    builder_add(w, SPAN(",\"payload\":"));
     builder_add(w, payload);
     builder_text(w, "}");
 }

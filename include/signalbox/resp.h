@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: MIT */
+/* resp: a command as it goes over the wire to Redis: how many words it has, then each of them. */
+#pragma once
+
+#include "signalbox/bytes.h"
+
+void resp_begin(struct builder *w, size_t words);
+void resp_word(struct builder *w, struct span word);
