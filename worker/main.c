@@ -15,6 +15,7 @@
 #include "signalbox/delivery.h"
 #include "signalbox/drain.h"
 #include "signalbox/embedded.h"
+#include "signalbox/forward.h"
 #include "signalbox/group.h"
 #include "signalbox/heartbeat.h"
 #include "signalbox/http.h"
@@ -102,6 +103,7 @@ static void init_fleet(void)
     ownership_init();
     claim_init();
     delivery_init();
+    forward_init();
     group_init();
     leader_init();
     reaper_init();
@@ -112,6 +114,7 @@ static void stop(void)
     server_fini();
     redis_fini();
     claim_fini();
+    forward_fini();
     group_fini();
     signal_fini();
     rooms_fini();

@@ -16,6 +16,7 @@ struct address {
 };
 
 bool address_parse(struct span text, struct address *out) __attribute__((warn_unused_result));
+bool address_equals(const struct address *a, const struct address *b);
 void address_format(const struct address *a, char out[static ADDRESS_MAX]);
 
 const char *self_wid(void); /* this worker's id: 8 random hex digits, made at its first use */

@@ -20,14 +20,17 @@ struct target {
    from: the session to tell, or 0. Borrows b. */
 void delivery_send(struct bytes *b, size_t count, const struct target *targets, session_id from);
 
-/* Sends b to whoever holds the identity `key`, "kind TAB id": at once if it is here, else with one script call. In
-   order with all that goes to the same identity. If nobody holds it, or Redis is away, the kind of entry is told, which
-   may say more than the identity it begins with (gone and lost, see ownership). Borrows b. */
-void delivery_forward(const char *key, const char *identity, const char *entry, struct bytes *b, session_id from);
+/* Counts a message that did not arrive, and tells the kind of its entry, if it has one. holder: where its target was
+   to be; NULL: nobody had it. said: by that worker itself. One that does not listen but has its lease may come back to
+   its subscription: its sockets keep what they registered until the lease ends. */
+void delivery_gone(const char *entry, const struct address *holder, session_id from, bool said);
 
 /* For a script that publishes to an address itself, in the same breath as what it changes: adds as its next arguments
    this worker's wid, what a channel begins with, and the head of the frame. */
 void delivery_arguments(struct call *c, session_id from);
-void delivery_count_remote(size_t count); /* sent to other workers by a script */
+/* Of messages that went another way: to sockets here, to other workers, or nowhere since Redis was away. */
+void delivery_count_local(void);
+void delivery_count_remote(size_t count);
+void delivery_count_dropped(void);
 
 void delivery_init(void);

@@ -11,6 +11,7 @@
 
 #include "signalbox/address.h"
 #include "signalbox/bytes.h"
+#include "signalbox/redis.h"
 
 enum inbox_operation {
     INBOX_SEND = 1, /* write the bytes to the targets */
@@ -20,6 +21,10 @@ enum inbox_operation {
     INBOX_ABSENT,   /* it does not */
     INBOX_REPLACED, /* another socket has this one's id */
     INBOX_ECHO,     /* from this worker to itself: does it still hear? */
+    INBOX_FORWARD,  /* write the bytes to the first target, if it holds the identity that the second names */
+    INBOX_RETURN,   /* the answer to it: it does not, here is the message again */
+    INBOX_FENCE,    /* to be answered with the same targets, behind whatever is answered to what came before it */
+    INBOX_FENCED,   /* that answer */
     INBOX_OPERATIONS
 };
 
@@ -48,6 +53,9 @@ struct span inbox_frame_head(const struct builder *w); /* what was begun, up to 
    (lost: false) or Redis was not reached (lost: true); NULL if nobody cares. */
 typedef void (*inbox_unreached)(struct inbox_frame *frame, const char *wid, bool lost);
 void inbox_publish(const char *wid, struct builder *w, unsigned targets, struct span body, inbox_unreached unreached);
+
+/* The same, for who waits for Redis' answer itself: how many workers got the frame, NULL if Redis was not reached. */
+void inbox_send(const char *wid, struct builder *w, unsigned targets, struct span body, redis_callback sent, void *arg);
 
 void inbox_on(enum inbox_operation operation, void (*callback)(struct inbox_frame *frame));
 bool inbox_live(void);                             /* frames for this worker arrive */

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "signalbox/claim.h"
-#include "signalbox/delivery.h"
+#include "signalbox/forward.h"
 #include "signalbox/keys.h"
 #include "signalbox/ownership.h"
 #include "signalbox/pool.h"
@@ -35,7 +35,7 @@ void booth_forward(struct session *s, const char *kind, const char *target, cons
     b = builder_take(&w);
     key_of(kind, target, key);
     snprintf(entry, sizeof(entry), "%s\t%s", kind, target);
-    delivery_forward(key, entry, entry, b, session_id_of(s));
+    forward_send(key, entry, entry, b, session_id_of(s));
     bytes_unref(b);
 }
 

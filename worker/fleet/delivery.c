@@ -3,9 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
-#include "scripts_data.h"
 #include "signalbox/heartbeat.h"
 #include "signalbox/inbox.h"
 #include "signalbox/keys.h"
@@ -15,14 +13,12 @@
 
 static struct metric *local, *remote, *not_found, *dropped;
 
-/* said: by its worker itself. One that does not listen but has its lease may come back to its subscription: its sockets
-   keep what they registered until the lease ends. */
-static void gone(const char *entry, const struct address *holder, session_id from, bool said)
+void delivery_gone(const char *entry, const struct address *holder, session_id from, bool said)
 {
     metric_add(not_found, 1);
     if (!entry || !*entry)
         return;
-    if (said || !worker_alive(holder->wid))
+    if (holder && (said || !worker_alive(holder->wid)))
         ownership_gone(entry, holder, from);
     else
         ownership_missing(entry, holder, from);
@@ -40,7 +36,7 @@ static void on_unreached(struct inbox_frame *frame, const char *wid, bool lost)
         memcpy(holder.wid, wid, WID_LEN);
         entry = span_dup(t.entry);
         if (!lost)
-            gone(entry, &holder, frame->from.sid, false);
+            delivery_gone(entry, &holder, frame->from.sid, false);
         else if (*entry)
             ownership_lost(entry, frame->from.sid);
         metric_add(dropped, lost);
@@ -72,7 +68,7 @@ static void send_local(struct bytes *b, const struct target *t, session_id from)
     struct session *s = session_find(t->address.sid);
 
     if (!s) {
-        gone(t->entry, &t->address, from, true);
+        delivery_gone(t->entry, &t->address, from, true);
         return;
     }
     metric_add(local, 1);
@@ -101,92 +97,6 @@ void delivery_send(struct bytes *b, size_t count, const struct target *targets, 
     free(elsewhere);
 }
 
-/* A message whose target is being looked up. */
-struct forward {
-    session_id from;
-    char *entry;
-    struct route *route;
-    struct bytes *bytes;
-};
-
-/* The forwards to one identity that are under way: while there are any, those that follow go the same way, also if
-   its holder is here by now, so that none overtakes another. */
-struct route {
-    char *identity;
-    size_t under_way;
-    UT_hash_handle hh;
-};
-
-static struct route *routes;
-
-static struct route *find_route(const char *identity)
-{
-    struct route *found;
-
-    HASH_FIND_STR(routes, identity, found);
-    return found;
-}
-
-static struct route *take_route(const char *identity)
-{
-    struct route *found = find_route(identity);
-
-    if (!found) {
-        found = mem_alloc(sizeof(*found));
-        found->identity = mem_dup(identity);
-        HASH_ADD_KEYPTR(hh, routes, found->identity, strlen(found->identity), found);
-    }
-    found->under_way++;
-    return found;
-}
-
-static void leave_route(struct route *r)
-{
-    if (--r->under_way > 0)
-        return;
-    HASH_DEL(routes, r);
-    free(r->identity);
-    free(r);
-}
-
-/* It is here, or nobody got it. */
-static void deliver_looked_up(const struct forward *f, struct span address, bool here)
-{
-    struct address holder;
-
-    if (!address_parse(address, &holder)) {
-        metric_add(not_found, 1);
-        ownership_missing(f->entry, NULL, f->from);
-    } else if (here) {
-        send_local(f->bytes, &(struct target){holder, f->entry}, f->from);
-    } else {
-        gone(f->entry, &holder, f->from, false);
-    }
-}
-
-static void on_forwarded(const struct reply *r, void *arg)
-{
-    struct forward *f = arg;
-    struct session *sender = session_find(f->from);
-    struct span address;
-    long long received;
-
-    if (sender)
-        session_forwarded(sender, bytes_len(f->bytes));
-    if (!r || !reply_read(r, "si", &address, &received)) {
-        metric_add(dropped, 1);
-        ownership_lost(f->entry, f->from);
-    } else if (received > 0) {
-        metric_add(remote, 1);
-    } else {
-        deliver_looked_up(f, address, received < 0);
-    }
-    leave_route(f->route);
-    bytes_unref(f->bytes);
-    free(f->entry);
-    free(f);
-}
-
 void delivery_arguments(struct call *c, session_id from)
 {
     struct builder head = {0};
@@ -198,28 +108,6 @@ void delivery_arguments(struct call *c, session_id from)
     call_text(c, channel);
     call_span(c, inbox_frame_head(&head));
     builder_free(&head);
-}
-
-void delivery_forward(const char *key, const char *identity, const char *entry, struct bytes *b, session_id from)
-{
-    struct session *here = find_route(identity) ? NULL : identity_holder(identity), *sender = session_find(from);
-    struct call c = call_new(&script_fleet_forward);
-    struct forward *f;
-
-    if (here) {
-        metric_add(local, 1);
-        session_send(here, bytes_ref(b));
-        return;
-    }
-    f = mem_alloc(sizeof(*f));
-    *f = (struct forward){from, mem_dup(entry), take_route(identity), bytes_ref(b)};
-    call_key(&c, key);
-    delivery_arguments(&c, from);
-    call_text(&c, entry);
-    call_span(&c, bytes_span(b));
-    if (sender)
-        session_forwarding(sender, bytes_len(b));
-    call_send_in_order(&c, on_forwarded, f);
 }
 
 static void on_send(struct inbox_frame *frame)
@@ -254,14 +142,24 @@ static void on_gone(struct inbox_frame *frame)
         char *entry = span_dup(t.entry);
 
         holder.sid = t.sid;
-        gone(entry, &holder, frame->from.sid, true);
+        delivery_gone(entry, &holder, frame->from.sid, true);
         free(entry);
     }
+}
+
+void delivery_count_local(void)
+{
+    metric_add(local, 1);
 }
 
 void delivery_count_remote(size_t count)
 {
     metric_add(remote, (double)count);
+}
+
+void delivery_count_dropped(void)
+{
+    metric_add(dropped, 1);
 }
 
 void delivery_init(void)

@@ -58,6 +58,11 @@ bool address_is_self(const struct address *a)
     return memcmp(a->wid, self_wid(), WID_LEN) == 0;
 }
 
+bool address_equals(const struct address *a, const struct address *b)
+{
+    return a->sid == b->sid && memcmp(a->wid, b->wid, WID_LEN) == 0;
+}
+
 void address_format(const struct address *a, char out[static ADDRESS_MAX])
 {
     snprintf(out, ADDRESS_MAX, "%s.%" PRIu64, a->wid, a->sid);

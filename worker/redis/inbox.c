@@ -127,19 +127,34 @@ static void on_published(const struct reply *r, void *arg)
     free(p);
 }
 
-void inbox_publish(const char *wid, struct builder *w, unsigned targets, struct span body, inbox_unreached unreached)
+/* Empties w; the caller keeps the frame as long as it wants. */
+static struct bytes *send_frame(const char *wid, struct builder *w, unsigned targets, struct span body,
+                                redis_callback sent, void *arg)
 {
-    struct publication *p = mem_alloc(sizeof(*p));
     uint16_t count = htole16((uint16_t)targets);
+    struct bytes *frame;
     char channel[KEY_MAX];
 
     builder_add(w, body);
+    frame = builder_take(w);
+    memcpy(bytes_data(frame) + COUNT_AT, &count, sizeof(count));
+    key_inbox(channel, wid);
+    redis_send(sent, arg, 3, (struct span[]){SPAN("PUBLISH"), span_of(channel), bytes_span(frame)});
+    return frame;
+}
+
+void inbox_publish(const char *wid, struct builder *w, unsigned targets, struct span body, inbox_unreached unreached)
+{
+    struct publication *p = mem_alloc(sizeof(*p));
+
     memcpy(p->wid, wid, WID_LEN);
     p->unreached = unreached;
-    p->frame = builder_take(w);
-    memcpy(bytes_data(p->frame) + COUNT_AT, &count, sizeof(count));
-    key_inbox(channel, wid);
-    redis_send(on_published, p, 3, (struct span[]){SPAN("PUBLISH"), span_of(channel), bytes_span(p->frame)});
+    p->frame = send_frame(wid, w, targets, body, on_published, p);
+}
+
+void inbox_send(const char *wid, struct builder *w, unsigned targets, struct span body, redis_callback sent, void *arg)
+{
+    bytes_unref(send_frame(wid, w, targets, body, sent, arg));
 }
 
 static void on_message(const char *channel, struct span message)

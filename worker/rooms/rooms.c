@@ -8,7 +8,7 @@
 
 #include "signalbox/claim.h"
 #include "signalbox/config.h"
-#include "signalbox/delivery.h"
+#include "signalbox/forward.h"
 #include "signalbox/heartbeat.h"
 #include "signalbox/json.h"
 #include "signalbox/loop.h"
@@ -162,7 +162,7 @@ static enum err handle_forward(struct session *s, const struct message *m)
     builder_add(&w, m->values[1].raw);
     b = wire_envelope_end(&w, request_id);
     key_member(key, target);
-    delivery_forward(key, identity, bytes_span(entry.bytes).at, b, session_id_of(s));
+    forward_send(key, identity, bytes_span(entry.bytes).at, b, session_id_of(s));
     bytes_unref(b);
     builder_free(&entry);
     free(identity);

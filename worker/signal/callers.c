@@ -8,7 +8,7 @@
 #include "scripts_data.h"
 #include "signalbox/claim.h"
 #include "signalbox/config.h"
-#include "signalbox/delivery.h"
+#include "signalbox/forward.h"
 #include "signalbox/group.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
@@ -86,7 +86,7 @@ void caller_forward(struct session *s, const char *target, struct builder *messa
 
     key_code(key, c->room, target);
     code_entry(entry, KIND, c->room, target);
-    delivery_forward(key, entry, entry, b, session_id_of(s));
+    forward_send(key, entry, entry, b, session_id_of(s));
     bytes_unref(b);
 }
 

@@ -25,6 +25,7 @@
 #include "signalbox/crypto.h"
 #include "signalbox/delivery.h"
 #include "signalbox/dialect.h"
+#include "signalbox/forward.h"
 #include "signalbox/gate.h"
 #include "signalbox/group.h"
 #include "signalbox/heartbeat.h"
@@ -476,6 +477,7 @@ static void init_worker(void)
     ownership_init();
     claim_init();
     delivery_init();
+    forward_init();
     group_init();
     leader_init();
     reaper_init();

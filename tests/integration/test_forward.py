@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: MIT
+"""Messages to one who is on another worker (DESIGN 4): its address is remembered, and every message still arrives once,
+in order, or its sender is told."""
+import pytest
+
+from harness import SLOW, freeze, metric, uid, wait_until
+from test_signal import IN_USE, error, hear, path_of, registered
+
+NOT_FOUND = error("Target peer not found")
+SCRIPT = 'signalbox_script_calls_total{script="fleet/forward"}'
+RETURNED = "signalbox_forwards_returned_total"
+
+
+def offer(target, n):
+    return {"type": "offer", "target": target, "payload": n}
+
+
+def pair(fleet, connect):
+    """Two codes on two workers; the first has sent the second an offer."""
+    path = path_of(uid("room"))
+    a, b = (registered(connect(worker, path)) for worker in fleet.workers[:2])
+    a.send(**offer(b.code, 0))
+    assert hear(b, "offer")["payload"] == 0
+    wait_until(lambda: metric(fleet.workers[0], "signalbox_forward_routes") == 1, 5, "the address of the second")
+    return a, b, path
+
+
+def test_only_the_first_message_to_somebody_on_another_worker_looks_its_address_up(start, connect):
+    fleet = start(MESSAGE_RATE=0)
+    a, b, _ = pair(fleet, connect)
+    looked_up = metric(fleet.workers[0], SCRIPT)
+    a.send_all([offer(b.code, n) for n in range(1, 200)])
+    assert [hear(b, "offer")["payload"] for _ in range(199)] == list(range(1, 200))
+    assert metric(fleet.workers[0], SCRIPT) == looked_up
+    assert metric(fleet.workers[0], 'signalbox_delivery_total{result="remote"}') == 200
+
+
+def test_who_gave_its_code_up_gets_nothing_more_and_the_sender_is_told(start, connect):
+    fleet = start()
+    a, b, _ = pair(fleet, connect)
+    former = b.code
+    registered(b)
+    for n in range(3):
+        a.send(**offer(former, n))
+        assert hear(a, "error") == NOT_FOUND
+    b.silence()
+    assert metric(fleet.workers[0], RETURNED) >= 1
+
+
+@pytest.mark.parametrize("to", [0, 1, 2])
+def test_a_code_that_moves_in_the_midst_of_messages_is_followed_and_none_is_lost_or_overtaken(start, connect, to):
+    """From a socket of the second worker to one of the sender's, of the same, of a third one; and back, and so on."""
+    fleet = start(3, MESSAGE_RATE=0, SIGNAL_PRESENCE_MAX=0)
+    a, b, path = pair(fleet, connect)
+    code, holders, sent, told = b.code, [b, connect(fleet.workers[to], path)], 0, 0
+    got = {id(holder): [] for holder in holders}
+    for round in range(12):
+        giver, taker = holders[round % 2], holders[1 - round % 2]
+        batches = [[offer(code, sent + i * 40 + n) for n in range(1, 41)] for i in range(3)]
+        sent += 120
+        a.send_all(batches[0])
+        giver.send(type="register", pairingCode=uid("other"))
+        a.send_all(batches[1])
+        while (message := giver.recv())["type"] != "registered":
+            got[id(giver)].append(message["payload"])
+        taker.send(type="register", pairingCode=code)
+        a.send_all(batches[2])
+        while (message := taker.recv(10))["type"] != "registered":
+            got[id(taker)].append(message["payload"])
+
+        def all_accounted_for():
+            nonlocal told
+            while not a.inbox.empty():
+                assert a.recv() == NOT_FOUND
+                told += 1
+            for holder in holders:
+                while not holder.inbox.empty():
+                    got[id(holder)].append(hear(holder, "offer")["payload"])
+            return sum(map(len, got.values())) + told >= sent
+
+        wait_until(all_accounted_for, 10, f"{sent} messages, each with an end")
+    arrived = sorted(n for numbers in got.values() for n in numbers)
+    assert len(arrived) == len(set(arrived)) and len(arrived) + told == sent
+    for numbers in got.values():
+        assert numbers == sorted(numbers)
+    a.silence(0.2)
+    assert metric(fleet.workers[0], RETURNED) > 0
+
+
+def test_of_two_holders_in_turn_the_first_has_only_what_was_sent_before_the_second_had_anything(start, connect):
+    fleet = start(3, MESSAGE_RATE=0, SIGNAL_PRESENCE_MAX=0)
+    a, b, path = pair(fleet, connect)
+    for round in range(10):
+        c = connect(fleet.workers[2], path)
+        a.send_all([offer(b.code, n) for n in range(100)])
+        b.send(type="register", pairingCode=uid("other"))
+        c.send(type="register", pairingCode=b.code)
+        a.send_all([offer(b.code, n) for n in range(100, 200)])
+        former, later = [], []
+        while not later or later[-1] != 200:
+            message = c.recv(10)
+            if message["type"] == "offer":
+                later.append(message["payload"])
+            elif message["type"] == "registered":
+                a.send(**offer(b.code, 200))
+            else:  # it was not free yet
+                assert message == error(IN_USE)
+                c.send(type="register", pairingCode=b.code)
+        while not b.inbox.empty():
+            if (message := b.recv())["type"] == "offer":
+                former.append(message["payload"])
+        assert not former or max(former) < min(later), f"round {round}"
+        assert later == sorted(later)
+        while not a.inbox.empty():
+            assert a.recv() == NOT_FOUND
+        c.code, b = b.code, c
+
+
+def test_who_was_on_a_worker_that_was_killed_is_found_on_another(start, connect):
+    fleet = start(3, TAKEOVER_PROBE_MS=int(300 * SLOW))
+    a, b, path = pair(fleet, connect)
+    fleet.workers[1].kill9()
+    a.send(**offer(b.code, 1))
+    assert hear(a, "error") == NOT_FOUND
+    c = registered(connect(fleet.workers[2], path), b.code)
+    for n in range(10):
+        a.send(**offer(b.code, n))
+    assert [hear(c, "offer")["payload"] for _ in range(10)] == list(range(10))
+
+
+def test_a_worker_that_stands_still_holds_messages_to_who_has_moved_up_for_two_seconds_only(start, connect):
+    fleet = start(TAKEOVER_PROBE_MS=int(300 * SLOW))
+    a, b, path = pair(fleet, connect)
+    freeze(fleet.workers[1].process)
+    c = registered(connect(fleet.workers[0], path), b.code)
+    a.send(**offer(b.code, 1))
+    a.send(**offer(b.code, 2))
+    assert [hear(c, "offer")["payload"] for _ in range(2)] == [1, 2]
+
+
+def test_a_peer_that_has_left_is_told_of_with_the_request_also_when_its_address_was_known(start, connect):
+    fleet = start()
+    a, b = (connect(worker, "/ws") for worker in fleet.workers)
+    target = b.expect("ACK")["peer_id"]
+    a.expect("ACK")
+    for n in range(3):
+        a.send(type="OFFER", target_id=target, payload=n, request_id=f"r{n}")
+        assert b.expect("OFFER")["payload"] == n
+    b.close()
+
+    def told():
+        a.send(type="OFFER", target_id=target, payload=4, request_id="r4")
+        return a.recv()
+
+    answer = told()
+    assert answer["type"] == "ERROR" and answer["request_id"] == "r4"
+    assert answer["payload"]["code"] == "PEER_NOT_FOUND"

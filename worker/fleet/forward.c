@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/forward.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <uthash.h>
+
+#include "scripts_data.h"
+#include "signalbox/delivery.h"
+#include "signalbox/inbox.h"
+#include "signalbox/keys.h"
+#include "signalbox/loop.h"
+#include "signalbox/metrics.h"
+#include "signalbox/ownership.h"
+#include "signalbox/script.h"
+
+#define ROUTES_MAX 16384 /* that are remembered; past it forwards go by the script */
+#define IDLE_MS 10000    /* after which a route is forgotten; far longer than a message takes to come back */
+#define FENCE_MS 2000    /* for a fence to return: its worker may be unable to answer */
+#define TIDY_MS 1000
+
+/* A message whose fate is open. */
+struct forward {
+    session_id from;
+    uint64_t number; /* grows with each: by it those that come back find their order again */
+    char *entry;
+    struct route *route;
+    struct bytes *bytes;
+    bool returned; /* it was published before */
+    STAILQ_ENTRY(forward) next;
+};
+STAILQ_HEAD(forwards, forward);
+
+/* Where messages to one identity go. While there is one, none overtakes another on it, also if its holder is here by
+   now. */
+struct route {
+    char *identity, *key;
+    size_t under_way;      /* forwards on it */
+    bool known;            /* holder is where the last one found it */
+    struct address holder; /* or was, while there is a fence */
+    uint64_t fence;        /* its number; 0: none */
+    struct timer *patience;
+    struct forwards returned, held; /* while there is a fence: what came back, by number, and what came since */
+    int64_t used_ms;
+    TAILQ_ENTRY(route) by_use;
+    UT_hash_handle hh;
+};
+
+static struct route *routes;
+static TAILQ_HEAD(, route) by_use = TAILQ_HEAD_INITIALIZER(by_use);
+static uint64_t last_number, last_fence;
+static struct metric *known_routes, *came_back;
+
+static struct route *find_route(const char *identity)
+{
+    struct route *found;
+
+    HASH_FIND_STR(routes, identity, found);
+    return found;
+}
+
+static struct route *route_new(const char *key, const char *identity)
+{
+    struct route *r = mem_alloc(sizeof(*r));
+
+    r->identity = mem_dup(identity);
+    r->key = mem_dup(key);
+    STAILQ_INIT(&r->returned);
+    STAILQ_INIT(&r->held);
+    HASH_ADD_KEYPTR(hh, routes, r->identity, strlen(r->identity), r);
+    TAILQ_INSERT_TAIL(&by_use, r, by_use);
+    return r;
+}
+
+static void route_use(struct route *r)
+{
+    r->used_ms = loop_ms();
+    TAILQ_REMOVE(&by_use, r, by_use);
+    TAILQ_INSERT_TAIL(&by_use, r, by_use);
+}
+
+static void route_free(struct route *r)
+{
+    HASH_DEL(routes, r);
+    TAILQ_REMOVE(&by_use, r, by_use);
+    timer_free(r->patience);
+    free(r->identity);
+    free(r->key);
+    free(r);
+}
+
+static struct forward *forward_new(struct route *r, session_id from, const char *entry, struct bytes *b)
+{
+    struct session *sender = session_find(from);
+    struct forward *f = mem_alloc(sizeof(*f));
+
+    *f = (struct forward){.from = from, .entry = mem_dup(entry), .route = r, .bytes = b};
+    r->under_way++;
+    if (sender)
+        session_forwarding(sender, bytes_len(b));
+    return f;
+}
+
+static void forward_end(struct forward *f)
+{
+    struct session *sender = session_find(f->from);
+    struct route *r = f->route;
+
+    if (sender)
+        session_forwarded(sender, bytes_len(f->bytes));
+    if (--r->under_way == 0 && !r->known && !r->fence)
+        route_free(r);
+    bytes_unref(f->bytes);
+    free(f->entry);
+    free(f);
+}
+
+static void forward_lost(struct forward *f)
+{
+    delivery_count_dropped();
+    ownership_lost(f->entry, f->from);
+    forward_end(f);
+}
+
+static void arrived(const struct forward *f)
+{
+    if (!f->returned)
+        delivery_count_remote(1);
+}
+
+static void doubt(struct route *r);
+
+/* The holder is where the script has found it. Where another one is known, some may be on their way to that. */
+static void learn(struct route *r, struct span address)
+{
+    struct address holder;
+
+    if (r->fence || !address_parse(address, &holder))
+        return;
+    if (!r->known) {
+        r->known = HASH_COUNT(routes) <= ROUTES_MAX;
+        r->holder = holder;
+    } else if (!address_equals(&r->holder, &holder)) {
+        doubt(r);
+    }
+}
+
+static void on_looked_up(const struct reply *reply, void *arg)
+{
+    struct forward *f = arg;
+    struct address holder;
+    struct span address;
+    long long received;
+
+    if (!reply || !reply_read(reply, "si", &address, &received)) {
+        forward_lost(f);
+        return;
+    }
+    if (received > 0) {
+        learn(f->route, address);
+        arrived(f);
+        forward_end(f);
+        return;
+    }
+    if (f->route->known)
+        doubt(f->route);
+    if (!address_parse(address, &holder))
+        delivery_gone(f->entry, NULL, f->from, false);
+    else if (received < 0)
+        delivery_send(f->bytes, 1, &(struct target){holder, f->entry}, f->from);
+    else
+        delivery_gone(f->entry, &holder, f->from, false);
+    forward_end(f);
+}
+
+static void look_up(struct forward *f)
+{
+    struct call c = call_new(&script_fleet_forward);
+
+    call_key(&c, f->route->key);
+    delivery_arguments(&c, f->from);
+    call_text(&c, f->entry);
+    call_span(&c, bytes_span(f->bytes));
+    call_send_in_order(&c, on_looked_up, f);
+}
+
+/* --- to an address that is known --- */
+
+/* The frame names what the sender is told of if it fails, and the identity; the message's number goes with that. */
+static void add_names(struct builder *w, uint64_t sid, struct span entry, uint64_t number, struct span identity)
+{
+    inbox_frame_target(w, (struct inbox_target){sid, entry});
+    inbox_frame_target(w, (struct inbox_target){number, identity});
+}
+
+static void comes_back(struct forward *f)
+{
+    struct route *r = f->route;
+    struct forward *before = NULL, *at;
+
+    metric_add(came_back, 1);
+    f->returned = true;
+    STAILQ_FOREACH (at, &r->returned, next)
+        if (at->number < f->number)
+            before = at;
+    if (before)
+        STAILQ_INSERT_AFTER(&r->returned, before, f, next);
+    else
+        STAILQ_INSERT_HEAD(&r->returned, f, next);
+    doubt(r);
+}
+
+static void on_published(const struct reply *reply, void *arg)
+{
+    struct forward *f = arg;
+
+    if (!reply) {
+        forward_lost(f);
+    } else if (reply_int(reply) == 0) {
+        comes_back(f);
+    } else {
+        arrived(f);
+        forward_end(f);
+    }
+}
+
+static void publish(struct forward *f)
+{
+    const struct route *r = f->route;
+    struct builder w = {0};
+
+    f->number = ++last_number;
+    inbox_frame_begin(&w, INBOX_FORWARD, self_address(f->from));
+    add_names(&w, r->holder.sid, span_of(f->entry), f->number, span_of(r->identity));
+    inbox_send(r->holder.wid, &w, 2, bytes_span(f->bytes), on_published, f);
+}
+
+/* What came for a socket that holds the identity no more, or never did. */
+static void send_back(struct inbox_frame *frame, struct inbox_target named, struct inbox_target identity)
+{
+    struct builder w = {0};
+
+    inbox_frame_begin(&w, INBOX_RETURN, self_address(frame->from.sid));
+    add_names(&w, named.sid, named.entry, identity.sid, identity.entry);
+    inbox_publish(frame->from.wid, &w, 2, frame->body, NULL);
+}
+
+static void on_forward(struct inbox_frame *frame)
+{
+    struct inbox_target named, identity;
+    struct session *s;
+    char *text;
+
+    if (!inbox_next_target(frame, &named) || !inbox_next_target(frame, &identity))
+        return;
+    s = session_find(named.sid);
+    text = span_dup(identity.entry);
+    if (s && identity_holder(text) == s)
+        session_send(s, bytes_copy(frame->body));
+    else
+        send_back(frame, named, identity);
+    free(text);
+}
+
+static void on_return(struct inbox_frame *frame)
+{
+    struct inbox_target named, identity;
+    struct forward *f;
+    struct route *r;
+    char *text, *entry;
+
+    if (!inbox_next_target(frame, &named) || !inbox_next_target(frame, &identity))
+        return;
+    text = span_dup(identity.entry);
+    entry = span_dup(named.entry);
+    r = find_route(text);
+    if (r) {
+        if (!r->fence)
+            memcpy(r->holder.wid, frame->from.wid, WID_LEN);
+        f = forward_new(r, frame->from.sid, entry, bytes_copy(frame->body));
+        f->number = identity.sid;
+        comes_back(f);
+    } else {
+        delivery_count_dropped();
+        ownership_lost(entry, frame->from.sid);
+    }
+    free(text);
+    free(entry);
+}
+
+/* --- the fence --- */
+
+static void lower_fence(struct route *r)
+{
+    struct forwards all = STAILQ_HEAD_INITIALIZER(all);
+    struct forward *f;
+
+    r->fence = 0;
+    timer_free(r->patience);
+    r->patience = NULL;
+    STAILQ_CONCAT(&all, &r->returned);
+    STAILQ_CONCAT(&all, &r->held);
+    if (STAILQ_EMPTY(&all) && r->under_way == 0)
+        route_free(r);
+    while ((f = STAILQ_FIRST(&all))) {
+        STAILQ_REMOVE_HEAD(&all, next);
+        look_up(f);
+    }
+}
+
+static void on_impatient(void *arg)
+{
+    struct route *r = arg;
+
+    r->patience = NULL;
+    lower_fence(r);
+}
+
+/* It is back, or there is nobody it could come from. */
+static void on_fenced(struct inbox_frame *frame)
+{
+    struct inbox_target t;
+
+    while (inbox_next_target(frame, &t)) {
+        char *identity = span_dup(t.entry);
+        struct route *r = find_route(identity);
+
+        if (r && r->fence && r->fence == t.sid)
+            lower_fence(r);
+        free(identity);
+    }
+}
+
+static void on_fence_unreached(struct inbox_frame *frame, const char *wid, bool lost)
+{
+    (void)wid, (void)lost;
+    on_fenced(frame);
+}
+
+static void on_fence(struct inbox_frame *frame)
+{
+    struct builder w = {0};
+    struct inbox_target t;
+    unsigned count = 0;
+
+    inbox_frame_begin(&w, INBOX_FENCED, self_address(0));
+    for (; inbox_next_target(frame, &t); count++)
+        inbox_frame_target(&w, t);
+    inbox_publish(frame->from.wid, &w, count, (struct span){"", 0}, NULL);
+}
+
+/* The holder may have moved. */
+static void doubt(struct route *r)
+{
+    struct builder w = {0};
+
+    if (r->fence)
+        return;
+    r->known = false;
+    r->fence = ++last_fence;
+    r->patience = timer_once(FENCE_MS, on_impatient, r);
+    inbox_frame_begin(&w, INBOX_FENCE, self_address(0));
+    inbox_frame_target(&w, (struct inbox_target){r->fence, span_of(r->identity)});
+    inbox_publish(r->holder.wid, &w, 1, (struct span){"", 0}, on_fence_unreached);
+}
+
+void forward_send(const char *key, const char *identity, const char *entry, struct bytes *b, session_id from)
+{
+    struct session *here = identity_holder(identity);
+    struct route *r = find_route(identity);
+    struct forward *f;
+
+    if (here && !r) {
+        delivery_count_local();
+        session_send(here, bytes_ref(b));
+        return;
+    }
+    if (!r)
+        r = route_new(key, identity);
+    route_use(r);
+    if (here && r->known)
+        doubt(r);
+    f = forward_new(r, from, entry, bytes_ref(b));
+    if (r->fence)
+        STAILQ_INSERT_TAIL(&r->held, f, next);
+    else if (r->known)
+        publish(f);
+    else
+        look_up(f);
+}
+
+/* --- */
+
+static void on_tidy(void *arg)
+{
+    int64_t now = loop_ms();
+    struct route *r;
+
+    (void)arg;
+    while ((r = TAILQ_FIRST(&by_use)) && now - r->used_ms > IDLE_MS) {
+        if (r->under_way > 0 || r->fence)
+            route_use(r);
+        else
+            route_free(r);
+    }
+}
+
+static void collect(void)
+{
+    metric_set(known_routes, HASH_COUNT(routes));
+}
+
+void forward_init(void)
+{
+    known_routes = metric_gauge("signalbox_forward_routes", "Identities of other workers whose address is remembered");
+    came_back = metric_counter("signalbox_forwards_returned_total",
+                               "Messages that were sent to a remembered address whose socket holds the identity no more");
+    metrics_on_collect(collect);
+    inbox_on(INBOX_FORWARD, on_forward);
+    inbox_on(INBOX_RETURN, on_return);
+    inbox_on(INBOX_FENCE, on_fence);
+    inbox_on(INBOX_FENCED, on_fenced);
+    timer_every(TIDY_MS, on_tidy, NULL);
+}
+
+static void drop_all(struct forwards *all)
+{
+    struct forward *f;
+
+    while ((f = STAILQ_FIRST(all))) {
+        STAILQ_REMOVE_HEAD(all, next);
+        bytes_unref(f->bytes);
+        free(f->entry);
+        free(f);
+    }
+}
+
+void forward_fini(void)
+{
+    struct route *r, *next;
+
+    HASH_ITER (hh, routes, r, next) {
+        drop_all(&r->returned);
+        drop_all(&r->held);
+        route_free(r);
+    }
+}
