@@ -33,7 +33,7 @@ struct link {
     struct evdns_getaddrinfo_request *lookup;
     int asked_server;
     int64_t backoff_ms, up_ms;
-    bool up, stopped;
+    bool up, stopped, write_wanted, flushing;
     unsigned connects;
 };
 void link_start(struct link *l, const struct redis_target *target);

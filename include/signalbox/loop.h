@@ -21,9 +21,10 @@ struct uv_loop_s *loop_uv(void);
    libuv gets its turn once more before the loop sleeps. Cheap to call often. */
 void loop_poke(void);
 
-/* Runs callback after each turn of libuv, that is before the loop sleeps: for what many events ask for and is done
-   once. There is one. */
-void loop_on_turn(void (*callback)(void));
+/* What many events ask for is done once, when those that are there have been looked at: callback runs after each turn
+   of libuv, and as soon as the present callback has returned where loop_end_turn() was called in it. Up to 4. */
+void loop_on_turn_end(void (*callback)(void));
+void loop_end_turn(void);
 
 int64_t loop_ms(void);  /* monotonic, ms */
 int64_t loop_us(void);  /* monotonic, µs */

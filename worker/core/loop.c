@@ -15,6 +15,8 @@
 #define SIGNALS_MAX 8
 #define LAG_INTERVAL_MS 500
 #define FAREWELL_TURNS 100 /* for lws to close its handles, one after the other */
+#define TURNS_IN_A_ROW 2   /* of libuv: lws asks for a second one whenever something has come */
+#define TURN_CALLBACKS_MAX 4
 
 struct timer {
     struct event *event;
@@ -26,11 +28,12 @@ struct timer {
 
 static struct event_base *base;
 static uv_loop_t uv;
-static struct event *uv_readable, *uv_timeout, *uv_poke;
+static struct event *uv_readable, *uv_timeout, *uv_poke, *turn_end;
 static struct event *signals[SIGNALS_MAX];
 static void (*signal_callbacks[SIGNALS_MAX])(int);
 static LIST_HEAD(, timer) timers = LIST_HEAD_INITIALIZER(timers);
-static void (*turn_callback)(void);
+static void (*turn_callbacks[TURN_CALLBACKS_MAX])(void);
+static bool in_turn; /* of libuv, whose end is near */
 static struct metric *lag;
 static int64_t lag_due;
 
@@ -62,16 +65,24 @@ static struct timeval timeval_of_ms(int64_t ms)
     return (struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
 }
 
+static void on_turn_end(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what, (void)arg;
+    for (size_t i = 0; i < TURN_CALLBACKS_MAX && turn_callbacks[i]; i++)
+        turn_callbacks[i]();
+}
+
 /* libuv changes its epoll set only inside uv_run(), so it runs whenever its descriptor is readable, its next
    timer is due, or somebody outside has asked for something. */
 static void on_uv(evutil_socket_t fd, short what, void *arg)
 {
     int timeout;
 
-    (void)fd, (void)what, (void)arg;
-    uv_run(&uv, UV_RUN_NOWAIT);
-    if (turn_callback)
-        turn_callback();
+    in_turn = true;
+    for (int turns = 0; turns == 0 || (turns < TURNS_IN_A_ROW && uv_backend_timeout(&uv) == 0); turns++)
+        uv_run(&uv, UV_RUN_NOWAIT);
+    in_turn = false;
+    on_turn_end(fd, what, arg);
     timeout = uv_backend_timeout(&uv);
     if (timeout < 0) {
         event_del(uv_timeout);
@@ -89,9 +100,21 @@ static void on_poke(evutil_socket_t fd, short what, void *arg)
         event_base_loopcontinue(base);
 }
 
-void loop_on_turn(void (*callback)(void))
+void loop_on_turn_end(void (*callback)(void))
 {
-    turn_callback = callback;
+    size_t i = 0;
+
+    while (i < TURN_CALLBACKS_MAX && turn_callbacks[i])
+        i++;
+    if (i == TURN_CALLBACKS_MAX)
+        abort();
+    turn_callbacks[i] = callback;
+}
+
+void loop_end_turn(void)
+{
+    if (!in_turn)
+        event_active(turn_end, EV_TIMEOUT, 0);
 }
 
 void loop_poke(void)
@@ -114,6 +137,8 @@ void loop_init(void)
 
     event_config_set_flag(wanted, EVENT_BASE_FLAG_NOLOCK);
     event_config_set_flag(wanted, EVENT_BASE_FLAG_PRECISE_TIMER);
+    event_config_set_flag(wanted,
+                          EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST); /* hiredis adds and removes its events all the time */
     base = event_base_new_with_config(wanted);
     event_config_free(wanted);
     if (!base || uv_loop_init(&uv) != 0)
@@ -121,6 +146,7 @@ void loop_init(void)
     uv_readable = event_new(base, uv_backend_fd(&uv), EV_READ | EV_PERSIST, on_uv, NULL);
     uv_timeout = evtimer_new(base, on_uv, NULL);
     uv_poke = evtimer_new(base, on_poke, NULL);
+    turn_end = evtimer_new(base, on_turn_end, NULL);
     event_add(uv_readable, NULL);
     loop_poke();
     lag = metric_histogram("signalbox_event_loop_lag_seconds", "How late a timer of the event loop ran");
@@ -147,6 +173,7 @@ void loop_fini(void)
     event_free(uv_readable);
     event_free(uv_timeout);
     event_free(uv_poke);
+    event_free(turn_end);
     for (int turns = 0; turns < FAREWELL_TURNS && uv_run(&uv, UV_RUN_NOWAIT) != 0; turns++)
         ;
     if (uv_loop_close(&uv) != 0)

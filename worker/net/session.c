@@ -167,7 +167,7 @@ static void want_flush(struct session *s)
         flushes = mem_grow(flushes, flushes_room * sizeof(*flushes));
     }
     flushes[flushes_count++] = s->id;
-    loop_poke();
+    loop_end_turn();
 }
 
 /* What it makes this worker keep. */
@@ -576,7 +576,7 @@ void sessions_init(void)
     too_slow = metric_counter("signalbox_slow_clients_total", "Clients closed because they did not read");
     too_big = metric_counter("signalbox_too_big_messages_total", "Clients closed because of MAX_MESSAGE_BYTES");
     ping_timeouts = metric_counter("signalbox_ping_timeouts_total", "Clients closed because they did not answer pings");
-    loop_on_turn(flush);
+    loop_on_turn_end(flush);
     timer_every(tick < 5 ? 5 : tick > 1000 ? 1000 : tick, on_ping_tick, NULL);
 }
 

@@ -9,6 +9,7 @@
 #include <hiredis/adapters/libevent.h>
 #include <hiredis/async.h>
 #include <sodium.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "signalbox/log.h"
@@ -19,6 +20,7 @@
 #define BACKOFF_MOST_MS 2000
 #define STEADY_MS 5000 /* a connection that lasted so long is followed at once by another */
 #define CONNECT_PATIENCE_MS 3000
+#define LINKS_MAX 2
 #define NAME_SERVERS_MOST 3 /* as many as the C library asks */
 
 /* Without EVLOOP_ONCE it goes on while anything is readable, and libuv's descriptor may be so for ever. */
@@ -27,6 +29,7 @@
 /* libevent would ask the name servers by turns. Here, as in the C library, the first one is asked, and the next only
    while that is silent: often the first alone knows the names of the local network. */
 static struct evdns_base *dns;
+static struct link *links[LINKS_MAX];
 static struct sockaddr_storage servers[NAME_SERVERS_MOST];
 static int server_count, asked_server;
 
@@ -40,7 +43,7 @@ static void forget_context(struct link *l)
         l->backoff_ms = BACKOFF_LEAST_MS;
 
     l->context = NULL;
-    l->up = false;
+    l->up = l->write_wanted = false;
     timer_free(l->patience);
     l->patience = NULL;
     if (was_up)
@@ -156,6 +159,34 @@ static void on_connect(const redisAsyncContext *context, int status)
     redisAsyncCommand(c, on_greeted, NULL, "PING");
 }
 
+/* Commands are written at the end of the turn, all at once: waiting until the socket is writable costs three system
+   calls, and mostly it is. What it did not take goes the usual way. */
+static void on_add_write(void *events)
+{
+    struct link *l = ((const redisLibeventEvents *)events)->context->data;
+
+    if (!l || !l->up || l->flushing) {
+        redisLibeventAddWrite(events);
+        return;
+    }
+    l->write_wanted = true;
+    loop_end_turn();
+}
+
+static void flush(void)
+{
+    for (size_t i = 0; i < LINKS_MAX && links[i]; i++) {
+        struct link *l = links[i];
+
+        if (!l->write_wanted || !l->context)
+            continue;
+        l->write_wanted = false;
+        l->flushing = true;
+        redisAsyncHandleWrite(l->context);
+        l->flushing = false;
+    }
+}
+
 static void attach(struct link *l, redisAsyncContext *context)
 {
     if (!context || context->err) {
@@ -169,6 +200,7 @@ static void attach(struct link *l, redisAsyncContext *context)
     l->context = context;
     context->data = l;
     redisLibeventAttach(context, loop_base());
+    context->ev.addWrite = on_add_write;
     redisAsyncSetConnectCallback(context, on_connect);
     redisAsyncSetDisconnectCallback(context, on_disconnect);
     l->patience = timer_once(CONNECT_PATIENCE_MS, on_impatient, l);
@@ -248,7 +280,16 @@ static void connect_now(void *arg)
 
 void link_start(struct link *l, const struct redis_target *target)
 {
+    size_t i = 0;
+
     reconnects();
+    while (i < LINKS_MAX && links[i])
+        i++;
+    if (i == LINKS_MAX)
+        abort();
+    if (i == 0)
+        loop_on_turn_end(flush);
+    links[i] = l;
     l->target = target;
     l->backoff_ms = BACKOFF_LEAST_MS;
     l->stopped = false;

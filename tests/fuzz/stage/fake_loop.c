@@ -21,7 +21,7 @@ static struct timers timers = TAILQ_HEAD_INITIALIZER(timers), deferred = TAILQ_H
 static size_t count;
 static int64_t now_ms = BEGIN_MS;
 static void (*turn_callback)(void);
-static bool poked;
+static bool turn_ends;
 
 void loop_init(void)
 {
@@ -51,10 +51,14 @@ struct uv_loop_s *loop_uv(void)
 
 void loop_poke(void)
 {
-    poked = true;
 }
 
-void loop_on_turn(void (*callback)(void))
+void loop_end_turn(void)
+{
+    turn_ends = true;
+}
+
+void loop_on_turn_end(void (*callback)(void))
 {
     turn_callback = callback;
 }
@@ -124,9 +128,9 @@ void loop_defer(void (*callback)(void *arg), void *arg)
 bool fake_loop_turn(void)
 {
     struct timer *t = TAILQ_FIRST(&deferred);
-    bool turned = poked;
+    bool turned = turn_ends;
 
-    poked = false;
+    turn_ends = false;
     if (turned)
         turn_callback();
     if (!t)
