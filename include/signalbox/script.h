@@ -9,7 +9,7 @@
 #include "signalbox/redis.h"
 
 struct script {
-    size_t number;     /* in scripts_all */
+    size_t number;      /* in scripts_all */
     const char *name;   /* "relay/register" */
     const char *source; /* without the comment that opens it */
     size_t source_len;

@@ -414,8 +414,9 @@ static void collect(void)
 void forward_init(void)
 {
     known_routes = metric_gauge("signalbox_forward_routes", "Identities of other workers whose address is remembered");
-    came_back = metric_counter("signalbox_forwards_returned_total",
-                               "Messages that were sent to a remembered address whose socket holds the identity no more");
+    came_back =
+        metric_counter("signalbox_forwards_returned_total",
+                       "Messages that were sent to a remembered address whose socket holds the identity no more");
     metrics_on_collect(collect);
     inbox_on(INBOX_FORWARD, on_forward);
     inbox_on(INBOX_RETURN, on_return);
