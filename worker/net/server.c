@@ -432,6 +432,8 @@ static bool make_context(void)
 {
     static struct lws_protocols protocols[] = {
         {.name = "signalbox", .callback = on_lws, .rx_buffer_size = RX_CHUNK, .tx_packet_size = TX_MAX}, {0}};
+    /* Pings and their time-outs are the sessions': lws would keep a timer for each connection, in one sorted list. */
+    static const lws_retry_bo_t no_pings = {.secs_since_valid_ping = 0};
     static void *loops[1];
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN_SERVER,
@@ -446,6 +448,7 @@ static bool make_context(void)
         .pt_serv_buf_size = READ_MAX,
         .timeout_secs = HANDSHAKE_SECONDS,
         .keepalive_timeout = KEEPALIVE_SECONDS,
+        .retry_and_idle_policy = &no_pings,
         .alpn = "http/1.1", /* what else clients offer is not taken up: we speak no HTTP/2 */
         .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_NO_LWS_SYSTEM_STATES,
     };
