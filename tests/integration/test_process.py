@@ -217,7 +217,7 @@ def test_two_processes_share_a_port_and_a_killed_one_is_replaced(start, closing)
     wait_until(lambda: len(supervisor.events("listening")) == 2, 10, "both processes")
     children = psutil.Process(supervisor.pid).children()
     assert len(children) == 2 and {e["port"] for e in supervisor.events("listening")} == {port}
-    wait_until(lambda: get(supervisor, "/stats")["workers"] == 2, 6, "both in the statistics")
+    wait_until(lambda: get(supervisor, "/stats").get("workers") == 2, 6, "both in the statistics")
     before = {e["worker"] for e in supervisor.events("listening")}
 
     children[0].kill()
