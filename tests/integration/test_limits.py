@@ -5,6 +5,7 @@ import time
 
 from clients import bare_socket, frame
 from harness import SLOW, metric, uid, wait_until
+from test_signal import hear, registered
 
 
 def test_a_client_that_does_not_read_is_let_go_and_others_are_served(start, connect):
@@ -38,6 +39,14 @@ def test_a_client_that_does_not_read_is_let_go_and_others_are_served(start, conn
     assert b"\x88" not in data or (1013).to_bytes(2, "big") in data, "where a close frame came through, it says 1013"
     slow.close()
     assert other.request("ping") == {"type": "pong"}
+
+
+def test_the_rest_of_a_frame_is_written_when_there_is_room_also_where_nothing_else_happens(start, connect):
+    fleet = start(MAX_MESSAGE_BYTES=8 << 20)
+    sender, reader = (registered(connect(worker, "/signal")) for worker in fleet.workers)
+    for _ in range(3):
+        sender.send(type="offer", target=reader.code, payload="x" * (6 << 20))
+        assert len(hear(reader, "offer")["payload"]) == 6 << 20
 
 
 def test_a_client_that_does_not_answer_pings_is_closed_and_others_stay(start, connect):
