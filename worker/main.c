@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "signalbox/address.h"
+#include "signalbox/arrival.h"
 #include "signalbox/booth.h"
 #include "signalbox/check.h"
 #include "signalbox/claim.h"
@@ -104,6 +105,7 @@ static void init_fleet(void)
     claim_init();
     delivery_init();
     forward_init();
+    arrival_init();
     group_init();
     leader_init();
     reaper_init();
@@ -115,6 +117,7 @@ static void stop(void)
     redis_fini();
     claim_fini();
     forward_fini();
+    arrival_fini();
     group_fini();
     signal_fini();
     rooms_fini();

@@ -2,9 +2,8 @@
 /* forward: messages to whoever holds an identity, wherever it is, in order per sender and target.
    The first one to an identity of another worker goes by a script, which looks the holder up and publishes in one step.
    Its address is remembered: those that follow are published there without a look at Redis' entry. That worker delivers
-   a message only if that socket still holds the identity, and else sends it back. Then all to that identity wait for a
-   fence, an empty frame that goes there and returns behind whatever else comes back; after it they go by the script
-   again, those that came back first. */
+   them or sends them back (arrival). Then all to that identity wait for a fence, an empty frame that goes there and
+   returns behind whatever else comes back; after it they go by the script again, those that came back first. */
 #pragma once
 
 #include "signalbox/bytes.h"

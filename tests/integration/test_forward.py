@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Messages to one who is on another worker (DESIGN 4): its address is remembered, and every message still arrives once,
 in order, or its sender is told."""
+import time
+
 import pytest
 
 from harness import SLOW, freeze, metric, uid, wait_until
@@ -114,6 +116,21 @@ def test_of_two_holders_in_turn_the_first_has_only_what_was_sent_before_the_seco
         while not a.inbox.empty():
             assert a.recv() == NOT_FOUND
         c.code, b = b.code, c
+
+
+def test_a_code_that_its_socket_gives_up_and_takes_again_in_the_midst_of_messages_has_them_in_order(start, connect):
+    fleet = start(MESSAGE_RATE=0, SIGNAL_PRESENCE_MAX=0)
+    a, b, _ = pair(fleet, connect)
+    for n in range(1, 301):
+        a.send_all([offer(b.code, n * 4 + i) for i in range(4)])
+        if n % 3 == 0:
+            b.send_all([{"type": "register", "pairingCode": code} for code in (uid("other"), b.code)])
+        time.sleep(0.0003)
+    wait_until(lambda: a.inbox.qsize() + b.inbox.qsize() == 1200 + 200, 10, "1200 messages, each with an end")
+    got = [message["payload"] for message in list(b.inbox.queue) if message["type"] == "offer"]
+    assert got == sorted(set(got))
+    assert all(message == NOT_FOUND for message in list(a.inbox.queue))
+    assert metric(fleet.workers[0], RETURNED) > 0
 
 
 def test_who_was_on_a_worker_that_was_killed_is_found_on_another(start, connect):

@@ -236,33 +236,6 @@ static void publish(struct forward *f)
     inbox_send(r->holder.wid, &w, 2, bytes_span(f->bytes), on_published, f);
 }
 
-/* What came for a socket that holds the identity no more, or never did. */
-static void send_back(struct inbox_frame *frame, struct inbox_target named, struct inbox_target identity)
-{
-    struct builder w = {0};
-
-    inbox_frame_begin(&w, INBOX_RETURN, self_address(frame->from.sid));
-    add_names(&w, named.sid, named.entry, identity.sid, identity.entry);
-    inbox_publish(frame->from.wid, &w, 2, frame->body, NULL);
-}
-
-static void on_forward(struct inbox_frame *frame)
-{
-    struct inbox_target named, identity;
-    struct session *s;
-    char *text;
-
-    if (!inbox_next_target(frame, &named) || !inbox_next_target(frame, &identity))
-        return;
-    s = session_find(named.sid);
-    text = span_dup(identity.entry);
-    if (s && identity_holder(text) == s)
-        session_send(s, bytes_copy(frame->body));
-    else
-        send_back(frame, named, identity);
-    free(text);
-}
-
 static void on_return(struct inbox_frame *frame)
 {
     struct inbox_target named, identity;
@@ -338,18 +311,6 @@ static void on_fence_unreached(struct inbox_frame *frame, const char *wid, bool 
     on_fenced(frame);
 }
 
-static void on_fence(struct inbox_frame *frame)
-{
-    struct builder w = {0};
-    struct inbox_target t;
-    unsigned count = 0;
-
-    inbox_frame_begin(&w, INBOX_FENCED, self_address(0));
-    for (; inbox_next_target(frame, &t); count++)
-        inbox_frame_target(&w, t);
-    inbox_publish(frame->from.wid, &w, count, (struct span){"", 0}, NULL);
-}
-
 /* The holder may have moved. */
 static void doubt(struct route *r)
 {
@@ -418,9 +379,7 @@ void forward_init(void)
         metric_counter("signalbox_forwards_returned_total",
                        "Messages that were sent to a remembered address whose socket holds the identity no more");
     metrics_on_collect(collect);
-    inbox_on(INBOX_FORWARD, on_forward);
     inbox_on(INBOX_RETURN, on_return);
-    inbox_on(INBOX_FENCE, on_fence);
     inbox_on(INBOX_FENCED, on_fenced);
     timer_every(TIDY_MS, on_tidy, NULL);
 }

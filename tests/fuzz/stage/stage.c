@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "signalbox/address.h"
+#include "signalbox/arrival.h"
 #include "signalbox/booth.h"
 #include "signalbox/claim.h"
 #include "signalbox/config.h"
@@ -478,6 +479,7 @@ static void init_worker(void)
     claim_init();
     delivery_init();
     forward_init();
+    arrival_init();
     group_init();
     leader_init();
     reaper_init();
