@@ -8,7 +8,7 @@ import pytest
 from harness import SLOW, freeze, metric, uid, wait_until
 from test_signal import IN_USE, error, hear, path_of, registered
 
-NOT_FOUND = error("Target peer not found")
+NOT_FOUND, UNAVAILABLE = error("Target peer not found"), error("Service temporarily unavailable")
 SCRIPT = 'signalbox_script_calls_total{script="fleet/forward"}'
 RETURNED = "signalbox_forwards_returned_total"
 
@@ -153,6 +153,41 @@ def test_a_worker_that_stands_still_holds_messages_to_who_has_moved_up_for_two_s
     a.send(**offer(b.code, 1))
     a.send(**offer(b.code, 2))
     assert [hear(c, "offer")["payload"] for _ in range(2)] == [1, 2]
+
+
+def test_who_has_left_a_worker_that_stands_still_is_followed_to_a_third_and_no_message_ends_in_silence(start, connect):
+    fleet = start(3, TAKEOVER_PROBE_MS=int(300 * SLOW), SIGNAL_PRESENCE_MAX=0)
+    a, b, path = pair(fleet, connect)
+    freeze(fleet.workers[1].process)
+    c = registered(connect(fleet.workers[2], path), b.code)
+    sent = 0
+
+    def arrives():
+        nonlocal sent
+        a.send(**offer(b.code, sent))
+        sent += 1
+        return not c.inbox.empty()
+
+    wait_until(arrives, 6, "a message where the code is now")
+    assert a.inbox.empty()
+    fleet.workers[1].resume()
+    wait_until(lambda: a.inbox.qsize() + c.inbox.qsize() == sent, 6, "an end of each message")
+    assert all(message == UNAVAILABLE for message in list(a.inbox.queue)), "what stood still, too, was overtaken"
+    got = [message["payload"] for message in list(c.inbox.queue)]
+    assert got == list(range(sent - len(got), sent))
+
+
+def test_what_waits_for_a_worker_that_stands_still_is_bounded_and_the_rest_is_refused(start, connect):
+    fleet = start(TAKEOVER_PROBE_MS=int(300 * SLOW), MESSAGE_RATE=0, SIGNAL_PRESENCE_MAX=0, IP_CONNECT_RATE=0)
+    a, b, path = pair(fleet, connect)
+    freeze(fleet.workers[1].process)
+    registered(connect(fleet.workers[0], path), b.code)
+    crowd = [registered(connect(fleet.workers[0], path)) for _ in range(80)]
+    for client in crowd:
+        client.send_all([offer(b.code, "x" * 250000)] * 2)
+    wait_until(lambda: sum(client.inbox.qsize() for client in crowd) > 0, 1, "the first that is refused")
+    refused = [message for client in crowd for message in list(client.inbox.queue)]
+    assert all(message == UNAVAILABLE for message in refused)
 
 
 def test_a_peer_that_has_left_is_told_of_with_the_request_also_when_its_address_was_known(start, connect):

@@ -16,8 +16,10 @@
 #include "signalbox/script.h"
 
 #define ROUTES_MAX 16384 /* that are remembered; past it forwards go by the script */
-#define IDLE_MS 10000    /* after which a route is forgotten; far longer than a message takes to come back */
+#define IDLE_MS 2000     /* after which a route is forgotten; by then nothing more comes back, or it is overtaken */
 #define FENCE_MS 2000    /* for a fence to return: its worker may be unable to answer */
+#define LOOK_MS 1000     /* after which Redis is asked whether the holder is still the same */
+#define HELD_MAX ((size_t)32 << 20) /* bytes that wait for fences, of all routes; more is refused */
 #define TIDY_MS 1000
 
 /* A message whose fate is open. */
@@ -27,7 +29,7 @@ struct forward {
     char *entry;
     struct route *route;
     struct bytes *bytes;
-    bool returned; /* it was published before */
+    bool returned; /* it came back from where it was published */
     STAILQ_ENTRY(forward) next;
 };
 STAILQ_HEAD(forwards, forward);
@@ -36,13 +38,14 @@ STAILQ_HEAD(forwards, forward);
    now. */
 struct route {
     char *identity, *key;
-    size_t under_way;      /* forwards on it */
+    size_t under_way;      /* forwards on it, and looks at its entry */
     bool known;            /* holder is where the last one found it */
     struct address holder; /* or was, while there is a fence */
     uint64_t fence;        /* its number; 0: none */
+    uint64_t behind;       /* a forward up to this number that comes back now has been overtaken */
     struct timer *patience;
     struct forwards returned, held; /* while there is a fence: what came back, by number, and what came since */
-    int64_t used_ms;
+    int64_t used_ms, looked_ms;
     TAILQ_ENTRY(route) by_use;
     UT_hash_handle hh;
 };
@@ -50,6 +53,7 @@ struct route {
 static struct route *routes;
 static TAILQ_HEAD(, route) by_use = TAILQ_HEAD_INITIALIZER(by_use);
 static uint64_t last_number, last_fence;
+static size_t held_bytes;
 static struct metric *known_routes, *came_back;
 
 static struct route *find_route(const char *identity)
@@ -66,6 +70,7 @@ static struct route *route_new(const char *key, const char *identity)
 
     r->identity = mem_dup(identity);
     r->key = mem_dup(key);
+    r->behind = last_number;
     STAILQ_INIT(&r->returned);
     STAILQ_INIT(&r->held);
     HASH_ADD_KEYPTR(hh, routes, r->identity, strlen(r->identity), r);
@@ -90,6 +95,12 @@ static void route_free(struct route *r)
     free(r);
 }
 
+static void route_leave(struct route *r)
+{
+    if (--r->under_way == 0 && !r->known && !r->fence)
+        route_free(r);
+}
+
 static struct forward *forward_new(struct route *r, session_id from, const char *entry, struct bytes *b)
 {
     struct session *sender = session_find(from);
@@ -105,12 +116,10 @@ static struct forward *forward_new(struct route *r, session_id from, const char 
 static void forward_end(struct forward *f)
 {
     struct session *sender = session_find(f->from);
-    struct route *r = f->route;
 
     if (sender)
         session_forwarded(sender, bytes_len(f->bytes));
-    if (--r->under_way == 0 && !r->known && !r->fence)
-        route_free(r);
+    route_leave(f->route);
     bytes_unref(f->bytes);
     free(f->entry);
     free(f);
@@ -141,6 +150,7 @@ static void learn(struct route *r, struct span address)
     if (!r->known) {
         r->known = HASH_COUNT(routes) <= ROUTES_MAX;
         r->holder = holder;
+        r->looked_ms = loop_ms();
     } else if (!address_equals(&r->holder, &holder)) {
         doubt(r);
     }
@@ -200,7 +210,10 @@ static void comes_back(struct forward *f)
     struct forward *before = NULL, *at;
 
     metric_add(came_back, 1);
-    f->returned = true;
+    if (f->number <= r->behind) {
+        forward_lost(f);
+        return;
+    }
     STAILQ_FOREACH (at, &r->returned, next)
         if (at->number < f->number)
             before = at;
@@ -249,10 +262,11 @@ static void on_return(struct inbox_frame *frame)
     entry = span_dup(named.entry);
     r = find_route(text);
     if (r) {
-        if (!r->fence)
+        if (!r->fence && identity.sid > r->behind)
             memcpy(r->holder.wid, frame->from.wid, WID_LEN);
         f = forward_new(r, frame->from.sid, entry, bytes_copy(frame->body));
         f->number = identity.sid;
+        f->returned = true;
         comes_back(f);
     } else {
         delivery_count_dropped();
@@ -264,14 +278,32 @@ static void on_return(struct inbox_frame *frame)
 
 /* --- the fence --- */
 
+static size_t cost(const struct forward *f)
+{
+    return sizeof(*f) + bytes_len(f->bytes);
+}
+
+static void hold(struct forward *f)
+{
+    if (held_bytes + cost(f) > HELD_MAX) {
+        forward_lost(f);
+        return;
+    }
+    held_bytes += cost(f);
+    STAILQ_INSERT_TAIL(&f->route->held, f, next);
+}
+
 static void lower_fence(struct route *r)
 {
     struct forwards all = STAILQ_HEAD_INITIALIZER(all);
     struct forward *f;
 
     r->fence = 0;
+    r->behind = last_number;
     timer_free(r->patience);
     r->patience = NULL;
+    STAILQ_FOREACH (f, &r->held, next)
+        held_bytes -= cost(f);
     STAILQ_CONCAT(&all, &r->returned);
     STAILQ_CONCAT(&all, &r->held);
     if (STAILQ_EMPTY(&all) && r->under_way == 0)
@@ -326,6 +358,24 @@ static void doubt(struct route *r)
     inbox_publish(r->holder.wid, &w, 1, (struct span){"", 0}, on_fence_unreached);
 }
 
+static void on_looked(const struct reply *reply, void *arg)
+{
+    struct route *r = arg;
+    struct address holder;
+
+    if (reply && r->known && !(address_parse(reply_span(reply), &holder) && address_equals(&holder, &r->holder)))
+        doubt(r);
+    route_leave(r);
+}
+
+/* A worker that stands still, or was lost without a word, sends nothing back: to Redis it goes on listening. */
+static void look(struct route *r)
+{
+    r->looked_ms = loop_ms();
+    r->under_way++;
+    redis_command(on_looked, r, "HGET", r->key, "addr", NULL);
+}
+
 void forward_send(const char *key, const char *identity, const char *entry, struct bytes *b, session_id from)
 {
     struct session *here = identity_holder(identity);
@@ -342,9 +392,11 @@ void forward_send(const char *key, const char *identity, const char *entry, stru
     route_use(r);
     if (here && r->known)
         doubt(r);
+    if (r->known && r->used_ms - r->looked_ms >= LOOK_MS)
+        look(r);
     f = forward_new(r, from, entry, bytes_ref(b));
     if (r->fence)
-        STAILQ_INSERT_TAIL(&r->held, f, next);
+        hold(f);
     else if (r->known)
         publish(f);
     else
