@@ -32,7 +32,7 @@ from swarm import Member  # noqa: E402
 MIB = 1 << 20
 ENV = {"LOG_LEVEL": "info", "DRAIN_SECONDS": 0, "SIGNAL_PRESENCE_MAX": 0}
 # README, section Limits: of one worker, by its connections of any kind
-FIXED, EACH = (8 + 1.25 * 256 + 3 * 32) * MIB + 4096 * 76 * 1024, 8 * 1024
+FIXED, EACH = (16 + 1.25 * 256 + 4 * 32) * MIB + 4096 * 76 * 1024, 8 * 1024
 AIM = 2  # times the quiet p99
 ROOM, OFFERS_A_SECOND, PAIRS = "/signal/bench", 400, 5
 SPARE_DESCRIPTORS = 500
