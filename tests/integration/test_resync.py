@@ -238,3 +238,22 @@ def test_who_registers_while_redis_is_emptied_is_listed_with_what_it_owns(start,
     wait_until(lambda: f"peer\t{peer}" in fleet.redis.client.zrange(f"sb:{{own:{two.wid}}}:{sid}", 0, -1), 8, "listed")
     newcomer.close()
     wait_until(lambda: not fleet.redis.client.exists(f"sb:{{peer:{peer}}}"), 5, "gone with it")
+
+
+@pytest.mark.parametrize("loss", ["emptied", "restarted"])
+def test_what_a_late_clean_up_takes_away_after_a_loss_is_given_back(start, connect, loss):
+    """Without its lease a worker may be taken for dead for a moment; or an old command arrives after all."""
+    fleet = start(1, **ENV)
+    client, peer = connect(fleet.workers[0]), uid()
+    client.request("register", peerId=peer)
+    key = f"sb:{{peer:{peer}}}"
+    if loss == "emptied":
+        fleet.redis.client.flushall()
+    else:
+        fleet.redis.stop()
+        fleet.redis.start()
+    wait_until(lambda: fleet.redis.client.hget(key, "addr"), 8, "its id again")
+    time.sleep(1)
+    assert fleet.redis.client.delete(key)
+    wait_until(lambda: fleet.redis.client.hget(key, "addr"), 8, "its id once more")
+    assert client.request("ping") == {"type": "pong"}

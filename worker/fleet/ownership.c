@@ -22,6 +22,7 @@
 #define KINDS_MAX 16
 #define UNDO_BATCH_LAST "127" /* rank of the last entry that is undone in one go */
 #define RESYNC_MS 20
+#define SETTLED_MS 3000
 #define RESYNC_SOCKETS 50 /* about so many in each RESYNC_MS */
 #define CLAIM_MS 15000    /* no claim takes longer, besides */
 #define CLAIM_ASKS 4      /* times the time for which it waits for a holder */
@@ -583,7 +584,7 @@ void identity_refresh_all(struct session *s, const char *kind)
 
 /* Frames were missed, and perhaps Redis has lost what it held: every id is written again, a few sockets at a time. */
 static unsigned resync_part, resync_parts;
-static struct timer *resync_timer;
+static struct timer *resync_timer, *settled_timer;
 
 static void on_resync(void *arg)
 {
@@ -597,12 +598,28 @@ static void on_resync(void *arg)
     resync_timer = NULL;
 }
 
-void ownership_resync(void)
+static void begin_resync(void)
 {
     resync_part = 0;
     resync_parts = (unsigned)(session_count() / RESYNC_SOCKETS) + 1;
     if (!resync_timer)
         resync_timer = timer_every(RESYNC_MS, on_resync, NULL);
+}
+
+static void on_settled(void *arg)
+{
+    (void)arg;
+    settled_timer = NULL;
+    begin_resync();
+}
+
+/* And once more: while Redis had lost the lease with all else, the leader may have begun to clean up after this worker,
+   or what was sent on a connection that was given up may have come late. */
+void ownership_resync(void)
+{
+    begin_resync();
+    timer_free(settled_timer);
+    settled_timer = timer_once(SETTLED_MS, on_settled, NULL);
 }
 
 void ownership_reaped(void)
