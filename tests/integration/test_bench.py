@@ -160,7 +160,8 @@ class Rogue:
         if len(data) < head + size:
             return None
         self.data[s] = data[head + size:]
-        return data[head:head + size].decode()
+        mask = int.from_bytes((data[head - 4:head] * (size // 4 + 1))[:size], "big")
+        return (int.from_bytes(data[head:head + size], "big") ^ mask).to_bytes(size, "big").decode()
 
     def take(self, s, text):
         message = json.loads(text)
