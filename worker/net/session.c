@@ -23,9 +23,10 @@
 #define KEPT_MAX ((size_t)256 << 20) /* for all clients together */
 #define KEPT_AFTER_SHEDDING (KEPT_MAX / 8 * 7)
 #define EXCESS_MS 5000 /* PROTOCOL.md section 1: so long over the rate closes */
-#define REFUSED_IN_A_ROW 32
-#define REFUSED_PAUSE_MS 50
+#define REFUSED_IN_A_ROW 8
+#define REFUSED_PAUSE_MS 12
 #define EXCESS_PAUSE_MS 1000 /* a pause that ends an excess */
+#define LOUD_GOODBYE_MS 200  /* for a client that was too loud to read its close frame */
 #define KILL_SECONDS 5       /* for a close frame that cannot be written, or is not answered */
 _Static_assert(BYTES_HEADROOM >= LWS_PRE, "lws writes its frame header before the bytes");
 
@@ -344,6 +345,22 @@ static void flush(void)
     flushes_count = 0;
 }
 
+/* lws waits 5 s for a client's close frame, and reads all that comes before it. */
+static void on_hang_up(void *arg)
+{
+    struct session *s = arg;
+
+    s->pause = NULL;
+    lws_set_timeout(s->wsi, PENDING_TIMEOUT_CLOSE_ACK, LWS_TO_KILL_SYNC);
+    loop_poke();
+}
+
+static void hang_up_soon(struct session *s)
+{
+    timer_free(s->pause);
+    s->pause = timer_once(LOUD_GOODBYE_MS, on_hang_up, s);
+}
+
 bool session_writable(struct session *s)
 {
     unsigned char ping[LWS_PRE + 1] = {0}; /* one byte: lws reports no pong without a payload */
@@ -374,6 +391,8 @@ bool session_writable(struct session *s)
     lws_close_reason(s->wsi, (enum lws_close_status)s->close_code, (unsigned char *)s->close_reason,
                      strlen(s->close_reason));
     end(s);
+    if (s->close_code == CLOSE_POLICY)
+        hang_up_soon(s);
     lws_set_timeout(s->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
     return true;
 }
