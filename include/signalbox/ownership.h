@@ -13,6 +13,7 @@
 
 #define ENTRY_MAX (3 * 256 + 16) /* bytes of an entry */
 #define IDENTITIES_MAX 256       /* ids that one socket may hold */
+#define SETTLED_MS 3000          /* by then what was under way when a lease or Redis was lost has arrived */
 
 struct entry_kind {
     const char *word;

@@ -197,13 +197,6 @@ static void look_up(struct forward *f)
 
 /* --- to an address that is known --- */
 
-/* The frame names what the sender is told of if it fails, and the identity; the message's number goes with that. */
-static void add_names(struct builder *w, uint64_t sid, struct span entry, uint64_t number, struct span identity)
-{
-    inbox_frame_target(w, (struct inbox_target){sid, entry});
-    inbox_frame_target(w, (struct inbox_target){number, identity});
-}
-
 static void comes_back(struct forward *f)
 {
     struct route *r = f->route;
@@ -238,6 +231,7 @@ static void on_published(const struct reply *reply, void *arg)
     }
 }
 
+/* The frame names what the sender is told of if it fails, and the identity; the message's number goes with that. */
 static void publish(struct forward *f)
 {
     const struct route *r = f->route;
@@ -245,7 +239,8 @@ static void publish(struct forward *f)
 
     f->number = ++last_number;
     inbox_frame_begin(&w, INBOX_FORWARD, self_address(f->from));
-    add_names(&w, r->holder.sid, span_of(f->entry), f->number, span_of(r->identity));
+    inbox_frame_target(&w, (struct inbox_target){r->holder.sid, span_of(f->entry)});
+    inbox_frame_target(&w, (struct inbox_target){f->number, span_of(r->identity)});
     inbox_send(r->holder.wid, &w, 2, bytes_span(f->bytes), on_published, f);
 }
 

@@ -23,7 +23,6 @@
 
 #define SHOWN_MAX 4
 #define LOOK_MS 100
-#define SETTLED_MS 3000   /* by then what was under way at the former address has arrived */
 #define FORGET_MS 3600000 /* a worker that left the roster so long ago is named by nothing any more */
 
 struct worker {

@@ -22,7 +22,6 @@
 #define KINDS_MAX 16
 #define UNDO_BATCH_LAST "127" /* rank of the last entry that is undone in one go */
 #define RESYNC_MS 20
-#define SETTLED_MS 3000
 #define RESYNC_SOCKETS 50 /* about so many in each RESYNC_MS */
 #define CLAIM_MS 15000    /* no claim takes longer, besides */
 #define CLAIM_ASKS 4      /* times the time for which it waits for a holder */
