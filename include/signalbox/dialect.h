@@ -7,6 +7,7 @@
 
 #include "signalbox/bytes.h"
 #include "signalbox/err.h"
+#include "signalbox/json.h"
 #include "signalbox/session.h"
 
 #define FIELDS_MAX 8
@@ -78,8 +79,9 @@ struct dialect {
     size_t count;
     struct bytes *(*wire_error)(struct session *s, enum err e, const char *text); /* the dialect's error message */
     void (*on_open)(struct session *s, const struct opening *o);                  /* NULL: nothing to do */
-    size_t most;                                     /* bytes of a message; 0: MAX_MESSAGE_BYTES */
-    const char *argument;                            /* that on_open is given of the query; NULL: none */
+    size_t most;                /* bytes of a message; 0: MAX_MESSAGE_BYTES */
+    const char *argument;       /* that on_open is given of the query; NULL: none */
+    const char *const *members; /* looked for beside the rows' fields, or inside of them; ended by NULL; or NULL */
     const struct refusal *(*refuse)(const char *ip); /* of an upgrade; NULL: it is let in. NULL itself: all are */
 };
 
@@ -95,7 +97,8 @@ bool has_control(struct span text); /* a byte that no id may have */
 struct bytes *wire_error(struct session *s, enum err e, const char *text); /* {"type":"error","message":TEXT} */
 enum err handle_ping(struct session *s, const struct message *m);
 
-/* A member of the message that is being dispatched; false: it has none of that name, or there is no message. */
+/* A member of the message that is being dispatched, or refused; false: it has none of that name, or there is no
+   message. */
 bool message_member(const char *name, struct span *value);
 
 /* As session_fail(), but told as the dialect does, not the row of the last message. */
@@ -103,7 +106,11 @@ void dialect_fail(struct session *s, enum err e, const char *detail);
 
 void dialect_init(void);
 void dialect_fini(void);
+void dialect_add(const struct dialect *d); /* from now on the members that its messages may have are kept */
 void dialect_receive(struct session *s, struct span frame, bool binary);
+const struct json_names *dialect_names(void); /* of the fields and members of all dialects */
+/* As dialect_receive(), for a frame that was scanned already; NULL: it is malformed. */
+void dialect_scanned(struct session *s, struct span frame, const struct json_members *m);
 void dialect_refuse(struct session *s, struct span frame, bool binary,
                     enum err e); /* answers it without a look at it */
 void dialect_count_sent(const struct session *s, struct span message);

@@ -21,10 +21,21 @@ struct json_member {
     struct span value; /* the whole value without white space around it */
 };
 
+/* A set of member names. All zero is empty. */
+#define JSON_NAME_MAX 32
+struct json_names {
+    const char **of_len[JSON_NAME_MAX + 1]; /* each list ends with NULL */
+};
+void json_names_add(struct json_names *n, const char *name); /* borrowed; of 1 to JSON_NAME_MAX bytes */
+void json_names_free(struct json_names *n);
+/* The name of the set that a key spells, escapes as they came between its quotes; NULL: none. */
+const char *json_names_find(const struct json_names *n, struct span key);
+
 /* The members of one object, in their order. All zero is empty; reuse it for the next scan. */
 struct json_members {
     struct json_member *at;
     size_t count, room;
+    const struct json_names *only; /* borrowed: just these are kept, the last of each name, with the name for a key */
 };
 void json_members_free(struct json_members *m);
 
@@ -32,13 +43,38 @@ void json_members_free(struct json_members *m);
    The spans in m point into text. */
 bool json_scan(struct span text, struct json_members *m) __attribute__((warn_unused_result));
 
-/* The value of the last member with that name (as JSON.parse has it); false if there is none. */
+/* The same in portions, for a text that is too long to be read at once: json_scan_on() reads about so many bytes more.
+   The text stays where it is meanwhile, and m is to be used when it is JSON_VALID. */
+enum json_progress { JSON_MORE, JSON_VALID, JSON_INVALID };
+struct reader {
+    const unsigned char *at, *end;
+};
+struct json_scanner {
+    struct reader reader;
+    const unsigned char *limit; /* of this portion */
+    struct json_members *members;
+    int state;
+    unsigned depth;            /* containers that are open */
+    uint64_t objects;          /* one bit for each of them, the innermost lowest: an object, not an array */
+    const unsigned char *from; /* where the name or the value of a member began */
+    struct span key;
+};
+void json_scan_begin(struct json_scanner *s, struct span text, struct json_members *m);
+enum json_progress json_scan_on(struct json_scanner *s, size_t bytes);
+
+/* The value of the last member with that name (as JSON.parse has it); false if there is none.
+   Where only some names are kept, it is to be one of them. */
 bool json_find(const struct json_members *m, const char *name, struct span *value);
+
+/* The members of an object that json_scan() gave: as scanning it, and faster. false: there are more than `most`. */
+bool json_members_of(struct span object, size_t most, struct json_members *m) __attribute__((warn_unused_result));
 
 /* Walks an array that json_scan() gave: json_elements() is what stands between its brackets, and json_next() takes one
    element off it; false: none is left. */
 struct span json_elements(struct span array);
 bool json_next(struct span *rest, struct span *element);
+/* The same, with the members of an element that is an object; another has none. */
+bool json_next_members(struct span *rest, struct json_members *m);
 
 enum json_kind json_kind(struct span value); /* of a value that json_scan() gave */
 

@@ -4,17 +4,11 @@
 
 #include "signalbox/json.h"
 
-struct reader {
-    const unsigned char *at, *end;
-    unsigned depth;   /* containers open inside the top object */
-    uint64_t objects; /* one bit for each of them, the innermost lowest: an object, not an array */
-};
-
 static inline struct reader reader_of(struct span text)
 {
     const unsigned char *at = (const unsigned char *)text.at;
 
-    return text.len ? (struct reader){.at = at, .end = at + text.len} : (struct reader){0};
+    return text.len ? (struct reader){at, at + text.len} : (struct reader){0};
 }
 
 static inline bool sees(const struct reader *r, unsigned char c)
@@ -54,3 +48,4 @@ static inline struct span span_between(const unsigned char *from, const unsigned
 bool reader_unit(struct reader *r, unsigned *unit);
 char reader_escape_byte(unsigned char letter);
 bool reader_string(struct reader *r);
+void members_keep(struct json_members *m, struct span key, struct span value);

@@ -23,6 +23,44 @@ static bool scans(struct span text)
     return valid;
 }
 
+/* As scans(), a portion of so many bytes after the other. */
+static bool scans_in_portions(struct span text, size_t portion, struct json_members *m)
+{
+    struct json_scanner scanner;
+    enum json_progress progress;
+
+    json_scan_begin(&scanner, text, m);
+    do {
+        const unsigned char *before = scanner.reader.at;
+        progress = json_scan_on(&scanner, portion);
+        if (progress == JSON_MORE && (size_t)(scanner.reader.at - before) < portion)
+            fail_msg("only %zu bytes of %zu", (size_t)(scanner.reader.at - before), portion);
+    } while (progress == JSON_MORE);
+    return progress == JSON_VALID;
+}
+
+static void check_portions(struct span text)
+{
+    struct json_members whole = {0}, parts = {0};
+    char *copy = malloc(text.len ? text.len : 1);
+    struct span same = {copy, text.len};
+
+    memcpy(copy, text.at, text.len);
+    bool valid = json_scan(same, &whole);
+    for (size_t portion = 1; portion <= text.len; portion++) {
+        if (scans_in_portions(same, portion, &parts) != valid || parts.count != whole.count)
+            fail_msg("%.*s in portions of %zu", (int)text.len, text.at, portion);
+        for (size_t i = 0; i < whole.count; i++) {
+            assert_true(span_equals(parts.at[i].key, whole.at[i].key));
+            assert_ptr_equal(parts.at[i].value.at, whole.at[i].value.at);
+            assert_int_equal(parts.at[i].value.len, whole.at[i].value.len);
+        }
+    }
+    json_members_free(&whole);
+    json_members_free(&parts);
+    free(copy);
+}
+
 /* The value of the member v of an object. */
 static struct span value_of(const char *object, struct json_members *m)
 {
@@ -55,6 +93,7 @@ static void what_rfc_8259_allows_is_scanned(void **state)
     for (size_t i = 0; i < COUNT(rows); i++) {
         if (!scans(span_of(rows[i])))
             fail_msg("refused: %s", rows[i]);
+        check_portions(span_of(rows[i]));
     }
 }
 
@@ -132,6 +171,7 @@ static void anything_else_is_refused(void **state)
     for (size_t i = 0; i < COUNT(rows); i++) {
         if (scans(span_of(rows[i])))
             fail_msg("accepted: %s", rows[i]);
+        check_portions(span_of(rows[i]));
     }
     assert_false(scans(SPAN("{\"a\":\"\0\"}")));
     assert_false(scans(SPAN("{}\0")));
@@ -335,6 +375,117 @@ static void a_name_is_found_however_it_is_spelled(void **state)
     json_members_free(&m);
 }
 
+static void a_long_text_is_read_a_portion_at_a_time(void **state)
+{
+    static const char *const units[] = {"0,", "\"\",", "[],", "{},", " ", "\"\":0,", "\\n", "\xc3\xa9", "\\u20ac"};
+    static const char *const ends[][2] = {{"{\"a\":[", "0]}"}, {"{", "\"a\":0}"}, {"{\"a\":\"", "\"}"}};
+    static const unsigned char shapes[] = {0, 0, 0, 0, 0, 1, 2, 2, 2};
+    enum { PORTION = 100, MOST_OVER = 6 };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(units); i++) {
+        struct json_members m = {0};
+        struct json_scanner scanner;
+        struct builder w = {0};
+        size_t portions = 1;
+
+        builder_text(&w, ends[shapes[i]][0]);
+        for (int n = 0; n < 5000; n++)
+            builder_text(&w, units[i]);
+        builder_text(&w, ends[shapes[i]][1]);
+        json_scan_begin(&scanner, bytes_span(w.bytes), &m);
+        while (json_scan_on(&scanner, PORTION) == JSON_MORE)
+            portions++;
+        assert_int_equal(scanner.reader.at, scanner.reader.end);
+        if (portions < builder_len(&w) / (PORTION + MOST_OVER))
+            fail_msg("%s: %zu portions of %zu bytes", units[i], portions, builder_len(&w));
+        json_members_free(&m);
+        builder_free(&w);
+    }
+}
+
+static void of_the_names_asked_for_the_last_member_is_kept(void **state)
+{
+    static const struct {
+        const char *text, *type, *to; /* NULL: not found */
+        size_t count;
+    } rows[] = {
+        {"{}", NULL, NULL, 0},
+        {"{\"a\":1,\"\":2,\"typ\":3,\"types\":4}", NULL, NULL, 0},
+        {"{\"type\":1,\"to\":2}", "1", "2", 2},
+        {"{\"type\":1,\"x\":0,\"to\":2,\"type\":3}", "3", "2", 2},
+        {"{\"t\\u0079pe\":1,\"t\\u006f\":[{\"type\":5}]}", "1", "[{\"type\":5}]", 2},
+        {"{\"type\":1,\"\\u0074\\u0079\\u0070\\u0065\":2}", "2", NULL, 1},
+        {"{\"type\\u0000\":1,\"\\ud800\":2,\"\\u0074\\u006f\\u006f\":3}", NULL, NULL, 0},
+        {"{\"0123456789012345678901234567890123\":1,\"to\":\"x\"}", NULL, "\"x\"", 1},
+    };
+    struct json_names names = {0};
+    struct json_members m = {.only = &names}, of = {.only = &names};
+
+    (void)state;
+    json_names_add(&names, "type");
+    json_names_add(&names, "to");
+    json_names_add(&names, "typo");
+    json_names_add(&names, "type");
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct span text = span_of(rows[i].text), value;
+
+        assert_true(json_scan(text, &m));
+        assert_true(json_members_of(text, SIZE_MAX, &of));
+        assert_int_equal(m.count, rows[i].count);
+        assert_int_equal(of.count, rows[i].count);
+        bool found = json_find(&m, "type", &value);
+        assert_true(found ? rows[i].type && span_is(value, rows[i].type) : !rows[i].type);
+        found = json_find(&of, "to", &value);
+        assert_true(found ? rows[i].to && span_is(value, rows[i].to) : !rows[i].to);
+        assert_false(json_find(&m, "typo", &value));
+    }
+    json_members_free(&m);
+    json_members_free(&of);
+    json_names_free(&names);
+}
+
+static void the_members_of_an_object_are_those_of_a_scan(void **state)
+{
+    static const char *const rows[] = {
+        "{}",
+        "{ \t}",
+        "{\"a\":1}",
+        "{ \"a\" : 1 , \"b\" : [ 1 , { } , [ ] , { \"c\" : null } ] }",
+        "{\"a\":\"}\\\"\",\"[\":{\"}\":\"]\"},\"\\n\":[[[\"]\"]]],\"n\":-1e5}",
+        "{\"a\":[\"YYYYYYYY[yyyyyyyy_____]\",0,0,0,0,0,0,0,0,0,0,0,0],\"b\":{\"caf\xc3\xa9\":\"\xe2\x82\xac\"} , "
+        "\"a\":true }",
+    };
+    struct json_members whole = {0}, m = {0};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct span text = span_of(rows[i]), rest;
+        struct builder array = {0};
+
+        assert_true(json_scan(text, &whole));
+        assert_true(json_members_of(text, whole.count, &m));
+        assert_int_equal(m.count, whole.count);
+        for (size_t n = 0; n < m.count; n++) {
+            assert_ptr_equal(m.at[n].key.at, whole.at[n].key.at);
+            assert_true(span_equals(m.at[n].key, whole.at[n].key));
+            assert_ptr_equal(m.at[n].value.at, whole.at[n].value.at);
+            assert_true(span_equals(m.at[n].value, whole.at[n].value));
+        }
+        assert_true(whole.count == 0 || !json_members_of(text, whole.count - 1, &m));
+        builder_printf(&array, "[ %s ,5, [{\"a\":0}] ,%s]", rows[i], rows[i]);
+        rest = json_elements(bytes_span(array.bytes));
+        for (size_t n = 0; n < 4; n++) {
+            assert_true(json_next_members(&rest, &m));
+            assert_int_equal(m.count, n % 3 == 0 ? whole.count : 0);
+        }
+        assert_false(json_next_members(&rest, &m));
+        builder_free(&array);
+    }
+    json_members_free(&whole);
+    json_members_free(&m);
+}
+
 static void strings_are_decoded(void **state)
 {
     static const struct {
@@ -504,6 +655,8 @@ static void the_compact_length_leaves_out_only_space_between_tokens(void **state
         {"{ \"a b\" : \" \\\" \" , \"c\" : [ ] }", "{\"a b\":\" \\\" \",\"c\":[]}"},
         {"[ \"\\\\\", \" \" ]", "[\"\\\\\",\" \"]"},
         {"[ \"\xe2\x82\xac \" ]", "[\"\xe2\x82\xac \"]"},
+        {"[1234567,12345678, 123456789 ,\"        \",0,0,0,0\t,\"\"]",
+         "[1234567,12345678,123456789,\"        \",0,0,0,0,\"\"]"},
     };
 
     (void)state;
@@ -553,6 +706,9 @@ int main(void)
         cmocka_unit_test(a_scan_forgets_the_one_before_and_keeps_its_room),
         cmocka_unit_test(many_members_are_all_found),
         cmocka_unit_test(a_name_is_found_however_it_is_spelled),
+        cmocka_unit_test(a_long_text_is_read_a_portion_at_a_time),
+        cmocka_unit_test(of_the_names_asked_for_the_last_member_is_kept),
+        cmocka_unit_test(the_members_of_an_object_are_those_of_a_scan),
         cmocka_unit_test(strings_are_decoded),
         cmocka_unit_test(what_cannot_be_decoded_is_refused),
         cmocka_unit_test(a_string_needs_room_for_its_zero),

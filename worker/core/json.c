@@ -8,7 +8,21 @@
 
 #define MEMBERS_ROOM_LEAST 16
 
-_Static_assert(JSON_DEPTH_MAX <= 64, "the open containers must fit the bits of reader.objects");
+/* What comes next. */
+enum {
+    EXPECT_OBJECT,
+    EXPECT_FIRST_NAME, /* or the end of an object */
+    EXPECT_NAME,
+    EXPECT_COLON,
+    EXPECT_FIRST_VALUE, /* or the end of an array */
+    EXPECT_VALUE,
+    EXPECT_SEPARATOR,
+    EXPECT_END,
+    IN_NAME,
+    IN_STRING
+};
+
+_Static_assert(JSON_DEPTH_MAX <= 64, "the open containers must fit the bits of json_scanner.objects");
 
 static bool take_digits(struct reader *r)
 {
@@ -96,19 +110,27 @@ static bool read_beyond_ascii(struct reader *r)
     return len > 0;
 }
 
-bool reader_string(struct reader *r)
+/* false: not a string. Where it has not ended, more says so: r stands at limit or behind it, or at the end. */
+static bool read_text(struct reader *r, const unsigned char *limit, bool *more)
 {
-    if (!take(r, '"'))
-        return false;
+    *more = false;
     for (;;) {
         skip_plain(r);
-        if (r->at == r->end)
-            return false;
         if (take(r, '"'))
+            return true;
+        *more = r->at >= limit;
+        if (*more)
             return true;
         if (!(*r->at == '\\' ? read_escape(r) : read_beyond_ascii(r)))
             return false;
     }
+}
+
+bool reader_string(struct reader *r)
+{
+    bool more;
+
+    return take(r, '"') && read_text(r, r->end, &more) && !more;
 }
 
 static bool read_number(struct reader *r)
@@ -136,11 +158,7 @@ static bool read_word(struct reader *r, struct span word)
 
 static bool read_scalar(struct reader *r)
 {
-    if (r->at == r->end)
-        return false;
     switch (*r->at) {
-    case '"':
-        return reader_string(r);
     case 't':
         return read_word(r, SPAN("true"));
     case 'f':
@@ -152,84 +170,19 @@ static bool read_scalar(struct reader *r)
     }
 }
 
-/* A name, its colon, and the space up to the first byte of its value. */
-static bool read_key(struct reader *r, struct span *key)
+static bool in_object(const struct json_scanner *s)
 {
-    const unsigned char *from = r->at;
+    return s->objects & 1;
+}
 
-    if (!reader_string(r))
+static bool open_container(struct json_scanner *s, bool object)
+{
+    if (s->depth == JSON_DEPTH_MAX)
         return false;
-    *key = span_between(from + 1, r->at - 1);
-    skip_space(r);
-    if (!take(r, ':'))
-        return false;
-    skip_space(r);
-    return true;
-}
-
-static bool in_object(const struct reader *r)
-{
-    return r->objects & 1;
-}
-
-static bool take_close(struct reader *r)
-{
-    if (!take(r, in_object(r) ? '}' : ']'))
-        return false;
-    r->objects >>= 1;
-    r->depth--;
-    return true;
-}
-
-static bool take_open(struct reader *r)
-{
-    bool object = *r->at == '{';
-
-    if (r->depth + 1 == JSON_DEPTH_MAX)
-        return false;
-    r->at++;
-    r->objects = r->objects << 1 | object;
-    r->depth++;
-    skip_space(r);
-    return true;
-}
-
-/* Behind a value: closes what ends here, up to the next value of a container that goes on. */
-static bool read_separator(struct reader *r)
-{
-    struct span ignored;
-
-    while (r->depth) {
-        skip_space(r);
-        if (take(r, ',')) {
-            skip_space(r);
-            return !in_object(r) || read_key(r, &ignored);
-        }
-        if (!take_close(r))
-            return false;
-    }
-    return true;
-}
-
-static bool read_value(struct reader *r)
-{
-    struct span ignored;
-
-    do {
-        if (sees(r, '{') || sees(r, '[')) {
-            if (!take_open(r))
-                return false;
-            if (!take_close(r)) {
-                if (in_object(r) && !read_key(r, &ignored))
-                    return false;
-                continue;
-            }
-        } else if (!read_scalar(r)) {
-            return false;
-        }
-        if (!read_separator(r))
-            return false;
-    } while (r->depth);
+    s->reader.at++;
+    s->objects = s->objects << 1 | object;
+    s->depth++;
+    s->state = object ? EXPECT_FIRST_NAME : EXPECT_FIRST_VALUE;
     return true;
 }
 
@@ -242,48 +195,159 @@ static struct json_member *members_next(struct json_members *m)
     return &m->at[m->count++];
 }
 
-static bool read_member(struct reader *r, struct json_members *m)
+/* The member of that name; of a name that came before it is the same. */
+static struct json_member *member_of(struct json_members *m, const char *name)
 {
-    struct json_member *member = members_next(m);
+    for (size_t i = 0; i < m->count; i++)
+        if (m->at[i].key.at == name)
+            return &m->at[i];
+    return members_next(m);
+}
 
-    skip_space(r);
-    if (!read_key(r, &member->key))
-        return false;
-    const unsigned char *from = r->at;
-    if (!read_value(r))
-        return false;
-    member->value = span_between(from, r->at);
-    skip_space(r);
+void members_keep(struct json_members *m, struct span key, struct span value)
+{
+    const char *name;
+
+    if (!m->only) {
+        *members_next(m) = (struct json_member){key, value};
+        return;
+    }
+    name = json_names_find(m->only, key);
+    if (name)
+        *member_of(m, name) = (struct json_member){span_of(name), value};
+}
+
+static bool end_value(struct json_scanner *s)
+{
+    if (s->depth == 1)
+        members_keep(s->members, s->key, span_between(s->from, s->reader.at));
+    s->state = s->depth ? EXPECT_SEPARATOR : EXPECT_END;
     return true;
 }
 
-static bool read_members(struct reader *r, struct json_members *m)
+static bool close_container(struct json_scanner *s)
 {
-    skip_space(r);
-    if (!take(r, '{'))
+    if (!take(&s->reader, in_object(s) ? '}' : ']'))
         return false;
-    skip_space(r);
-    if (!take(r, '}')) {
-        do {
-            if (!read_member(r, m))
-                return false;
-        } while (take(r, ','));
-        if (!take(r, '}'))
-            return false;
+    s->objects >>= 1;
+    s->depth--;
+    return end_value(s);
+}
+
+/* Goes on with the string that it is in. */
+static bool scan_text(struct json_scanner *s)
+{
+    bool name = s->state == IN_NAME, more;
+
+    if (!read_text(&s->reader, s->limit, &more))
+        return false;
+    if (more)
+        return true;
+    if (!name)
+        return end_value(s);
+    if (s->depth == 1)
+        s->key = span_between(s->from, s->reader.at - 1);
+    s->state = EXPECT_COLON;
+    return true;
+}
+
+static bool scan_name(struct json_scanner *s)
+{
+    if (!take(&s->reader, '"'))
+        return false;
+    if (s->depth == 1)
+        s->from = s->reader.at;
+    s->state = IN_NAME;
+    return scan_text(s);
+}
+
+static bool scan_value(struct json_scanner *s)
+{
+    if (s->depth == 1)
+        s->from = s->reader.at;
+    switch (*s->reader.at) {
+    case '{':
+        return open_container(s, true);
+    case '[':
+        return open_container(s, false);
+    case '"':
+        s->reader.at++;
+        s->state = IN_STRING;
+        return scan_text(s);
+    default:
+        return read_scalar(&s->reader) && end_value(s);
     }
-    skip_space(r);
-    return r->at == r->end;
+}
+
+static bool scan_separator(struct json_scanner *s)
+{
+    if (!take(&s->reader, ','))
+        return close_container(s);
+    s->state = in_object(s) ? EXPECT_NAME : EXPECT_VALUE;
+    return true;
+}
+
+/* One token. There is a byte left, and no white space before it where a string does not go on. */
+static bool scan_token(struct json_scanner *s)
+{
+    switch (s->state) {
+    case EXPECT_OBJECT:
+        return sees(&s->reader, '{') && open_container(s, true);
+    case EXPECT_FIRST_NAME:
+        return sees(&s->reader, '}') ? close_container(s) : scan_name(s);
+    case EXPECT_NAME:
+        return scan_name(s);
+    case EXPECT_COLON:
+        s->state = EXPECT_VALUE;
+        return take(&s->reader, ':');
+    case EXPECT_FIRST_VALUE:
+        return sees(&s->reader, ']') ? close_container(s) : scan_value(s);
+    case EXPECT_VALUE:
+        return scan_value(s);
+    case EXPECT_SEPARATOR:
+        return scan_separator(s);
+    case IN_NAME:
+    case IN_STRING:
+        return scan_text(s);
+    default:
+        return false;
+    }
+}
+
+void json_scan_begin(struct json_scanner *s, struct span text, struct json_members *m)
+{
+    *s = (struct json_scanner){.reader = reader_of(text), .members = m, .state = EXPECT_OBJECT};
+    m->count = 0;
+}
+
+static enum json_progress refuse(struct json_scanner *s)
+{
+    s->members->count = 0;
+    return JSON_INVALID;
+}
+
+enum json_progress json_scan_on(struct json_scanner *s, size_t bytes)
+{
+    struct reader *r = &s->reader;
+
+    s->limit = (size_t)(r->end - r->at) > bytes ? r->at + bytes : r->end;
+    while (r->at < s->limit) {
+        if (is_space(*r->at) && s->state < IN_NAME)
+            r->at++;
+        else if (!scan_token(s))
+            return refuse(s);
+    }
+    if (r->at < r->end)
+        return JSON_MORE;
+    return s->state == EXPECT_END ? JSON_VALID : refuse(s);
 }
 
 bool json_scan(struct span text, struct json_members *m)
 {
-    struct reader r = reader_of(text);
+    struct json_scanner s;
 
-    m->count = 0;
-    if (read_members(&r, m))
-        return true;
-    m->count = 0; /* the last one may be half filled */
-    return false;
+    json_scan_begin(&s, text, m);
+    return json_scan_on(&s, text.len) == JSON_VALID;
 }
 
 void json_members_free(struct json_members *m)

@@ -6,6 +6,7 @@
 #include "signalbox/json_reader.h"
 
 #define INTEGER_MOST (1LL << 53)
+#define EACH 0x0101010101010101u  /* of eight bytes */
 #define EXPONENT_MOST (1LL << 50) /* far beyond the length of any text, far below an overflow */
 
 static bool is_high(unsigned unit)
@@ -115,6 +116,7 @@ bool json_find(const struct json_members *m, const char *name, struct span *valu
 {
     struct span wanted = span_of(name);
 
+    assert(!m->only || json_names_find(m->only, wanted));
     for (size_t i = m->count; i > 0; i--) {
         if (key_is(m->at[i - 1].key, wanted)) {
             *value = m->at[i - 1].value;
@@ -217,6 +219,113 @@ bool json_read_integer(struct span value, long long *out)
     return true;
 }
 
+/* Eight bytes at once, as in json.c: none of them is one of "[]{} (some letters are taken for a bracket). */
+static bool no_bracket(uint64_t x)
+{
+    uint64_t brackets = (x | EACH * 0x26) ^ EACH * 0x7f;
+
+    return !((x | ((x ^ EACH * '"') - EACH) | (brackets - EACH)) & EACH * 0x80);
+}
+
+/* None of them is white space or a quote. */
+static bool no_space(uint64_t x)
+{
+    return !((x | ((x ^ EACH * '"') - EACH) | (x - EACH * 0x21)) & EACH * 0x80);
+}
+
+static void skip_while(struct reader *r, bool (*none)(uint64_t eight))
+{
+    uint64_t x;
+
+    for (; r->end - r->at >= (ptrdiff_t)sizeof(x); r->at += sizeof(x)) {
+        memcpy(&x, r->at, sizeof(x));
+        if (!none(x))
+            return;
+    }
+}
+
+/* These three never fail inside what json_scan() gave. */
+static bool skip_container(struct reader *r)
+{
+    size_t depth = 0;
+
+    do {
+        unsigned char c = *r->at;
+        bool opens = c == '[' || c == '{', closes = c == ']' || c == '}';
+
+        if (c == '"' && !reader_string(r))
+            return false;
+        if (c != '"')
+            r->at++;
+        depth += opens;
+        depth -= closes;
+        if (!opens && !closes)
+            skip_while(r, no_bracket);
+    } while (depth > 0 && r->at < r->end);
+    return depth == 0;
+}
+
+static bool skip_value(struct reader *r, struct span *value)
+{
+    const unsigned char *from = r->at;
+
+    if (sees(r, '"')) {
+        if (!reader_string(r))
+            return false;
+    } else if (sees(r, '[') || sees(r, '{')) {
+        if (!skip_container(r))
+            return false;
+    } else {
+        while (r->at < r->end && *r->at != ',' && *r->at != '}' && !is_space(*r->at))
+            r->at++;
+    }
+    *value = span_between(from, r->at);
+    skip_space(r);
+    return true;
+}
+
+static bool skip_name(struct reader *r, struct span *key)
+{
+    const unsigned char *from = r->at;
+
+    if (!reader_string(r))
+        return false;
+    *key = span_between(from + 1, r->at - 1);
+    skip_space(r);
+    if (!take(r, ':'))
+        return false;
+    skip_space(r);
+    return true;
+}
+
+/* Of an object, up to behind its end. false: there are more than `most`. */
+static bool walk_members(struct reader *r, size_t most, struct json_members *m)
+{
+    struct span key, value;
+
+    m->count = 0;
+    take(r, '{');
+    skip_space(r);
+    while (!take(r, '}')) {
+        if (!skip_name(r, &key) || !skip_value(r, &value))
+            return false;
+        members_keep(m, key, value);
+        if (m->count > most)
+            return false;
+        take(r, ',');
+        skip_space(r);
+    }
+    return true;
+}
+
+bool json_members_of(struct span object, size_t most, struct json_members *m)
+{
+    struct reader r = reader_of(object);
+
+    assert(sees(&r, '{'));
+    return walk_members(&r, most, m);
+}
+
 struct span json_elements(struct span array)
 {
     assert(array.len >= 2 && array.at[0] == '[');
@@ -226,29 +335,31 @@ struct span json_elements(struct span array)
 bool json_next(struct span *rest, struct span *element)
 {
     struct reader r = reader_of(*rest);
-    const unsigned char *begin, *last;
-    size_t depth = 0;
 
     skip_space(&r);
-    begin = last = r.at;
-    while (r.at < r.end && (depth > 0 || *r.at != ',')) {
-        unsigned char c = *r.at;
-
-        if (c == '"') {
-            if (!reader_string(&r))
-                return false; /* never for an array that json_scan() gave */
-        } else {
-            depth += c == '[' || c == '{';
-            depth -= c == ']' || c == '}';
-            r.at++;
-        }
-        if (!is_space(c))
-            last = r.at;
-    }
-    *element = span_between(begin, last);
+    if (!skip_value(&r, element))
+        return false;
     take(&r, ',');
     *rest = span_between(r.at, r.end);
     return element->len > 0;
+}
+
+bool json_next_members(struct span *rest, struct json_members *m)
+{
+    struct reader r = reader_of(*rest);
+    struct span element;
+
+    skip_space(&r);
+    if (!sees(&r, '{')) {
+        m->count = 0;
+        return json_next(rest, &element);
+    }
+    if (!walk_members(&r, SIZE_MAX, m))
+        return false;
+    skip_space(&r);
+    take(&r, ',');
+    *rest = span_between(r.at, r.end);
+    return true;
 }
 
 size_t json_compact_len(struct span value)
@@ -257,12 +368,13 @@ size_t json_compact_len(struct span value)
     size_t spaces = 0;
 
     while (r.at < r.end) {
-        if (*r.at == '"') {
+        skip_while(&r, no_space);
+        if (sees(&r, '"')) {
             if (!reader_string(&r))
-                break; /* never for a value that json_scan() gave */
-            continue;
+                break;
+        } else if (r.at < r.end) {
+            spaces += is_space(*r.at++);
         }
-        spaces += is_space(*r.at++);
     }
     return value.len - spaces;
 }

@@ -7,11 +7,11 @@
 #include <uthash.h>
 
 #include "signalbox/gate.h"
-#include "signalbox/json.h"
 #include "signalbox/keys.h"
 #include "signalbox/metrics.h"
 
 #define SENT_KEY_MAX 64
+#define TYPE_MAX 4096 /* bytes; an unknown one is told back */
 
 /* The counter of one row, or of a dialect's unknown types. */
 struct counted {
@@ -27,17 +27,38 @@ struct sent {
     UT_hash_handle hh;
 };
 
-static struct json_members members; /* of the message at hand */
-static bool at_hand;
-static char *strings; /* the decoded strings of the message at hand */
+static const struct field type_field = {FIELD_TEXT, "type", NULL, true, 0, TYPE_MAX};
+static struct json_names names; /* that any dialect looks for */
+static struct json_members members;
+static const struct json_members *at_hand; /* of the message at hand; NULL: there is none, or it is malformed */
+static struct span unread;                 /* a message that is refused: it is read when it is asked for a member */
+static char *strings;                      /* the decoded strings of the message at hand */
 static size_t strings_room, strings_used;
 static struct counted *counted;
 static struct sent *sent;
 static struct metric_family *messages_in, *messages_out, *failures;
 static struct metric *bytes_in, *bytes_out;
 
+static void add_name(const char *name)
+{
+    if (name)
+        json_names_add(&names, name);
+}
+
+static void add_names(const struct message_type *row)
+{
+    add_name(row->only_with);
+    for (size_t i = 0; i < FIELDS_MAX && row->fields[i].kind != FIELD_NONE; i++) {
+        add_name(row->fields[i].name);
+        add_name(row->fields[i].alias);
+    }
+}
+
 void dialect_init(void)
 {
+    members.only = &names;
+    add_name(type_field.name);
+    add_names(&gate_attest);
     messages_in = metric_family(METRIC_COUNTER, "signalbox_messages_in_total", "Messages received", "dialect type");
     messages_out =
         metric_family(METRIC_COUNTER, "signalbox_messages_out_total", "Messages sent to clients", "dialect type");
@@ -61,9 +82,23 @@ void dialect_fini(void)
         free(out);
     }
     json_members_free(&members);
+    json_names_free(&names);
     free(strings);
     strings = NULL;
     strings_room = 0;
+}
+
+void dialect_add(const struct dialect *d)
+{
+    for (const char *const *name = d->members; name && *name; name++)
+        add_name(*name);
+    for (size_t i = 0; i < d->count; i++)
+        add_names(&d->types[i]);
+}
+
+const struct json_names *dialect_names(void)
+{
+    return &names;
 }
 
 struct message_type *dialect_join(struct dialect *d, const struct message_type *own, size_t count,
@@ -157,7 +192,10 @@ void dialect_fail(struct session *s, enum err e, const char *detail)
 
 bool message_member(const char *name, struct span *value)
 {
-    return at_hand && json_find(&members, name, value);
+    if (unread.len > 0 && json_scan(unread, &members))
+        at_hand = &members;
+    unread = (struct span){0};
+    return at_hand && json_find(at_hand, name, value);
 }
 
 /* Room for every string of one message at once, so that decoded ones never move. */
@@ -170,12 +208,14 @@ static void reserve_strings(size_t len)
     strings_room = len;
 }
 
-/* NULL: not a string, or not decodable. A decoded string is shorter than its JSON, quotes against zero. */
-static const char *decode(struct span value, size_t *len)
+/* NULL: not a string, not decodable, or of more than `most` bytes. A decoded string is shorter than its JSON, quotes
+   against zero. */
+static const char *decode(struct span value, size_t most, size_t *len)
 {
     char *out = strings + strings_used;
+    size_t room = strings_room - strings_used;
 
-    if (!json_read_string(value, out, strings_room - strings_used, len))
+    if (!json_read_string(value, out, most < room ? most + 1 : room, len))
         return NULL;
     strings_used += *len + 1;
     return out;
@@ -209,12 +249,12 @@ static enum err read_value(const struct field *f, struct value *v)
     switch (f->kind) {
     case FIELD_ID:
     case FIELD_TEXT:
-        v->text = decode(v->raw, &v->len);
+        v->text = decode(v->raw, f->kind == FIELD_ID ? ID_MAX : (size_t)f->most, &v->len);
         if (!v->text)
             return ERR_INVALID_FIELD;
         if (f->kind == FIELD_ID)
-            return v->len <= ID_MAX && !has_control((struct span){v->text, v->len}) ? ERR_NONE : ERR_INVALID_FIELD;
-        return v->len <= (size_t)f->most && strlen(v->text) == v->len ? ERR_NONE : ERR_INVALID_FIELD;
+            return has_control((struct span){v->text, v->len}) ? ERR_INVALID_FIELD : ERR_NONE;
+        return strlen(v->text) == v->len ? ERR_NONE : ERR_INVALID_FIELD;
     case FIELD_INT:
         return json_read_integer(v->raw, &v->number) && v->number >= f->least && v->number <= f->most
                    ? ERR_NONE
@@ -233,7 +273,7 @@ static enum err read_value(const struct field *f, struct value *v)
 
 static bool find_value(const struct field *f, const char *name, struct span *raw)
 {
-    return name && json_find(&members, name, raw) && json_kind(*raw) != JSON_KIND_NULL &&
+    return name && json_find(at_hand, name, raw) && json_kind(*raw) != JSON_KIND_NULL &&
            (f->kind == FIELD_ANY || !span_is(*raw, "\"\""));
 }
 
@@ -251,7 +291,7 @@ static bool has_member(const char *name)
 {
     struct span value;
 
-    return json_find(&members, name, &value) && json_kind(value) != JSON_KIND_NULL;
+    return json_find(at_hand, name, &value) && json_kind(value) != JSON_KIND_NULL;
 }
 
 static const struct message_type *find_type(const struct dialect *d, const char *type)
@@ -264,14 +304,13 @@ static const struct message_type *find_type(const struct dialect *d, const char 
 
 static enum err dispatch(struct session *s, struct span frame, const char **detail)
 {
-    static const struct field type_field = {FIELD_TEXT, "type", NULL, true, 0, INT64_MAX};
     const struct dialect *d = session_dialect(s);
     struct message m = {.frame = frame};
     const struct message_type *row;
     struct value type = {0};
     enum err e;
 
-    *detail = "type";
+    *detail = type_field.name;
     e = read_field(&type_field, &type);
     row = e == ERR_NONE ? find_type(d, type.text) : NULL;
     metric_add(received(row ? (const void *)row : d, d->name, row ? row->type : "unknown"), 1);
@@ -299,28 +338,35 @@ static enum err dispatch(struct session *s, struct span frame, const char **deta
     return row->handle(s, &m);
 }
 
-void dialect_receive(struct session *s, struct span frame, bool binary)
+void dialect_scanned(struct session *s, struct span frame, const struct json_members *m)
 {
     const char *detail = NULL;
     enum err e = ERR_PARSE;
 
     metric_add(bytes_in, (double)frame.len);
     *session_row(s) = NULL;
-    at_hand = !binary && json_scan(frame, &members);
+    at_hand = m;
     if (at_hand) {
         reserve_strings(frame.len);
         e = dispatch(s, frame, &detail);
     }
     if (e != ERR_NONE)
         session_fail(s, e, detail);
-    at_hand = false;
+    at_hand = NULL;
+}
+
+void dialect_receive(struct session *s, struct span frame, bool binary)
+{
+    dialect_scanned(s, frame, !binary && json_scan(frame, &members) ? &members : NULL);
 }
 
 void dialect_refuse(struct session *s, struct span frame, bool binary, enum err e)
 {
-    at_hand = !binary && json_scan(frame, &members);
+    if (!binary)
+        unread = frame;
     dialect_fail(s, e, NULL);
-    at_hand = false;
+    unread = (struct span){0};
+    at_hand = NULL;
 }
 
 struct bytes *wire_error(struct session *s, enum err e, const char *text)

@@ -68,6 +68,8 @@ void server_add_paths(const struct socket_path *paths, size_t count)
         abort();
     tables[i].paths = paths;
     tables[i].count = count;
+    for (size_t p = 0; p < count; p++)
+        dialect_add(paths[p].dialect);
 }
 
 const struct socket_path *server_path(size_t i)

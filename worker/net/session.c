@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "signalbox/session.h"
+#include "signalbox/session_state.h"
 
 #include <libwebsockets.h>
 #include <stdlib.h>
@@ -8,8 +8,6 @@
 
 #include "signalbox/config.h"
 #include "signalbox/dialect.h"
-#include "signalbox/frames.h"
-#include "signalbox/limits.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
@@ -18,45 +16,11 @@
 #define END_CALLBACKS_MAX 16
 #define FLUSHES_ROOM_LEAST 64
 #define FRAMES_A_TURN 64
-#define PENDING_MESSAGES_MAX 256
-#define PENDING_BYTES_MAX (512 * 1024)
 #define KEPT_MAX ((size_t)256 << 20) /* for all clients together */
 #define KEPT_AFTER_SHEDDING (KEPT_MAX / 8 * 7)
-#define EXCESS_MS 5000 /* PROTOCOL.md section 1: so long over the rate closes */
-#define REFUSED_IN_A_ROW 8
-#define REFUSED_PAUSE_MS 12
-#define EXCESS_PAUSE_MS 1000 /* a pause that ends an excess */
-#define LOUD_GOODBYE_MS 200  /* for a client that was too loud to read its close frame */
-#define KILL_SECONDS 5       /* for a close frame that cannot be written, or is not answered */
+#define LOUD_GOODBYE_MS 200 /* for a client that was too loud to read its close frame */
+#define KILL_SECONDS 5      /* for a close frame that cannot be written, or is not answered */
 _Static_assert(BYTES_HEADROOM >= LWS_PRE, "lws writes its frame header before the bytes");
-
-enum session_state { SESSION_OPEN, SESSION_CLOSING, SESSION_ENDED };
-
-struct session {
-    session_id id;
-    struct lws *wsi;
-    const struct dialect *dialect;
-    const struct message_type *row;
-    enum session_state state;
-    enum close_code close_code;
-    const char *close_reason;
-
-    struct frames out, waiting; /* to the client; from it, while held */
-    size_t out_bytes;
-    size_t pending_bytes, pending_count; /* from it: waiting, or on their way through Redis */
-    struct builder part;                 /* of a message whose end has not come */
-    size_t unsent;                       /* of the frame that lws could write only in part, and keeps */
-    unsigned holds;
-    struct timer *pause;
-    unsigned refused; /* for its rate, since reading paused for that */
-    bool reading_stopped, write_wanted, flush_wanted, ping_wanted, watched, trusted;
-
-    struct bucket rate;
-    int64_t excess_since_ms, excess_last_ms;
-    int64_t heard_ms, ping_due_ms, attested_until_ms;
-    TAILQ_ENTRY(session) by_ping;
-    void *slots[SESSION_SLOTS];
-};
 
 static struct slots sessions;
 static size_t open_count;
@@ -65,7 +29,7 @@ static size_t flushes_count, flushes_room;
 static TAILQ_HEAD(, session) by_ping = TAILQ_HEAD_INITIALIZER(by_ping);
 static void (*end_callbacks[END_CALLBACKS_MAX])(struct session *);
 static void (*heard_callback)(struct session *);
-static struct metric *queue_bytes, *kept_bytes, *shed_clients, *rate_hits, *too_slow, *too_big, *ping_timeouts;
+static struct metric *queue_bytes, *kept_bytes, *shed_clients, *too_slow, *ping_timeouts;
 
 struct session *session_find(session_id id)
 {
@@ -177,12 +141,6 @@ static size_t weight(const struct session *s)
     return s->out_bytes + s->pending_bytes + builder_len(&s->part) + s->unsent;
 }
 
-static void part_free(struct session *s)
-{
-    frames_sub_other(builder_len(&s->part));
-    builder_free(&s->part);
-}
-
 static void set_unsent(struct session *s, size_t len)
 {
     frames_sub_other(s->unsent);
@@ -206,7 +164,7 @@ static void shed(struct session *s)
     LOG_INFO("limit_hit", LOG_TEXT("limit", "bytes kept for all clients"), LOG_INT("sid", s->id),
              LOG_INT("bytes", weight(s)));
     drop_output(s);
-    part_free(s);
+    session_drop_part(s);
     session_close(s, CLOSE_TOO_SLOW, "too much is waiting");
     if (blocked)
         lws_set_timeout(s->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_ASYNC);
@@ -214,7 +172,7 @@ static void shed(struct session *s)
 }
 
 /* Those go who make this worker keep most, several at a time, so that not each message looks at all sessions. */
-static void shed_heaviest(void)
+void session_shed(void)
 {
     struct session *s;
     size_t most;
@@ -249,7 +207,7 @@ void session_send(struct session *s, struct bytes *b)
     s->out_bytes += frames_push(&s->out, b, false);
     metric_add(queue_bytes, (double)bytes_len(b));
     want_flush(s);
-    shed_heaviest();
+    session_shed();
 }
 
 void session_close(struct session *s, enum close_code code, const char *reason)
@@ -407,153 +365,10 @@ void session_ended(struct session *s)
     end(s);
     drop_output(s);
     frames_clear(&s->waiting);
-    part_free(s);
+    session_drop_part(s);
     set_unsent(s, 0);
     timer_free(s->pause);
     free(s);
-}
-
-static void stop_reading(struct session *s)
-{
-    if (s->reading_stopped)
-        return;
-    s->reading_stopped = true;
-    lws_rx_flow_control(s->wsi, 0);
-}
-
-static void read_again(struct session *s)
-{
-    if (s->reading_stopped && !s->pause && s->state == SESSION_OPEN && s->pending_count < PENDING_MESSAGES_MAX / 2 &&
-        s->pending_bytes < PENDING_BYTES_MAX / 2) {
-        s->reading_stopped = false;
-        lws_rx_flow_control(s->wsi, 1);
-        loop_poke();
-    }
-}
-
-static void on_paused(void *arg)
-{
-    struct session *s = arg;
-
-    s->pause = NULL;
-    read_again(s);
-}
-
-/* Answers cost time that is the others': who is far over its rate is read, and answered, a little at a time. */
-static void pause_reading(struct session *s)
-{
-    s->refused = 0;
-    stop_reading(s);
-    s->pause = timer_once(REFUSED_PAUSE_MS, on_paused, s);
-}
-
-/* false: the message is dropped. */
-static bool within_rate(struct session *s, struct span text, bool binary)
-{
-    int64_t now = s->heard_ms;
-
-    if (s->trusted || bucket_take(&s->rate, config->message_rate, config->message_burst, now))
-        return true;
-    metric_add(rate_hits, 1);
-    if (s->excess_last_ms == 0 || now - s->excess_last_ms > EXCESS_PAUSE_MS) {
-        s->excess_since_ms = now;
-        LOG_INFO("limit_hit", LOG_TEXT("limit", "MESSAGE_RATE"), LOG_INT("sid", s->id));
-    }
-    s->excess_last_ms = now;
-    dialect_refuse(s, text, binary, ERR_RATE_LIMIT);
-    if (++s->refused >= REFUSED_IN_A_ROW && !s->pause)
-        pause_reading(s);
-    if (now - s->excess_since_ms >= EXCESS_MS)
-        session_close(s, CLOSE_POLICY, "rate limit exceeded");
-    return false;
-}
-
-static void pending_add(struct session *s, size_t bytes)
-{
-    s->pending_bytes += bytes;
-    s->pending_count++;
-    if (s->pending_count >= PENDING_MESSAGES_MAX || s->pending_bytes >= PENDING_BYTES_MAX)
-        stop_reading(s);
-}
-
-void session_forwarding(struct session *s, size_t bytes)
-{
-    pending_add(s, bytes);
-}
-
-void session_forwarded(struct session *s, size_t bytes)
-{
-    s->pending_bytes -= bytes;
-    s->pending_count--;
-    read_again(s);
-}
-
-static void wait_turn(struct session *s, struct span text, bool binary)
-{
-    pending_add(s, frames_push(&s->waiting, bytes_copy(text), binary));
-    shed_heaviest();
-}
-
-static void received(struct session *s, struct span text, bool binary)
-{
-    if (!within_rate(s, text, binary))
-        return;
-    if (s->holds > 0 || !STAILQ_EMPTY(&s->waiting))
-        wait_turn(s, text, binary);
-    else
-        dialect_receive(s, text, binary);
-}
-
-void session_received(struct session *s, struct span part, bool last, bool binary, size_t still_to_come)
-{
-    size_t len = builder_len(&s->part) + part.len;
-    size_t most = s->dialect->most ? s->dialect->most : (size_t)config->max_message_bytes;
-
-    session_heard(s);
-    if (s->state != SESSION_OPEN)
-        return;
-    if (len + still_to_come > most) {
-        part_free(s);
-        metric_add(too_big, 1);
-        LOG_INFO("limit_hit", LOG_TEXT("limit", s->dialect->most ? "ROOM_MAX_MESSAGE_BYTES" : "MAX_MESSAGE_BYTES"),
-                 LOG_INT("sid", s->id));
-        session_close(s, CLOSE_TOO_BIG, "message too big");
-        return;
-    }
-    if (last && builder_len(&s->part) == 0) {
-        received(s, part, binary);
-        return;
-    }
-    builder_add(&s->part, part);
-    frames_add_other(part.len);
-    shed_heaviest();
-    if (last && s->state == SESSION_OPEN) {
-        struct bytes *whole;
-
-        frames_sub_other(builder_len(&s->part));
-        whole = builder_take(&s->part);
-        received(s, bytes_span(whole), binary);
-        bytes_unref(whole);
-    }
-}
-
-void session_hold(struct session *s)
-{
-    s->holds++;
-}
-
-void session_release(struct session *s)
-{
-    s->holds--;
-    while (s->holds == 0 && s->state == SESSION_OPEN && !STAILQ_EMPTY(&s->waiting)) {
-        struct frame *f = frames_pop(&s->waiting);
-
-        s->pending_bytes -= bytes_len(f->bytes);
-        s->pending_count--;
-        dialect_receive(s, bytes_span(f->bytes), f->binary);
-        frame_free(f);
-    }
-    read_again(s);
 }
 
 static void on_ping_tick(void *arg)
@@ -591,16 +406,16 @@ void sessions_init(void)
     shed_clients = metric_counter("signalbox_shed_clients_total",
                                   "Clients closed because too much was kept for all, and most of it for them");
     metrics_on_collect(collect);
-    rate_hits = metric_counter("signalbox_rate_limited_messages_total", "Messages dropped by MESSAGE_RATE");
     too_slow = metric_counter("signalbox_slow_clients_total", "Clients closed because they did not read");
-    too_big = metric_counter("signalbox_too_big_messages_total", "Clients closed because of MAX_MESSAGE_BYTES");
     ping_timeouts = metric_counter("signalbox_ping_timeouts_total", "Clients closed because they did not answer pings");
+    session_input_init();
     loop_on_turn_end(flush);
     timer_every(tick < 5 ? 5 : tick > 1000 ? 1000 : tick, on_ping_tick, NULL);
 }
 
 void sessions_fini(void)
 {
+    session_input_fini();
     slots_free(&sessions);
     free(flushes);
     flushes = NULL;

@@ -129,58 +129,47 @@ static bool read_id(const struct json_members *entry, const char *name, char id[
     return *ok;
 }
 
-/* Entries without chunkId or routingHash are skipped; false: one of them is no id. */
-static bool read_chunks(struct announcing *a, struct span array)
+static bool read_chunk(struct announcing *a, const struct json_members *entry)
 {
-    struct json_members entry = {0};
     char chunk[ID_MAX + 1], hash[ID_MAX + 1];
-    struct span element;
     bool ok = true;
 
-    while (ok && json_next(&array, &element)) {
-        if (!json_scan(element, &entry) || !read_id(&entry, "chunkId", chunk, &ok) ||
-            !read_id(&entry, "routingHash", hash, &ok))
-            continue;
+    if (read_id(entry, "chunkId", chunk, &ok) && read_id(entry, "routingHash", hash, &ok))
         a->chunks[a->count++] = (struct announced){.owner = a, .chunk = mem_dup(chunk)};
-    }
-    json_members_free(&entry);
     return ok;
 }
 
-static size_t count_elements(struct span array)
+/* Entries without chunkId or routingHash are skipped. */
+static enum err read_chunks(struct announcing *a, struct span array)
 {
-    struct span element;
+    struct json_members entry = {.only = dialect_names()};
     size_t n = 0;
+    bool ok = true;
 
-    while (json_next(&array, &element))
-        n++;
-    return n;
-}
-
-static enum err refuse_announce(struct session *s, struct announcing *a, enum err e)
-{
-    announcing_free(a);
-    session_fail(s, e, "chunks");
-    return ERR_NONE;
+    while (ok && json_next_members(&array, &entry))
+        ok = n++ < CHUNKS_MAX && read_chunk(a, &entry);
+    json_members_free(&entry);
+    return n == 0 ? ERR_CHUNKS_MISSING : ok ? ERR_NONE : ERR_INVALID_FIELD;
 }
 
 enum err handle_chunk_announce(struct session *s, const struct message *m)
 {
     const struct value *list = &m->values[1];
     bool is_array = list->present && json_kind(list->raw) == JSON_KIND_ARRAY;
-    struct span array = is_array ? json_elements(list->raw) : (struct span){0};
     struct announcing *a = mem_alloc(sizeof(*a));
-    size_t count = count_elements(array);
     struct note *notes;
-    bool ok;
+    size_t count;
     enum err e;
 
     a->session = session_id_of(s);
     a->peer = mem_dup(m->values[0].text);
-    a->chunks = mem_alloc((CHUNKS_MAX + 1) * sizeof(*a->chunks));
-    ok = count <= CHUNKS_MAX && read_chunks(a, array);
-    if (count == 0 || !ok)
-        return refuse_announce(s, a, count == 0 ? ERR_CHUNKS_MISSING : ERR_INVALID_FIELD);
+    a->chunks = mem_alloc(CHUNKS_MAX * sizeof(*a->chunks));
+    e = is_array ? read_chunks(a, json_elements(list->raw)) : ERR_CHUNKS_MISSING;
+    if (e != ERR_NONE) {
+        announcing_free(a);
+        session_fail(s, e, "chunks");
+        return ERR_NONE;
+    }
     notes = mem_alloc((a->count + 1) * sizeof(*notes));
     for (size_t i = 0; i < a->count; i++) {
         char entry[ENTRY_MAX];

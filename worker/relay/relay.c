@@ -46,7 +46,12 @@ static const struct message_type types[] = {
     {"heartbeat", handle_heartbeat, {{FIELD_ID, "peerId"}}},
 };
 
-const struct dialect relay_dialect = {"relay", types, sizeof(types) / sizeof(types[0]), wire_error, NULL};
+static const char *const members[] = {"routingHash", NULL};
+const struct dialect relay_dialect = {.name = "relay",
+                                      .types = types,
+                                      .count = sizeof(types) / sizeof(types[0]),
+                                      .wire_error = wire_error,
+                                      .members = members};
 
 void relay_init(void)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uthash.h>
 
 #include "signalbox/json.h"
 #include "signalbox/keys.h"
@@ -21,107 +21,150 @@ static void wire_match(struct builder *w, const char *peer, struct span relay_id
     builder_text(w, "}");
 }
 
-static void wire_drop(struct builder *w, const char *peer, struct span drop, struct span relay_id)
+static void wire_drop(struct builder *w, const char *peer, const char *drop, struct span relay_id)
 {
     builder_text(w, "{\"peerId\":");
     builder_json(w, span_of(peer));
     builder_text(w, ",\"deadDrop\":");
-    builder_add(w, drop);
+    builder_json(w, span_of(drop));
     builder_text(w, ",\"relayId\":");
     builder_add(w, relay_id);
     builder_text(w, "}");
 }
 
-static bool is_listed(const struct registering *r, const struct meeting_kind *kind, const char *point)
-{
-    for (size_t i = 0; i < r->count; i++)
-        if (r->meetings[i].kind == kind && strcmp(r->meetings[i].point, point) == 0)
-            return true;
-    return false;
-}
-
-/* The drop of one point as JSON: its own of deadDrops, else the message's deadDrop; empty: none. */
-static struct bytes *text_of_day(const struct registering *r, const struct message *m, const json_t *own_drops,
-                                 const char *point, struct span relay_id)
-{
-    const json_t *own = json_object_get(own_drops, point);
-    struct builder drop = {0}, w = {0};
-
-    if (json_string_length(own))
-        builder_json(&drop, (struct span){json_string_value(own), json_string_length(own)});
-    else if (!own && m->values[DEAD_DROP].present)
-        builder_json(&drop, span_of(m->values[DEAD_DROP].text));
-    if (builder_len(&drop))
-        wire_drop(&w, r->peer, bytes_span(drop.bytes), relay_id);
-    builder_free(&drop);
-    return w.bytes ? builder_take(&w) : NULL;
-}
-
-static void add_meeting(struct registering *r, const struct meeting_kind *kind, const char *point, struct bytes *text)
-{
-    char entry[ENTRY_MAX];
-
-    snprintf(entry, sizeof(entry), "%s\t%s\t%s", kind->word, point, r->peer);
-    r->meetings[r->count++] = (struct meeting){kind, mem_dup(entry), mem_dup(point), text, r};
-}
+/* A point or token of the message, each once. */
+struct listed {
+    struct meeting *meeting;
+    bool own_drop; /* deadDrops has one: what others get is made already */
+    UT_hash_handle hh;
+};
 
 /* The elements are ids: the dialect has looked at them. */
-static void read_points(struct registering *r, const struct message *m, const struct meeting_kind *kind,
-                        const json_t *own_drops, struct span relay_id)
+static struct listed *read_points(struct registering *r, const struct meeting_kind *kind, struct span array)
 {
-    struct span array = m->values[kind == &meeting_day ? DAILY_POINTS : HOURLY_TOKENS].raw, rest, element;
-    char point[ID_MAX + 1];
+    struct span rest = array.len > 0 ? json_elements(array) : array, element;
+    struct listed *all = NULL, *l;
+    char point[ID_MAX + 1], entry[ENTRY_MAX];
     size_t len;
 
-    if (array.len == 0)
-        return;
-    rest = json_elements(array);
     while (json_next(&rest, &element) && json_read_string(element, point, sizeof(point), &len)) {
-        struct builder w = {0};
-
-        if (is_listed(r, kind, point))
+        HASH_FIND(hh, all, point, len, l);
+        if (l)
             continue;
-        if (kind == &meeting_hour)
-            wire_match(&w, r->peer, relay_id);
-        add_meeting(r, kind, point,
-                    kind == &meeting_hour ? builder_take(&w) : text_of_day(r, m, own_drops, point, relay_id));
+        snprintf(entry, sizeof(entry), "%s\t%s\t%s", kind->word, point, r->peer);
+        l = mem_alloc(sizeof(*l));
+        l->meeting = &r->meetings[r->count++];
+        *l->meeting = (struct meeting){.kind = kind, .entry = mem_dup(entry), .point = mem_dup(point), .owner = r};
+        HASH_ADD_KEYPTR(hh, all, l->meeting->point, len, l);
+    }
+    return all;
+}
+
+static void listed_free(struct listed *all)
+{
+    struct listed *l, *next;
+
+    HASH_ITER (hh, all, l, next) {
+        HASH_DEL(all, l);
+        free(l);
     }
 }
 
-static bool are_drops(json_t *drops)
+/* NULL: it is empty. */
+static struct bytes *text_of_drop(const struct registering *r, const char *drop, struct span relay_id)
 {
-    const char *point;
-    json_t *drop;
+    struct builder w = {0};
 
-    json_object_foreach (drops, point, drop)
-        if (!json_is_null(drop) && (!json_is_string(drop) || json_string_length(drop) > DEAD_DROP_MAX ||
-                                    strlen(json_string_value(drop)) != json_string_length(drop)))
-            return false;
-    return true;
+    if (!*drop)
+        return NULL;
+    wire_drop(&w, r->peer, drop, relay_id);
+    return builder_take(&w);
+}
+
+static bool read_drop(struct span value, char drop[static DEAD_DROP_MAX + 1])
+{
+    size_t len;
+
+    *drop = '\0';
+    return json_kind(value) == JSON_KIND_NULL ||
+           (json_read_string(value, drop, DEAD_DROP_MAX + 1, &len) && strlen(drop) == len);
+}
+
+static struct listed *find_listed(struct listed *all, struct span key)
+{
+    struct span quoted = {key.at - 1, key.len + 2};
+    char point[ID_MAX + 1];
+    struct listed *l = NULL;
+    size_t len;
+
+    if (json_read_string(quoted, point, sizeof(point), &len))
+        HASH_FIND(hh, all, point, len, l);
+    return l;
+}
+
+/* false: it has more members than a message may have points, or one of them is no drop. */
+static bool read_drops(struct listed *days, struct span object, struct span relay_id)
+{
+    struct json_members drops = {0};
+    char *drop = mem_alloc(DEAD_DROP_MAX + 1);
+    bool ok = json_members_of(object, POINTS_MAX, &drops);
+
+    for (size_t i = 0; ok && i < drops.count; i++) {
+        struct listed *l = find_listed(days, drops.at[i].key);
+
+        ok = read_drop(drops.at[i].value, drop);
+        if (!ok || !l)
+            continue;
+        l->own_drop = true;
+        bytes_unref(l->meeting->text);
+        l->meeting->text = text_of_drop(l->meeting->owner, drop, relay_id);
+    }
+    free(drop);
+    json_members_free(&drops);
+    return ok;
+}
+
+static bool read_days(struct registering *r, const struct message *m, struct span relay_id)
+{
+    const struct value *drop = &m->values[DEAD_DROP], *drops = &m->values[DEAD_DROPS];
+    struct bytes *text = drop->present ? text_of_drop(r, drop->text, relay_id) : NULL;
+    struct listed *days = read_points(r, &meeting_day, m->values[DAILY_POINTS].raw), *l, *next;
+    bool ok = !drops->present || read_drops(days, drops->raw, relay_id);
+
+    HASH_ITER (hh, days, l, next)
+        if (text && !l->own_drop)
+            l->meeting->text = bytes_ref(text);
+    bytes_unref(text);
+    listed_free(days);
+    return ok;
+}
+
+static void read_hours(struct registering *r, struct span array, struct span relay_id)
+{
+    size_t i = r->count;
+
+    listed_free(read_points(r, &meeting_hour, array));
+    for (; i < r->count; i++) {
+        struct builder w = {0};
+
+        wire_match(&w, r->peer, relay_id);
+        r->meetings[i].text = builder_take(&w);
+    }
 }
 
 const char *registering_read(struct registering *r, const struct message *m)
 {
-    const struct value *relay_id = &m->values[RELAY_ID];
-    struct span relay = relay_id->present ? relay_id->raw : SPAN("null");
+    struct span relay_id = m->values[RELAY_ID].present ? m->values[RELAY_ID].raw : SPAN("null");
     struct builder w = {0};
-    json_t *drops = NULL;
 
     r->peer = mem_dup(m->values[PEER_ID].text);
     builder_text(&w, "{\"type\":\"rendezvous_match\",\"match\":");
-    wire_match(&w, r->peer, relay);
+    wire_match(&w, r->peer, relay_id);
     builder_text(&w, "}");
     r->match = builder_take(&w);
     r->meetings = mem_alloc(2 * POINTS_MAX * sizeof(*r->meetings));
-    if (m->values[DEAD_DROPS].present) {
-        drops = json_loadb(m->values[DEAD_DROPS].raw.at, m->values[DEAD_DROPS].raw.len, JSON_ALLOW_NUL, NULL);
-        if (!drops || !are_drops(drops)) {
-            json_decref(drops);
-            return "deadDrops";
-        }
-    }
-    read_points(r, m, &meeting_day, drops, relay);
-    read_points(r, m, &meeting_hour, NULL, relay);
-    json_decref(drops);
+    if (!read_days(r, m, relay_id))
+        return "deadDrops";
+    read_hours(r, m->values[HOURLY_TOKENS].raw, relay_id);
     return NULL;
 }

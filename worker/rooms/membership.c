@@ -347,11 +347,11 @@ static bool read_text(struct span value, size_t most)
 /* Adds {"ip":…,"port":…}; false: it is not one. */
 static bool wire_endpoint(struct builder *w, struct span value)
 {
-    struct json_members endpoint = {0};
+    struct json_members endpoint = {.only = dialect_names()};
     struct span ip, port_text;
     long long port;
-    bool ok = json_kind(value) == JSON_KIND_OBJECT && json_scan(value, &endpoint) && json_find(&endpoint, "ip", &ip) &&
-              read_text(ip, IP_MOST) && json_find(&endpoint, "port", &port_text) &&
+    bool ok = json_kind(value) == JSON_KIND_OBJECT && json_members_of(value, SIZE_MAX, &endpoint) &&
+              json_find(&endpoint, "ip", &ip) && read_text(ip, IP_MOST) && json_find(&endpoint, "port", &port_text) &&
               json_read_integer(port_text, &port) && port >= 0 && port <= 65535;
 
     if (ok) {
@@ -371,9 +371,10 @@ static bool find_given(const struct json_members *payload, const char *name, str
 /* What the others are to know of a peer, up to joined_at; false: *field is wrong. */
 static bool wire_info(struct builder *w, const char *id, const struct value *payload, const char **field)
 {
-    struct json_members members = {0};
+    struct json_members members = {.only = dialect_names()};
     struct span value;
-    bool given = payload->present && json_scan(payload->raw, &members), ok = true;
+    bool ok = true, given = payload->present && json_kind(payload->raw) == JSON_KIND_OBJECT &&
+                            json_members_of(payload->raw, SIZE_MAX, &members);
 
     builder_printf(w, "{\"peer_id\":\"%s\"", id);
     if (given && find_given(&members, "display_name", &value)) {

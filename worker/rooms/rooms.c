@@ -285,7 +285,9 @@ static const struct message_type own_types[] = {
 void rooms_init(void)
 {
     static const struct entry_kind kind = {KIND, undo, .key = key_member, .kept = kept, .gone = gone, .lost = lost};
-    static struct dialect dialect = {.name = "rooms", .wire_error = wire_room_error, .on_open = on_open};
+    static const char *const members[] = {"request_id", "display_name", "endpoint", "ip", "port", NULL};
+    static struct dialect dialect = {
+        .name = "rooms", .wire_error = wire_room_error, .on_open = on_open, .members = members};
     static const struct socket_path paths[] = {{"/ws", "rooms", &dialect}};
 
     types = dialect_join(&dialect, own_types, sizeof(own_types) / sizeof(own_types[0]), &relay_dialect);

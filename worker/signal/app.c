@@ -16,6 +16,7 @@
 #define KEY_TEXT_MAX 64
 #define REQUESTS_MOST 10 /* open to one code */
 #define NAME_MAX_BYTES 256
+#define SDP_MAX 65536 /* bytes */
 
 static struct message_type *types; /* ours, then the relay's */
 
@@ -259,7 +260,8 @@ static bool is_uuid_v4(const char *text, size_t len)
     return true;
 }
 
-/* ERR_NONE, or what is wrong with a member of the payload that is to be a string of at most `most` bytes. */
+/* ERR_NONE, or what is wrong with a member of the payload that is to be a string of at most `most` bytes, for which out
+   has room. */
 static enum err check_text(const struct json_members *payload, const char *name, size_t most, char *out)
 {
     struct span value;
@@ -268,7 +270,7 @@ static enum err check_text(const struct json_members *payload, const char *name,
 
     if (!json_find(payload, name, &value) || json_kind(value) == JSON_KIND_NULL || span_is(value, "\"\""))
         return ERR_MISSING_FIELD;
-    ok = json_read_string(value, out, value.len, &len) && len <= most;
+    ok = json_read_string(value, out, most + 1, &len);
     return ok && (strcmp(name, "callId") != 0 || is_uuid_v4(out, len)) ? ERR_NONE : ERR_INVALID_FIELD;
 }
 
@@ -277,13 +279,13 @@ static enum err check_call(const char *type, struct span payload, const char **f
     static const struct {
         const char *type, *field;
         size_t most;
-    } rows[] = {{"call_offer", "sdp", 65536}, {"call_answer", "sdp", 65536}, {"call_ice", "candidate", 1024}};
-    struct json_members members = {0};
-    char *text = mem_alloc(payload.len + 1);
+    } rows[] = {{"call_offer", "sdp", SDP_MAX}, {"call_answer", "sdp", SDP_MAX}, {"call_ice", "candidate", 1024}};
+    struct json_members members = {.only = dialect_names()};
+    char *text = mem_alloc(SDP_MAX + 1);
     enum err e = ERR_INVALID_FIELD;
 
     *field = "payload";
-    if (json_kind(payload) == JSON_KIND_OBJECT && json_scan(payload, &members)) {
+    if (json_kind(payload) == JSON_KIND_OBJECT && json_members_of(payload, SIZE_MAX, &members)) {
         *field = "callId";
         e = check_text(&members, "callId", KEY_TEXT_MAX, text);
         for (size_t i = 0; e == ERR_NONE && i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -314,7 +316,8 @@ enum err handle_call(struct session *s, const struct message *m)
 
 void app_init(void)
 {
-    static struct dialect dialect = {.name = "app", .wire_error = wire_error, .on_open = on_open};
+    static const char *const members[] = {"callId", "sdp", "candidate", NULL};
+    static struct dialect dialect = {.name = "app", .wire_error = wire_error, .on_open = on_open, .members = members};
     static const struct socket_path paths[] = {{"/client", "client", &dialect}, {"/", "app", &dialect}};
 
     types = dialect_join(&dialect, own_types, sizeof(own_types) / sizeof(own_types[0]), &relay_dialect);

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+/* What a client sends, up to the dispatch of its messages. */
+#include <libwebsockets.h>
+#include <stdlib.h>
+
+#include "signalbox/config.h"
+#include "signalbox/dialect.h"
+#include "signalbox/log.h"
+#include "signalbox/loop.h"
+#include "signalbox/metrics.h"
+#include "signalbox/session_state.h"
+
+#define PENDING_MESSAGES_MAX 256
+#define PENDING_BYTES_MAX (512 * 1024)
+#define EXCESS_MS 5000 /* PROTOCOL.md section 1: so long over the rate closes */
+#define REFUSED_IN_A_ROW 8
+#define REFUSED_PAUSE_MS 12
+#define EXCESS_PAUSE_MS 1000        /* a pause that ends an excess */
+#define PORTION ((size_t)16 * 1024) /* of JSON that is read in one go; some 40 us */
+
+/* A session whose first waiting message is long: it is read in portions. */
+struct long_read {
+    session_id session;
+    STAILQ_ENTRY(long_read) next;
+};
+
+static STAILQ_HEAD(, long_read) long_reads = STAILQ_HEAD_INITIALIZER(long_reads); /* one after the other */
+static bool long_read_begun;                                                      /* of the first */
+static struct json_scanner scanner;
+static struct json_members members;
+static struct timer *next_portion;
+static struct metric *rate_hits, *too_big;
+
+static void stop_reading(struct session *s)
+{
+    if (s->reading_stopped)
+        return;
+    s->reading_stopped = true;
+    lws_rx_flow_control(s->wsi, 0);
+}
+
+static void read_again(struct session *s)
+{
+    if (s->reading_stopped && !s->pause && s->state == SESSION_OPEN && s->pending_count < PENDING_MESSAGES_MAX / 2 &&
+        s->pending_bytes < PENDING_BYTES_MAX / 2) {
+        s->reading_stopped = false;
+        lws_rx_flow_control(s->wsi, 1);
+        loop_poke();
+    }
+}
+
+static void on_paused(void *arg)
+{
+    struct session *s = arg;
+
+    s->pause = NULL;
+    read_again(s);
+}
+
+/* Answers cost time that is the others': who is far over its rate is read, and answered, a little at a time. */
+static void pause_reading(struct session *s)
+{
+    s->refused = 0;
+    stop_reading(s);
+    s->pause = timer_once(REFUSED_PAUSE_MS, on_paused, s);
+}
+
+/* false: the message is dropped. */
+static bool within_rate(struct session *s, struct span text, bool binary)
+{
+    int64_t now = s->heard_ms;
+
+    if (s->trusted || bucket_take(&s->rate, config->message_rate, config->message_burst, now))
+        return true;
+    metric_add(rate_hits, 1);
+    if (s->excess_last_ms == 0 || now - s->excess_last_ms > EXCESS_PAUSE_MS) {
+        s->excess_since_ms = now;
+        LOG_INFO("limit_hit", LOG_TEXT("limit", "MESSAGE_RATE"), LOG_INT("sid", s->id));
+    }
+    s->excess_last_ms = now;
+    dialect_refuse(s, text, binary, ERR_RATE_LIMIT);
+    if (++s->refused >= REFUSED_IN_A_ROW && !s->pause)
+        pause_reading(s);
+    if (now - s->excess_since_ms >= EXCESS_MS)
+        session_close(s, CLOSE_POLICY, "rate limit exceeded");
+    return false;
+}
+
+static void pending_add(struct session *s, size_t bytes)
+{
+    s->pending_bytes += bytes;
+    s->pending_count++;
+    if (s->pending_count >= PENDING_MESSAGES_MAX || s->pending_bytes >= PENDING_BYTES_MAX)
+        stop_reading(s);
+}
+
+void session_forwarding(struct session *s, size_t bytes)
+{
+    pending_add(s, bytes);
+}
+
+void session_forwarded(struct session *s, size_t bytes)
+{
+    s->pending_bytes -= bytes;
+    s->pending_count--;
+    read_again(s);
+}
+
+static bool is_long(size_t len, bool binary)
+{
+    return !binary && len > PORTION;
+}
+
+static struct frame *pop_waiting(struct session *s)
+{
+    struct frame *f = frames_pop(&s->waiting);
+
+    s->pending_bytes -= bytes_len(f->bytes);
+    s->pending_count--;
+    return f;
+}
+
+static void end_long_read(void)
+{
+    struct long_read *first = STAILQ_FIRST(&long_reads);
+
+    STAILQ_REMOVE_HEAD(&long_reads, next);
+    free(first);
+    long_read_begun = false;
+}
+
+/* NULL: nobody's message is to be read in portions. */
+static struct session *first_long_reader(void)
+{
+    while (!STAILQ_EMPTY(&long_reads)) {
+        struct session *s = session_find(STAILQ_FIRST(&long_reads)->session);
+
+        if (s)
+            return s;
+        end_long_read();
+    }
+    return NULL;
+}
+
+static void take_waiting(struct session *s);
+
+/* If it is held for another reason by now, the message is read again when that has gone. */
+static void end_scan(struct session *s, const struct json_members *m)
+{
+    end_long_read();
+    if (--s->holds == 0) {
+        struct frame *f = pop_waiting(s);
+
+        dialect_scanned(s, bytes_span(f->bytes), m);
+        frame_free(f);
+    }
+    take_waiting(s);
+}
+
+static void on_portion(void *arg)
+{
+    struct session *s;
+    enum json_progress progress;
+
+    (void)arg;
+    next_portion = NULL;
+    s = first_long_reader();
+    if (!s)
+        return;
+    if (!long_read_begun) {
+        long_read_begun = true;
+        json_scan_begin(&scanner, bytes_span(STAILQ_FIRST(&s->waiting)->bytes), &members);
+    }
+    progress = json_scan_on(&scanner, PORTION);
+    if (progress != JSON_MORE)
+        end_scan(s, progress == JSON_VALID ? &members : NULL);
+    if (!next_portion && !STAILQ_EMPTY(&long_reads))
+        next_portion = timer_once(0, on_portion, NULL);
+}
+
+/* One portion a turn of the loop, for all sessions together. */
+static void begin_long_read(struct session *s)
+{
+    struct long_read *l = mem_alloc(sizeof(*l));
+
+    l->session = session_id_of(s);
+    STAILQ_INSERT_TAIL(&long_reads, l, next);
+    session_hold(s);
+    if (!next_portion)
+        next_portion = timer_once(0, on_portion, NULL);
+}
+
+static void take_waiting(struct session *s)
+{
+    struct frame *f;
+
+    while (s->holds == 0 && s->state == SESSION_OPEN && (f = STAILQ_FIRST(&s->waiting))) {
+        if (is_long(bytes_len(f->bytes), f->binary)) {
+            begin_long_read(s);
+            return;
+        }
+        pop_waiting(s);
+        dialect_receive(s, bytes_span(f->bytes), f->binary);
+        frame_free(f);
+    }
+    read_again(s);
+}
+
+void session_drop_part(struct session *s)
+{
+    frames_sub_other(builder_len(&s->part));
+    builder_free(&s->part);
+}
+
+/* whole: the bytes where text is, or NULL if it is in somebody else's memory. */
+static void wait_turn(struct session *s, struct span text, struct bytes *whole, bool binary)
+{
+    pending_add(s, frames_push(&s->waiting, whole ? bytes_ref(whole) : bytes_copy(text), binary));
+    session_shed();
+    take_waiting(s);
+}
+
+static void received(struct session *s, struct span text, struct bytes *whole, bool binary)
+{
+    if (!within_rate(s, text, binary))
+        return;
+    if (s->holds > 0 || !STAILQ_EMPTY(&s->waiting) || is_long(text.len, binary))
+        wait_turn(s, text, whole, binary);
+    else
+        dialect_receive(s, text, binary);
+}
+
+void session_received(struct session *s, struct span part, bool last, bool binary, size_t still_to_come)
+{
+    size_t len = builder_len(&s->part) + part.len;
+    size_t most = s->dialect->most ? s->dialect->most : (size_t)config->max_message_bytes;
+
+    session_heard(s);
+    if (s->state != SESSION_OPEN)
+        return;
+    if (len + still_to_come > most) {
+        session_drop_part(s);
+        metric_add(too_big, 1);
+        LOG_INFO("limit_hit", LOG_TEXT("limit", s->dialect->most ? "ROOM_MAX_MESSAGE_BYTES" : "MAX_MESSAGE_BYTES"),
+                 LOG_INT("sid", s->id));
+        session_close(s, CLOSE_TOO_BIG, "message too big");
+        return;
+    }
+    if (last && builder_len(&s->part) == 0) {
+        received(s, part, NULL, binary);
+        return;
+    }
+    builder_add(&s->part, part);
+    frames_add_other(part.len);
+    session_shed();
+    if (last && s->state == SESSION_OPEN) {
+        struct bytes *whole;
+
+        frames_sub_other(builder_len(&s->part));
+        whole = builder_take(&s->part);
+        received(s, bytes_span(whole), whole, binary);
+        bytes_unref(whole);
+    }
+}
+
+void session_hold(struct session *s)
+{
+    s->holds++;
+}
+
+void session_release(struct session *s)
+{
+    s->holds--;
+    take_waiting(s);
+}
+
+void session_input_init(void)
+{
+    rate_hits = metric_counter("signalbox_rate_limited_messages_total", "Messages dropped by MESSAGE_RATE");
+    too_big = metric_counter("signalbox_too_big_messages_total", "Clients closed because of MAX_MESSAGE_BYTES");
+    members.only = dialect_names();
+}
+
+void session_input_fini(void)
+{
+    while (!STAILQ_EMPTY(&long_reads))
+        end_long_read();
+    timer_free(next_portion);
+    next_portion = NULL;
+    json_members_free(&members);
+}
