@@ -246,13 +246,17 @@ static void builder_escape(struct builder *w, unsigned char c)
 {
     static const char names[] = "\"\"\\\\\bb\ff\nn\rr\tt"; /* pairs: the byte, the letter of its escape */
 
+    static const char digits[] = "0123456789abcdef";
+    char escape[] = {'\\', 'u', '0', '0', digits[c >> 4], digits[c & 0xf]};
+
     for (size_t i = 0; i + 1 < sizeof(names); i += 2) {
         if ((unsigned char)names[i] == c) {
-            builder_printf(w, "\\%c", names[i + 1]);
+            escape[1] = names[i + 1];
+            builder_add(w, (struct span){escape, 2});
             return;
         }
     }
-    builder_printf(w, "\\u%04x", c);
+    builder_add(w, (struct span){escape, sizeof(escape)});
 }
 
 void builder_json(struct builder *w, struct span text)
