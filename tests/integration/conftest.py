@@ -2,6 +2,7 @@
 """Fixtures: a fleet of two workers shared by a module, fleets and clients of a test's own. All end with their test."""
 import contextlib
 import random
+import resource
 import signal
 
 import pytest
@@ -37,6 +38,18 @@ def deadline():
 def fleet():
     with Fleet(IP_CONNECT_RATE=0) as fleet:
         yield fleet
+
+
+@pytest.fixture
+def many_descriptors():
+    """For 10,000 sockets."""
+    need = 10_500
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < need:
+        pytest.skip(f"needs {need} file descriptors, RLIMIT_NOFILE allows {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, need), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from clients import bare_socket, frame
-from harness import ASAN, SLOW, UNAVAILABLE, Worker, get, metric, uid, wait_until
+from harness import ASAN, CROWD, SLOW, UNAVAILABLE, Worker, get, metric, uid, wait_until
 from proxy import Proxy
 from swarm import members
 from test_signal import error, path_of, registered
@@ -19,6 +19,7 @@ ENV = {"IP_CONNECT_RATE": 0, "IP_CONNECTIONS_MAX": 0, "MESSAGE_RATE": 0, "LOG_LE
        "SIGNAL_PRESENCE_MAX": 0}
 KEPT_MAX, IN_FLIGHT_BYTES_MAX, PENDING_MESSAGES_MAX, PENDING_BYTES_MAX = 256 * MIB, 32 * MIB, 256, MIB // 2
 BIG = 240_000
+HANDSHAKES_MAX, HALF_OPEN = 3072, 4400
 
 
 @pytest.fixture
@@ -210,3 +211,27 @@ def test_many_new_connections_keep_nobody_waiting(start, connect):
         worker.resume()
         for s in fds:
             s.close()
+
+
+def test_handshakes_that_never_end_keep_nobody_out(start, connect, many_descriptors):
+    worker, half = start(1, IP_CONNECT_RATE=0, IP_CONNECTIONS_MAX=0, PING_INTERVAL_MS=60_000).workers[0], []
+    other, process = connect(worker), psutil.Process(worker.pid)
+    before = process.num_fds()
+    try:
+        for _ in range(HALF_OPEN):
+            half.append(socket.create_connection(("127.0.0.1", worker.port)))
+            half[-1].sendall(b"GET /relay HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        assert process.num_fds() - before <= HANDSHAKES_MAX
+        begun = time.monotonic()
+        assert connect(worker).request("ping") == {"type": "pong"}
+        assert time.monotonic() - begun < 8 * SLOW * CROWD, "before any of them was cut for its ten seconds"
+        given_up = metric(worker, "signalbox_handshakes_given_up_total")
+        assert HALF_OPEN - HANDSHAKES_MAX <= given_up < HALF_OPEN
+        half[0].settimeout(5 * SLOW)
+        assert not half[0].recv(100), "the oldest are given up"
+        assert other.request("ping") == {"type": "pong"}
+    finally:
+        for s in half:
+            s.close()
+    wait_until(lambda: process.num_fds() - before <= 1, 10, "the end of all")
+    assert metric(worker, "signalbox_handshakes_given_up_total") - given_up < HALF_OPEN

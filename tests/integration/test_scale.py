@@ -2,7 +2,6 @@
 """Ten thousand: idle connections that cost nothing, and peers among which a few are chosen at random."""
 import collections
 import re
-import resource
 import time
 from pathlib import Path
 
@@ -13,17 +12,6 @@ from harness import SLOW, get, uid
 
 IDLE, PEERS, LOTS = 10_000, 10_000, {"MESSAGE_RATE": 0, "IP_CONNECTIONS_MAX": 0, "IP_CONNECT_RATE": 0}
 READS_ALL = ("smembers", "hgetall", "hvals", "hkeys", "keys", "scan", "sscan", "hscan", "zscan", "sort", "lrange")
-
-
-@pytest.fixture
-def many_descriptors():
-    need = IDLE + 500
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < need:
-        pytest.skip(f"needs {need} file descriptors, RLIMIT_NOFILE allows {hard}")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, need), hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def cpu_seconds(worker):

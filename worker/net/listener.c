@@ -19,13 +19,18 @@
 #define PAUSE_MS 100       /* after a failed accept(): out of descriptors, most likely */
 
 static struct evconnlistener *listener;
-static void (*accepted)(int fd);
+static bool (*accepted)(int fd);
+
+void listener_resume(void)
+{
+    if (listener)
+        evconnlistener_enable(listener);
+}
 
 static void resume(void *arg)
 {
     (void)arg;
-    if (listener)
-        evconnlistener_enable(listener);
+    listener_resume();
 }
 
 static void on_connection(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *from, int len, void *arg)
@@ -35,8 +40,9 @@ static void on_connection(struct evconnlistener *l, evutil_socket_t fd, struct s
 
     (void)from, (void)len, (void)arg;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    accepted(fd);
-    if (++accepts % ACCEPTS_IN_A_ROW == 0) {
+    if (!accepted(fd)) {
+        evconnlistener_disable(l);
+    } else if (++accepts % ACCEPTS_IN_A_ROW == 0) {
         evconnlistener_disable(l);
         loop_defer(resume, NULL);
     }
@@ -64,7 +70,7 @@ static int bound_port(void)
     return ntohs(bound.any.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
 }
 
-int listener_open(const char *host, int port, bool share, void (*on_accept)(int fd))
+int listener_open(const char *host, int port, bool share, bool (*on_accept)(int fd))
 {
     struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *found;
     unsigned flags = LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE;

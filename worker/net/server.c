@@ -13,6 +13,7 @@
 #include "signalbox/config.h"
 #include "signalbox/dialect.h"
 #include "signalbox/gate.h"
+#include "signalbox/handshakes.h"
 #include "signalbox/http.h"
 #include "signalbox/keys.h"
 #include "signalbox/limits.h"
@@ -30,14 +31,15 @@
 #define RX_CHUNK 1536     /* kept for each connection by lws; longer messages come in several pieces */
 #define RX_RECORD 16384   /* the same with TLS: the longest record, see make_context() */
 #define READ_MAX 32768
-#define TX_MAX (1 << 20)    /* of one write; without it lws writes no more than RX_CHUNK at a time */
-#define HANDSHAKES_MAX 4096 /* requests whose headers are being read; more wait for one of these */
+#define TX_MAX (1 << 20)  /* of one write; without it lws writes no more than RX_CHUNK at a time */
+#define REQUESTS_MAX 4096 /* whose heads are being read, or which are being answered; more wait for one of these */
 #define HANDSHAKE_SECONDS 10
 #define UPGRADE_IGNORED '-' /* what an upgrade that is not to a WebSocket is made to begin with */
 #define KEEPALIVE_SECONDS 60
 
 /* One connection, from its first request on. */
 struct connection {
+    struct handshake handshake;
     struct exchange *exchange;
     struct session *session;
     const struct socket_path *path;
@@ -221,6 +223,7 @@ static int on_upgrade(struct lws *wsi)
     const struct refusal *refusal;
     const char *rest;
 
+    handshake_end(&c->handshake);
     c->path = find_path(header(wsi, WSI_TOKEN_GET_URI, path, sizeof(path)));
     rest = c->path ? rest_of(path, c->path) : "";
     if (over_rate)
@@ -265,6 +268,7 @@ static int on_request(struct lws *wsi, const char *path)
     const struct socket_path *socket_path = find_path(path);
     struct http_request q = {.method = "OTHER", .path = path};
 
+    handshake_end(&c->handshake);
     for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
         if (lws_hdr_total_length(wsi, methods[i].token) > 0)
             q.method = methods[i].name;
@@ -320,6 +324,7 @@ static void on_destroyed(struct lws *wsi)
 
     if (!c)
         return;
+    handshake_end(&c->handshake);
     on_closed(c);
     if (c->exchange)
         exchange_ended(c->exchange);
@@ -424,10 +429,12 @@ static unsigned fd_limit(void)
     return (unsigned)limit.rlim_cur;
 }
 
-static void on_accepted(int fd)
+static bool on_accepted(int fd)
 {
-    lws_adopt_socket_vhost(vhost, fd);
+    struct lws *wsi = lws_adopt_socket_vhost(vhost, fd);
+
     loop_poke();
+    return !wsi || handshake_begin(&connection_of(wsi)->handshake, wsi);
 }
 
 static bool make_context(void)
@@ -444,7 +451,7 @@ static bool make_context(void)
         .gid = -1,
         .uid = -1,
         .fd_limit_per_thread = fd_limit(),
-        .max_http_header_pool = HANDSHAKES_MAX,
+        .max_http_header_pool = REQUESTS_MAX,
         .max_http_header_data = HEADERS_MAX,
         .headers = http_common_headers(),
         .pt_serv_buf_size = READ_MAX,
@@ -477,6 +484,7 @@ bool server_init(bool share_port)
                             "reason");
     sessions_init();
     dialect_init();
+    handshakes_init(listener_resume);
     gate_init();
     limits_init();
     lws_set_log_level(LLL_ERR | LLL_WARN, on_lws_log);
@@ -496,6 +504,7 @@ bool server_init(bool share_port)
 void server_fini(void)
 {
     listener_close();
+    handshakes_fini();
     if (context)
         lws_context_destroy(context);
     sessions_fini();
