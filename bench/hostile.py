@@ -3,10 +3,13 @@
 """What well-behaved clients notice of hostile ones, and what those cost a worker in memory.
 
 Starts a redis-server and two workers by itself, with their default limits. Pairs of clients, one on each worker, send
-each other offers: first in quiet, then during each attack on the first worker, which comes from a process of its own and
-from other addresses. Prints a table and, as the last line, the same figures as JSON; fails if a worker ever takes more
-memory than README's formula says. On a machine with few cores the attackers take CPU time from the workers, too: they
-are niced."""
+each other offers: in quiet, and during each attack on the first worker, which comes from a process of its own and from
+other addresses. Prints a table and, as the last line, the same figures as JSON; fails if a worker ever takes more memory
+than README's formula says, or if others notice more than they are to.
+
+An offer's time begins when it was due, also where it had to wait for the one before: a worker that stands still for a
+second holds up all the offers of that second. The attacked worker has a CPU of its own. The attackers' time is not what
+is measured: on the other CPUs they have what nobody else wants."""
 import argparse
 import contextlib
 import itertools
@@ -34,6 +37,7 @@ ENV = {"LOG_LEVEL": "info", "DRAIN_SECONDS": 0, "SIGNAL_PRESENCE_MAX": 0}
 # README, section Limits: of one worker, by its connections of any kind
 FIXED, EACH = (16 + 1.25 * 256 + 4 * 32) * MIB + 4096 * 76 * 1024, 8 * 1024
 AIM = 2  # times the quiet p99
+BEYOND = ("flood",)  # more than the aim is about
 ROOM, OFFERS_A_SECOND, PAIRS = "/signal/bench", 400, 5
 SPARE_DESCRIPTORS = 500
 
@@ -178,9 +182,9 @@ def half_open(options):
 
 
 def crowd(options):
-    """1,000 sockets from one address, and more that are refused."""
-    sockets, refused, next_ping = [], 0, 0
-    ready_yet = False
+    """1,000 sockets from one address, each of which pings once a second, and more that are refused."""
+    sockets, refused, pinged = [], 0, 0
+    begun, ready_yet = time.monotonic(), False
     ping = frame('{"type":"ping"}')
     while True:
         s = socket_to(options.port, "/relay", "127.0.5.1")
@@ -189,46 +193,76 @@ def crowd(options):
         if not ready_yet and (len(sockets) >= 400 or refused):
             ready_yet = True
             ready()
-        if time.monotonic() > next_ping:
-            next_ping = time.monotonic() + 1
-            for one in sockets:
-                one.sendall(ping)
-            for one in sockets:
-                drain(one)
-            if ready_yet:
-                tell(open=len(sockets), refused=refused)
+        while sockets and pinged < (time.monotonic() - begun) * len(sockets):
+            one = sockets[pinged % len(sockets)]
+            one.sendall(ping)
+            drain(one)
+            pinged += 1
+        if ready_yet:
+            tell(open=len(sockets), refused=refused)
         time.sleep(0.002)
 
 
-def json_bombs(options):
-    """Each of at most 256 KiB, 100 a second from 10 sockets."""
-    def around(inner):
-        text = '{"type":"offer","target":"nobody","payload":' + inner + "}"
-        assert len(text) <= 256 * 1024
-        return frame(text)
+def bombs_of_json():
+    """(path, frame), each of at most 256 KiB: depth, width, huge numbers, long names, and what handlers read once more."""
+    most = 256 * 1024
 
-    bombs = [around("[" * 10_000 + "]" * 10_000), around('{"a":' * 10_000 + "1" + "}" * 10_000),
-             around("{" + '"":0,' * 49_999 + '"":0}'), frame("{" + '"":0,' * 49_999 + '"type":"ping"}'),
-             around("[" + ",".join(["9" * 100_000] * 2) + "]"), frame('{"type":"ping","count":' + "9" * 100_000 + "}"),
-             around('{"' + "k" * 200_000 + '":1}'), frame('{"' + "k" * 200_000 + '":1,"type":"ping"}'),
-             frame('{"type":"' + "\\u0041" * 40_000 + '"}'), around("[" * 62 + "]" * 62)]
+    def filled(begin, unit, end):
+        return begin + unit * ((most - len(begin) - len(end)) // len(unit.encode())) + end
+
+    def offer(inner):
+        return ROOM, '{"type":"offer","target":"nobody","payload":' + inner + "}"
+
+    def relay(inner):
+        return "/relay", '{"peerId":"p","chunkId":"c","dailyPoints":["a"],' + inner + "}"
+
+    def room(inner):
+        return ROOM, "{" + inner + "}"
+
+    def to_fill(make, begin, unit, end):
+        path, text = make("%")
+        return path, filled(text.replace("%", begin + "%").split("%")[0], unit, end + text.split("%")[1])
+
+    bombs = [
+        offer("[" * 10_000 + "]" * 10_000), offer('{"a":' * 10_000 + "1" + "}" * 10_000), offer("[" * 62 + "]" * 62),
+        to_fill(offer, "{", '"":0,', '"":0}'), to_fill(offer, "[", "0,", "0]"), to_fill(offer, "[", '"",', '""]'),
+        to_fill(offer, "[", "[],", "[]]"), to_fill(offer, "", "9", "9"), to_fill(offer, "", " ", "0"),
+        to_fill(offer, '"', "\\u0041", '"'), to_fill(offer, '"', "\u00e9", '"'), to_fill(offer, '{"', "k", '":1}'),
+        to_fill(room, "", '"":0,', '"type":"ping"'), to_fill(room, "", '"type":0,', '"type":"ping"'),
+        to_fill(room, '"type":"ping","count":', "9", "9"), to_fill(room, '"', "k", '":1,"type":"ping"'),
+        to_fill(room, '"type":"', "\\u0041", '"'), to_fill(room, '"type":"offer",', '"target":0,', '"target":0'),
+        to_fill(relay, '"type":"chunk_announce","chunks":[', "0,", "0]"),
+        to_fill(relay, '"type":"chunk_announce","chunks":[{', '"":0,', '"":0}]'),
+        to_fill(relay, '"type":"chunk_announce","chunks":[[', "[],", "[]]]"),
+        to_fill(relay, '"type":"chunk_push","data":[', "0,", "0]"),
+        to_fill(relay, '"type":"get_relays","count":1', "0", "0"),
+        to_fill(relay, '"type":"register_rendezvous","deadDrops":{', '"":"",', '"a":""}'),
+        to_fill(relay, '"type":"register_rendezvous","deadDrops":{"a":[', "0,", "0]}")]
+    assert all(len(text.encode()) <= most for _, text in bombs)
+    return [(path, frame(text)) for path, text in bombs]
+
+
+def json_bombs(options):
+    """100 a second, at random times, from 10 sockets in each place."""
+    rand, bombs = random.Random(2), bombs_of_json()
     sockets, sent, closed = {}, 0, 0
     ready()
-    begun = time.monotonic()
+    due = time.monotonic()
     for n in itertools.count():
-        i = n % 10
+        path, bomb = bombs[n % len(bombs)]
+        i = path, rand.randrange(10)
         if i not in sockets:
-            sockets[i] = socket_to(options.port, ROOM, f"127.0.6.{i + 1}")
+            sockets[i] = socket_to(options.port, path, f"127.0.6.{i[1] + 1}")
         try:
-            sockets[i].sendall(bombs[n // 10 % len(bombs)])
+            sockets[i].sendall(bomb)
             sent += 1
             drain(sockets[i])
         except OSError:
             sockets.pop(i).close()
             closed += 1
-        time.sleep(max(0, begun + n / 100 - time.monotonic()))
-        if i == 9:
-            tell(bombs=sent, closed=closed)
+        due += rand.uniform(0, 0.02)
+        time.sleep(max(0, due - time.monotonic()))
+        tell(bombs=sent, closed=closed)
 
 
 ATTACKS = {"slow-readers": slow_readers, "garbage": garbage, "flood": flood, "half-open": half_open, "crowd": crowd,
@@ -252,26 +286,27 @@ class Pairs:
             pair = [Member(socket_to(worker.port, ROOM, "127.0.0.1")) for worker in fleet.workers]
             self.pairs.append([code_of(member, f"good-{i}-{where}") for where, member in enumerate(pair)])
 
-    def offer(self):
-        """The ms that one offer takes from one worker to the other, either way."""
+    def offer(self, due):
+        """The ms that one offer takes from one worker to the other, either way, from when it was due."""
         self.n += 1
         i, to = self.n % PAIRS, self.n // PAIRS % 2
         sender, receiver = self.pairs[i][1 - to], self.pairs[i][to]
-        begun = time.perf_counter()
         sender.send(type="offer", target=f"good-{i}-{to}", payload={"n": self.n, "sdp": "x" * 1024})
         while not receiver.texts:
             receiver.read()
             assert not receiver.closed
         assert json.loads(receiver.texts.popleft())["payload"]["n"] == self.n
-        return (time.perf_counter() - begun) * 1e3
+        return (time.monotonic() - due) * 1e3
 
     def run(self, seconds):
-        """(times of the offers, the most memory of each worker)."""
+        """(times of the offers, the most memory of each worker). An offer that waits for the one before waits, too."""
         times, begun, peaks = [], time.monotonic(), rss(self.fleet)
         while (now := time.monotonic()) < begun + seconds:
             due = begun + len(times) / OFFERS_A_SECOND
-            time.sleep(max(0, due - now))
-            times.append(self.offer())
+            if due > now:
+                time.sleep(due - now)
+                due = time.monotonic()
+            times.append(self.offer(due))
             if len(times) % 20 == 0:
                 peaks = [max(pair) for pair in zip(peaks, rss(self.fleet))]
         return times, peaks
@@ -319,23 +354,33 @@ def attacked(fleet, pairs, name, options):
     return row
 
 
+def quiet_p99(pairs, options):
+    return percentile(pairs.run(options.seconds / 2)[0], 0.99)
+
+
 def measure(options):
     rows = {}
+    cpus = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cpus[1:] or cpus)
     with Fleet(2, **ENV) as fleet:
+        os.sched_setaffinity(fleet.workers[0].pid, cpus[:1])
         pairs = Pairs(fleet)
         pairs.run(2)
         before = rss(fleet)
         times, peaks = pairs.run(options.seconds)
         rows["quiet"] = row_of(times, before, peaks, rss(fleet), [FIXED] * 2)
+        quiet = rows["quiet"]["p99"]
         for name in ATTACKS:
-            if options.only in (None, name):
-                rows[name] = attacked(fleet, pairs, name, options)
-        times, peaks = pairs.run(options.seconds)
-        rows["quiet again"] = row_of(times, before, peaks, rss(fleet), [FIXED] * 2)
+            if options.only not in (None, name):
+                continue
+            rows[name] = attacked(fleet, pairs, name, options)
+            after = quiet_p99(pairs, options)
+            rows[name]["p99_ratio"] = round(rows[name]["p99"] * 2 / (quiet + after), 2)
+            quiet = after
         version = http_request(fleet.workers[0], "GET", "/")[2]["version"]
         shed = [line for line in get(fleet.workers[0], "/metrics").decode().splitlines()
                 if line.startswith(("signalbox_slow_clients", "signalbox_shed", "signalbox_redis_refused",
-                                    "signalbox_rate_limited", "signalbox_handshakes_refused"))]
+                                    "signalbox_rate_limited", "signalbox_handshakes"))]
     return rows, version, shed
 
 
@@ -343,7 +388,7 @@ def main():
     options = arguments()
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     if options.attack:
-        os.nice(10)
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         ATTACKS[options.attack](options)
         return
     rows, version, counters = measure(options)
@@ -351,17 +396,17 @@ def main():
           f"{os.cpu_count()} CPUs" + " (a build with sanitizers)" * ASAN)
     print(f"{'an offer, ms':<16}{'median':>8}{'p99':>8}{'max':>8}{'p99/quiet':>11}{'RSS before':>12}{'peak':>8}"
           f"{'after':>8}  MiB, first worker")
-    quiet = min(rows[name]["p99"] for name in ("quiet", "quiet again"))
     for name, row in rows.items():
-        row["p99_ratio"] = round(row["p99"] / quiet, 2)
-        print(f"{name:<16}{row['median']:>8.2f}{row['p99']:>8.2f}{row['max']:>8.2f}{row['p99_ratio']:>11.2f}"
+        print(f"{name:<16}{row['median']:>8.2f}{row['p99']:>8.2f}{row['max']:>8.2f}{row.get('p99_ratio', 1):>11.2f}"
               f"{row['rss_before_mb'][0]:>12.1f}{row['rss_peak_mb'][0]:>8.1f}{row['rss_after_mb'][0]:>8.1f}"
               f"  {json.dumps(row.get('attack', {}))}")
     print(*counters, sep="\n")
-    missed = [name for name, row in rows.items() if row["p99_ratio"] > AIM]
-    print(f"A p99 of at most {AIM} times the quiet one: " + (f"missed by {', '.join(missed)}" if missed else "reached"))
+    missed = [name for name, row in rows.items() if name not in BEYOND and row.get("p99_ratio", 1) > AIM]
+    print(f"A p99 of at most {AIM} times the quiet one, before and after: "
+          + (f"missed by {', '.join(missed)}" if missed else "reached") + f" ({', '.join(BEYOND)} aside)")
     print(json.dumps({"bench": "hostile", "version": version, "cpus": os.cpu_count(), "fixed_mb": FIXED / MIB,
                       "each_kb": EACH // 1024, "rows": rows}))
+    sys.exit(bool(missed and not ASAN))
 
 
 if __name__ == "__main__":
