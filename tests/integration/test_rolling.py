@@ -2,6 +2,7 @@
 """Workers are stopped one after the other under load (DESIGN 6, SIGTERM): clients are let go a few at a time, come back
 elsewhere and are served; nothing is left of the workers that went."""
 import signal
+import socket
 import time
 
 import pytest
@@ -148,3 +149,14 @@ def test_a_drain_ends_though_redis_is_away(occupied, away):
     wait_until(lambda: ready(fleet.workers[1]), 10, "the other is back")
     wait_until(lambda: not [key for key in fleet.redis.keys() if worker.wid in key], 15, "the other cleans up")
     assert fleet.redis.client.hlen("sb:{relays}:all") == 0
+
+
+@pytest.mark.parametrize("begun", ["POST /servers HTTP/1.1\r\nContent-Length: 100\r\n\r\n{", "POST /servers HTTP/1.1\r\n", ""],
+                         ids=["a body", "a head", "nothing"])
+def test_a_worker_ends_well_while_the_rest_of_a_request_is_missing(start, closing, begun):
+    worker = start(1, DRAIN_SECONDS=0).workers[0]
+    for _ in range(3):
+        s = closing.enter_context(socket.create_connection(("127.0.0.1", worker.port)))
+        s.sendall(begun.encode())
+    assert http_request(worker, "GET", "/health")[0] == 200, "it has read what came before"
+    worker.stop()

@@ -166,8 +166,6 @@ void loop_stop(void)
 
 void loop_fini(void)
 {
-    while (!LIST_EMPTY(&timers))
-        timer_free(LIST_FIRST(&timers));
     for (size_t i = 0; i < SIGNALS_MAX && signals[i]; i++)
         event_free(signals[i]);
     event_free(uv_readable);
@@ -176,6 +174,8 @@ void loop_fini(void)
     event_free(turn_end);
     for (int turns = 0; turns < FAREWELL_TURNS && uv_run(&uv, UV_RUN_NOWAIT) != 0; turns++)
         ;
+    while (!LIST_EMPTY(&timers)) /* no sooner: what ends with its connection takes its own along */
+        timer_free(LIST_FIRST(&timers));
     if (uv_loop_close(&uv) != 0)
         LOG_DEBUG("uv_loop_busy");
     event_base_free(base);
