@@ -9,6 +9,9 @@
 
 /* The request's body. NULL: it is no JSON object, and the exchange has been answered 400. A new reference. */
 json_t *request_json(struct exchange *x);
+/* The same for requests that anybody may send, and which are to cost little: of any object only the members that one of
+   their handlers asks for, at most 256 values, and texts over 16 KiB cut to that, with another content. */
+json_t *request_fields(struct exchange *x);
 const char *json_text(const json_t *object, const char *name); /* a string that is not empty; else NULL. Borrowed */
 bool is_id(const char *text);                                  /* PROTOCOL.md section 1 */
 void fail_field(struct exchange *x, const char *field);        /* 400, it is over a limit or of the wrong type */

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from clients import frame
-from harness import SLOW, UPGRADE, http_request, wait_until
+from harness import SLOW, UPGRADE, http_request, uid, wait_until
 from test_http import CORS
 
 BUSY = 0.3  # of a second of CPU in a second
@@ -276,3 +276,39 @@ def test_two_clients_behind_one_kept_connection_of_a_proxy_are_told_apart(start,
     kept.close()
     wait_until(lambda: wire(worker).upgrade(X_Forwarded_For=b) == 101, 3, "a place for b")
     assert wire(worker).upgrade(X_Forwarded_For=a) == 429, "the place of a is still taken"
+
+
+BIG = 60_000
+REST = {"unknown members": ",".join(f'"{n:05}":[{n}]' for n in range(BIG // 16)),
+        "an unknown text": '"more":"%s"' % ("\\u0041" * (BIG // 6)), "deep": '"more":%s' % ("[" * 60 + "]" * 60),
+        "an unknown array": '"more":[%s0]' % ("[]," * (BIG // 3))}
+
+
+@pytest.mark.parametrize("rest", REST.values(), ids=REST)
+def test_what_no_handler_asks_for_is_ignored_however_much_it_is(fleet, rest):
+    worker, server = fleet.workers[0], uid("server")
+    status, _, answer = http_request(worker, "POST", "/servers", f'{{{rest},"serverId":"{server}","endpoint":"wss://x",'
+                                     '"publicKey":"k","region":"r"}')
+    assert (status, answer["server"]["serverId"], answer["server"]["region"]) == (200, server, "r")
+    status, _, answer = http_request(worker, "POST", "/servers/heartbeat", f'{{"serverId":"{server}",{rest}}}')
+    assert (status, answer["success"]) == (200, True)
+
+
+@pytest.mark.parametrize("path, body, answer", [
+    ("/servers", '{"serverId":"%s","endpoint":"e","publicKey":"k"}' % ("x" * BIG), (400, "Invalid field: serverId")),
+    ("/servers", '{"serverId":"s","endpoint":"%s","publicKey":"k"}' % ("x" * 2049), (400, "Invalid field: endpoint")),
+    ("/servers", '{"serverId":["s"],"endpoint":"e","publicKey":"k"}',
+     (400, "Missing required fields: serverId, endpoint, publicKey")),
+    ("/servers", '{"serverId":"\\u0000","endpoint":"e","publicKey":"k"}', (400, "Invalid JSON body")),
+    ("/servers", '{"serverId":"\\ud800","endpoint":"e","publicKey":"k"}', (400, "Invalid JSON body")),
+    ("/servers", '{"serverId":1e999,"endpoint":"e","publicKey":"k"}', (400, "Invalid JSON body")),
+    ("/servers", '{"serverId":"s","endpoint":"e","publicKey":"k"', (400, "Invalid JSON body")),
+    ("/servers/heartbeat", '{"serverId":"%s"}' % ("\\u0041" * (BIG // 6)), (404, "Server not registered")),
+    ("/attest/challenge", '{"device_id":"%s","build_version":"1"}' % ("x" * BIG), (400, "Invalid field: device_id")),
+    ("/attest/register", '{"device_id":"d","build_token":[%s0]}' % ("0," * (BIG // 2)),
+     (400, "Invalid build_token format: must include payload and signature")),
+    ("/attest/verify", '{"device_id":"d","nonce":"n","responses":{%s"a":0}}' % ('"a":0,' * (BIG // 6)),
+     (400, "Missing required fields: device_id, nonce, responses (array)"))], ids=lambda x: str(x)[:50])
+def test_a_field_of_many_kilobytes_is_answered_as_what_it_is(fleet, path, body, answer):
+    status, _, told = http_request(fleet.workers[0], "POST", path, body)
+    assert (status, told["error"]) == answer

@@ -43,7 +43,7 @@ static bool read_id(struct exchange *x, const json_t *body, const char *name, co
 
 static void handle_bootstrap(struct exchange *x)
 {
-    json_t *body = exchange_body(x).len > 0 ? request_json(x) : json_object();
+    json_t *body = exchange_body(x).len > 0 ? request_fields(x) : json_object();
     const char *client, *region;
     char id[CLIENT_ID_MAX];
 

@@ -178,7 +178,7 @@ static void on_device(const struct reply *r, void *arg)
 
 static void handle_challenge(struct exchange *x)
 {
-    json_t *body = request_json(x);
+    json_t *body = request_fields(x);
     const char *device = json_text(body, "device_id"), *version = json_text(body, "build_version");
     struct challenging *c;
     char key[KEY_MAX];
@@ -389,7 +389,7 @@ static bool is_nonce(const char *text)
 
 static void handle_verify(struct exchange *x)
 {
-    json_t *body = request_json(x), *responses = json_object_get(body, "responses");
+    json_t *body = request_fields(x), *responses = json_object_get(body, "responses");
     const char *device = json_text(body, "device_id"), *nonce = json_text(body, "nonce");
     struct verifying *v;
     char key[KEY_MAX];

@@ -185,7 +185,7 @@ static bool is_given(const json_t *value)
 
 static void handle_register(struct exchange *x)
 {
-    json_t *body = request_json(x);
+    json_t *body = request_fields(x);
     const json_t *token = json_object_get(body, "build_token");
     const char *id = json_text(body, "device_id"), *payload = json_text(token, "payload"),
                *signature = json_text(token, "signature");

@@ -390,7 +390,7 @@ static void handle_register(struct exchange *x)
     struct writing *w;
     json_t *body;
 
-    if (!(body = request_json(x)))
+    if (!(body = request_fields(x)))
         return;
     id = json_text(body, "serverId");
     endpoint = json_text(body, "endpoint");
@@ -424,7 +424,7 @@ static void handle_heartbeat(struct exchange *x)
     const char *id;
     json_t *body;
 
-    if (!(body = request_json(x)))
+    if (!(body = request_fields(x)))
         return;
     id = json_text(body, "serverId");
     if (!id)
