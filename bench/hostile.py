@@ -204,11 +204,16 @@ def crowd(options):
 
 
 def bombs_of_json():
-    """(path, frame), each of at most 256 KiB: depth, width, huge numbers, long names, and what handlers read once more."""
-    most = 256 * 1024
+    """(path, bytes to send): messages of at most 256 KiB, and requests with bodies of at most 64 KiB (path None): depth,
+    width, huge numbers, long names, and what handlers read once more."""
+    most, body_most = 256 * 1024, 64 * 1024
 
-    def filled(begin, unit, end):
+    def filled(begin, unit, end, most=most):
         return begin + unit * ((most - len(begin) - len(end)) // len(unit.encode())) + end
+
+    def post(path, *parts):
+        body = filled(*parts, most=body_most)
+        return None, f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
 
     def offer(inner):
         return ROOM, '{"type":"offer","target":"nobody","payload":' + inner + "}"
@@ -239,7 +244,19 @@ def bombs_of_json():
         to_fill(relay, '"type":"register_rendezvous","deadDrops":{', '"":"",', '"a":""}'),
         to_fill(relay, '"type":"register_rendezvous","deadDrops":{"a":[', "0,", "0]}")]
     assert all(len(text.encode()) <= most for _, text in bombs)
-    return [(path, frame(text)) for path, text in bombs]
+    return [(path, frame(text)) for path, text in bombs] + [
+        post("/attest/challenge", '{"device_id":[', "[],", "[]]}"), post("/attest/register", "{", '"a":0,', '"a":0}'),
+        post("/attest/verify", '{"responses":[', '{"a":0},', "0]}"), post("/servers", '{"region":[', "0,", "0]}"),
+        post("/servers/heartbeat", '{"serverId":"', "\\u0041", '"}'), post("/bootstrap", '{"clientId":["', '","', '"]}')]
+
+
+def bomber(port, path, source):
+    if path:
+        return socket_to(port, path, source)
+    s = socket.socket()
+    s.bind((source, 0))
+    s.connect(("127.0.0.1", port))
+    return s
 
 
 def json_bombs(options):
@@ -252,11 +269,11 @@ def json_bombs(options):
         path, bomb = bombs[n % len(bombs)]
         i = path, rand.randrange(10)
         if i not in sockets:
-            sockets[i] = socket_to(options.port, path, f"127.0.6.{i[1] + 1}")
+            sockets[i] = bomber(options.port, path, f"127.0.6.{i[1] + 1}")
         try:
+            drain(sockets[i])
             sockets[i].sendall(bomb)
             sent += 1
-            drain(sockets[i])
         except OSError:
             sockets.pop(i).close()
             closed += 1
