@@ -24,8 +24,8 @@ struct long_read {
     STAILQ_ENTRY(long_read) next;
 };
 
-static STAILQ_HEAD(, long_read) long_reads = STAILQ_HEAD_INITIALIZER(long_reads); /* one after the other */
-static bool long_read_begun;                                                      /* of the first */
+static STAILQ_HEAD(long_reads, long_read) long_reads = STAILQ_HEAD_INITIALIZER(long_reads); /* one after the other */
+static bool long_read_begun;                                                                /* of the first */
 static struct json_scanner scanner;
 static struct json_members members;
 static struct timer *next_portion;
