@@ -143,6 +143,14 @@ static struct session *first_long_reader(void)
 }
 
 static void take_waiting(struct session *s);
+static void on_portion(void *arg);
+
+/* One portion a turn of the loop, for all sessions together. */
+static void read_on(void)
+{
+    if (!next_portion && !STAILQ_EMPTY(&long_reads))
+        next_portion = timer_once(0, on_portion, NULL);
+}
 
 /* If it is held for another reason by now, the message is read again when that has gone. */
 static void end_scan(struct session *s, const struct json_members *m)
@@ -174,11 +182,9 @@ static void on_portion(void *arg)
     progress = json_scan_on(&scanner, PORTION);
     if (progress != JSON_MORE)
         end_scan(s, progress == JSON_VALID ? &members : NULL);
-    if (!next_portion && !STAILQ_EMPTY(&long_reads))
-        next_portion = timer_once(0, on_portion, NULL);
+    read_on();
 }
 
-/* One portion a turn of the loop, for all sessions together. */
 static void begin_long_read(struct session *s)
 {
     struct long_read *l = mem_alloc(sizeof(*l));
@@ -186,8 +192,7 @@ static void begin_long_read(struct session *s)
     l->session = session_id_of(s);
     STAILQ_INSERT_TAIL(&long_reads, l, next);
     session_hold(s);
-    if (!next_portion)
-        next_portion = timer_once(0, on_portion, NULL);
+    read_on();
 }
 
 static void take_waiting(struct session *s)
