@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* handshakes: connections whose first request has not come to the end of its head, in the order in which they came.
+/* handshakes: connections whose first request, its body too, has not come to its end, in the order in which they came.
    There are so many at most. Newcomers wait in the kernel until one ends; one that takes long is closed for them, so
    that those that never end keep nobody out. (libwebsockets would let them in and wait, and walk through all that wait
    for each that goes.) */

@@ -43,8 +43,9 @@ void json_members_free(struct json_members *m);
    The spans in m point into text. */
 bool json_scan(struct span text, struct json_members *m) __attribute__((warn_unused_result));
 
-/* The same in portions, for a text that is too long to be read at once: json_scan_on() reads about so many bytes more.
-   The text stays where it is meanwhile, and m is to be used when it is JSON_VALID. */
+/* The same in portions, for a text that is too long to be read at once: json_scan_on() reads about so many bytes more,
+   a number, or text without an escape, to its end. The text stays where it is meanwhile, and m is to be used when it is
+   JSON_VALID. */
 enum json_progress { JSON_MORE, JSON_VALID, JSON_INVALID };
 struct reader {
     const unsigned char *at, *end;

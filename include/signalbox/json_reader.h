@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* json_reader: the position in a JSON text that core/json.c and core/json_value.c read from. For these two alone. */
+/* json_reader: reading from a position in a JSON text, and keeping its members, as core/json.c and core/json_value.c
+ * do. For these two alone. */
 #pragma once
 
 #include "signalbox/json.h"

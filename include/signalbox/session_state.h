@@ -27,7 +27,7 @@ struct session {
     unsigned holds;
     struct timer *pause;
     unsigned refused; /* for its rate, since reading paused for that */
-    bool reading_stopped, write_wanted, flush_wanted, ping_wanted, watched, trusted;
+    bool reading_stopped, over_bound, read_in_portions, write_wanted, flush_wanted, ping_wanted, watched, trusted;
 
     struct bucket rate;
     int64_t excess_since_ms, excess_last_ms;
@@ -36,7 +36,8 @@ struct session {
     void *slots[SESSION_SLOTS];
 };
 
-void session_shed(void);                   /* closes who makes this worker keep most, if it keeps too much */
-void session_drop_part(struct session *s); /* what has come of a message whose end has not */
+void session_shed(void);                      /* closes who makes this worker keep most, if it keeps too much */
+void session_drop_waiting(struct session *s); /* messages whose turn has not come, and all that is counted of them */
+void session_drop_part(struct session *s);    /* what has come of a message whose end has not */
 void session_input_init(void);
 void session_input_fini(void);

@@ -213,14 +213,17 @@ def test_many_new_connections_keep_nobody_waiting(start, connect):
             s.close()
 
 
-def test_handshakes_that_never_end_keep_nobody_out(start, connect, many_descriptors):
+@pytest.mark.parametrize("begun", ["GET /relay HTTP/1.1\r\nHost: x\r\nX-Slow: ",
+                                   "POST /bootstrap HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"],
+                         ids=["heads", "bodies"])
+def test_requests_that_never_end_keep_nobody_out(start, connect, many_descriptors, begun):
     worker, half = start(1, IP_CONNECT_RATE=0, IP_CONNECTIONS_MAX=0, PING_INTERVAL_MS=60_000).workers[0], []
     other, process = connect(worker), psutil.Process(worker.pid)
     before = process.num_fds()
     try:
         for _ in range(HALF_OPEN):
             half.append(socket.create_connection(("127.0.0.1", worker.port)))
-            half[-1].sendall(b"GET /relay HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+            half[-1].sendall(begun.encode())
         assert process.num_fds() - before <= HANDSHAKES_MAX
         begun = time.monotonic()
         assert connect(worker).request("ping") == {"type": "pong"}

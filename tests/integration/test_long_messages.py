@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Messages of many kilobytes are read a portion at a time: in their order, whole, and without keeping others waiting."""
 import json
+import socket
 
 import pytest
 
-from clients import bare_socket, frame
+from clients import ABNF, bare_socket, frame, read_until
 from harness import Fleet, get, metric, uid, wait_until
 from test_relay import still_works
 from test_signal import error, path_of, registered
@@ -110,9 +111,33 @@ def test_the_last_drop_of_a_point_counts_however_its_name_is_spelled(fleet, conn
         '{"%s":"1","%s":"2","%s":"3","%s":null,"else":"4"}}' % (
             uid(), names["p"], names["q"], names["r"], names["p"], escaped["p"], names["q"], escaped["q"])))
     assert first.recv()["type"] == "rendezvous_result"
-    for name, found in (("p", ["2"]), ("q", []), ("r", ["all"])):
+    first.raw(b'{"type":"register_rendezvous","peerId":"p","dailyPoints":["%s"],"deadDrops":{"%s":5,"%s":"x"}}' % (
+        (names["r"].encode(),) * 3))
+    assert first.recv()["type"] == "rendezvous_result", "the last of a name counts"
+    for name, found in (("p", ["2"]), ("q", []), ("r", ["all", "x"])):
         answer = second.request("register_rendezvous", peerId=uid(), dailyPoints=[names[name]])
-        assert [drop["deadDrop"] for drop in answer["deadDrops"]] == found
+        assert sorted(drop["deadDrop"] for drop in answer["deadDrops"]) == found
+
+
+END = {"a close frame": ABNF.create_frame(b"\x03\xe8", ABNF.OPCODE_CLOSE).format(), "nothing": b"",
+       "too much": frame('{"type":"ping","x":"%s"}' % ("x" * (1 << 18)))}
+
+
+@pytest.mark.parametrize("where", [0, 1], ids=["same worker", "other worker"])
+@pytest.mark.parametrize("end", END.values(), ids=END)
+@pytest.mark.parametrize("size", [100, 17_000, 240_000])
+def test_what_was_sent_before_a_goodbye_arrives(fleet, connect, where, end, size):
+    room, code = path_of(uid("room")), uid("code")
+    receiver = registered(connect(fleet.workers[where], room))
+    for n in range(5):
+        with bare_socket(fleet.workers[0], room) as s:
+            s.sendall(frame(json.dumps({"type": "register", "pairingCode": f"{code}-{n}"})))
+            read_until(s, b'"registered"')
+            offer = {"type": "offer", "target": receiver.code, "payload": "x" * size}
+            s.sendall(frame(json.dumps(offer)) + frame(json.dumps({**offer, "type": "answer", "payload": n})) + end)
+            s.shutdown(socket.SHUT_WR)
+            assert receiver.expect("offer")["payload"] == "x" * size
+            assert receiver.expect("answer")["payload"] == n
 
 
 def test_who_leaves_in_the_middle_takes_its_message_along(fleet, connect):

@@ -48,7 +48,7 @@ def test_one_join_of_a_big_room_costs_one_publish(start):
     wait_until(lambda: publishes(fleet) >= before + count, 20, "a publish for each join")
     for n, (member, code) in enumerate(zip(crowd[count:], ("next", "last"))):
         member.send(type="register", pairingCode=code)
-        while b'"registered"' not in member.text():
+        while b'"registered"' not in member.text(20):
             pass
         wait_until(lambda: publishes(fleet) == before + count + n + 1, 5, "one publish for one join")
     for member in crowd[:count]:

@@ -268,7 +268,6 @@ static int on_request(struct lws *wsi, const char *path)
     const struct socket_path *socket_path = find_path(path);
     struct http_request q = {.method = "OTHER", .path = path};
 
-    handshake_end(&c->handshake);
     for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
         if (lws_hdr_total_length(wsi, methods[i].token) > 0)
             q.method = methods[i].name;
@@ -288,6 +287,8 @@ static int on_request(struct lws *wsi, const char *path)
     if (c->exchange)
         exchange_ended(c->exchange);
     c->exchange = exchange_new(wsi, &q);
+    if (!exchange_wants_body(c->exchange))
+        handshake_end(&c->handshake);
     return 0;
 }
 
@@ -375,6 +376,7 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
         exchange_body_part(c->exchange, (struct span){in, len});
         return 0;
     case LWS_CALLBACK_HTTP_BODY_COMPLETION:
+        handshake_end(&c->handshake);
         if (c->exchange && exchange_wants_body(c->exchange))
             exchange_body_end(c->exchange);
         return 0;

@@ -214,12 +214,11 @@ void session_close(struct session *s, enum close_code code, const char *reason)
 {
     if (s->state != SESSION_OPEN)
         return;
+    session_drop_waiting(s);
     s->state = SESSION_CLOSING;
     s->close_code = code;
     s->close_reason = reason;
     slots_drop(&sessions, s->id);
-    frames_clear(&s->waiting);
-    s->pending_bytes = 0;
     lws_set_timeout(s->wsi, PENDING_TIMEOUT_CLOSE_SEND, KILL_SECONDS);
     want_write(s);
 }

@@ -15,8 +15,12 @@
 #define EXCESS_MS 5000 /* PROTOCOL.md section 1: so long over the rate closes */
 #define REFUSED_IN_A_ROW 8
 #define REFUSED_PAUSE_MS 12
-#define EXCESS_PAUSE_MS 1000        /* a pause that ends an excess */
-#define PORTION ((size_t)16 * 1024) /* of JSON that is read in one go; some 40 us */
+#define EXCESS_PAUSE_MS 1000 /* a pause that ends an excess */
+#ifndef PORTION              /* fuzz builds have a smaller one */
+#define PORTION 16384        /* bytes of JSON that are read in one go; some 40 us */
+#endif
+#define SHARE 4 /* long messages have a quarter of each turn of the loop */
+#define SHARE_MOST_US 1000
 
 /* A session whose first waiting message is long: it is read in portions. */
 struct long_read {
@@ -29,24 +33,20 @@ static bool long_read_begun;                                                    
 static struct json_scanner scanner;
 static struct json_members members;
 static struct timer *next_portion;
+static int64_t turn_began_us;
 static struct metric *rate_hits, *too_big;
 
-static void stop_reading(struct session *s)
+/* A client is not read while there is a reason not to. What it sends, its close frame too, waits in the kernel. */
+static void set_reading(struct session *s)
 {
-    if (s->reading_stopped)
-        return;
-    s->reading_stopped = true;
-    lws_rx_flow_control(s->wsi, 0);
-}
+    bool stop = s->pause || s->over_bound || s->read_in_portions;
 
-static void read_again(struct session *s)
-{
-    if (s->reading_stopped && !s->pause && s->state == SESSION_OPEN && s->pending_count < PENDING_MESSAGES_MAX / 2 &&
-        s->pending_bytes < PENDING_BYTES_MAX / 2) {
-        s->reading_stopped = false;
-        lws_rx_flow_control(s->wsi, 1);
+    if (stop == s->reading_stopped || s->state != SESSION_OPEN)
+        return;
+    s->reading_stopped = stop;
+    lws_rx_flow_control(s->wsi, !stop);
+    if (!stop)
         loop_poke();
-    }
 }
 
 static void on_paused(void *arg)
@@ -54,15 +54,15 @@ static void on_paused(void *arg)
     struct session *s = arg;
 
     s->pause = NULL;
-    read_again(s);
+    set_reading(s);
 }
 
 /* Answers cost time that is the others': who is far over its rate is read, and answered, a little at a time. */
 static void pause_reading(struct session *s)
 {
     s->refused = 0;
-    stop_reading(s);
     s->pause = timer_once(REFUSED_PAUSE_MS, on_paused, s);
+    set_reading(s);
 }
 
 /* false: the message is dropped. */
@@ -91,7 +91,16 @@ static void pending_add(struct session *s, size_t bytes)
     s->pending_bytes += bytes;
     s->pending_count++;
     if (s->pending_count >= PENDING_MESSAGES_MAX || s->pending_bytes >= PENDING_BYTES_MAX)
-        stop_reading(s);
+        s->over_bound = true;
+    set_reading(s);
+}
+
+static void pending_sub(struct session *s, size_t bytes)
+{
+    s->pending_bytes -= bytes;
+    s->pending_count--;
+    if (s->pending_count < PENDING_MESSAGES_MAX / 2 && s->pending_bytes < PENDING_BYTES_MAX / 2)
+        s->over_bound = false;
 }
 
 void session_forwarding(struct session *s, size_t bytes)
@@ -101,9 +110,8 @@ void session_forwarding(struct session *s, size_t bytes)
 
 void session_forwarded(struct session *s, size_t bytes)
 {
-    s->pending_bytes -= bytes;
-    s->pending_count--;
-    read_again(s);
+    pending_sub(s, bytes);
+    set_reading(s);
 }
 
 static bool is_long(size_t len, bool binary)
@@ -115,8 +123,7 @@ static struct frame *pop_waiting(struct session *s)
 {
     struct frame *f = frames_pop(&s->waiting);
 
-    s->pending_bytes -= bytes_len(f->bytes);
-    s->pending_count--;
+    pending_sub(s, bytes_len(f->bytes));
     return f;
 }
 
@@ -145,17 +152,20 @@ static struct session *first_long_reader(void)
 static void take_waiting(struct session *s);
 static void on_portion(void *arg);
 
-/* One portion a turn of the loop, for all sessions together. */
+/* Long messages have a share of each turn of the loop, all sessions' together. */
 static void read_on(void)
 {
-    if (!next_portion && !STAILQ_EMPTY(&long_reads))
-        next_portion = timer_once(0, on_portion, NULL);
+    if (next_portion || STAILQ_EMPTY(&long_reads))
+        return;
+    next_portion = timer_once(0, on_portion, NULL);
+    turn_began_us = loop_us();
 }
 
 /* If it is held for another reason by now, the message is read again when that has gone. */
 static void end_scan(struct session *s, const struct json_members *m)
 {
     end_long_read();
+    s->read_in_portions = false;
     if (--s->holds == 0) {
         struct frame *f = pop_waiting(s);
 
@@ -165,16 +175,14 @@ static void end_scan(struct session *s, const struct json_members *m)
     take_waiting(s);
 }
 
-static void on_portion(void *arg)
+/* false: there is nothing to read. */
+static bool read_portion(void)
 {
-    struct session *s;
+    struct session *s = first_long_reader();
     enum json_progress progress;
 
-    (void)arg;
-    next_portion = NULL;
-    s = first_long_reader();
     if (!s)
-        return;
+        return false;
     if (!long_read_begun) {
         long_read_begun = true;
         json_scan_begin(&scanner, bytes_span(STAILQ_FIRST(&s->waiting)->bytes), &members);
@@ -182,6 +190,18 @@ static void on_portion(void *arg)
     progress = json_scan_on(&scanner, PORTION);
     if (progress != JSON_MORE)
         end_scan(s, progress == JSON_VALID ? &members : NULL);
+    return true;
+}
+
+static void on_portion(void *arg)
+{
+    int64_t now = loop_us(), share = (now - turn_began_us) / SHARE;
+    int64_t until = now + (share < SHARE_MOST_US ? share : SHARE_MOST_US);
+
+    (void)arg;
+    next_portion = NULL;
+    while (read_portion() && loop_us() < until)
+        ;
     read_on();
 }
 
@@ -191,6 +211,8 @@ static void begin_long_read(struct session *s)
 
     l->session = session_id_of(s);
     STAILQ_INSERT_TAIL(&long_reads, l, next);
+    s->read_in_portions = true;
+    set_reading(s);
     session_hold(s);
     read_on();
 }
@@ -208,7 +230,15 @@ static void take_waiting(struct session *s)
         dialect_receive(s, bytes_span(f->bytes), f->binary);
         frame_free(f);
     }
-    read_again(s);
+    set_reading(s);
+}
+
+void session_drop_waiting(struct session *s)
+{
+    frames_clear(&s->waiting);
+    s->pending_bytes = 0;
+    s->over_bound = s->read_in_portions = false;
+    set_reading(s);
 }
 
 void session_drop_part(struct session *s)

@@ -109,14 +109,15 @@ static bool read_drops(struct listed *days, struct span object, struct span rela
     char *drop = mem_alloc(DEAD_DROP_MAX + 1);
     bool ok = json_members_of(object, POINTS_MAX, &drops);
 
-    for (size_t i = 0; ok && i < drops.count; i++) {
-        struct listed *l = find_listed(days, drops.at[i].key);
+    for (size_t i = drops.count; ok && i > 0; i--) { /* the last of a name counts */
+        struct listed *l = find_listed(days, drops.at[i - 1].key);
 
-        ok = read_drop(drops.at[i].value, drop);
+        if (l && l->own_drop)
+            continue;
+        ok = read_drop(drops.at[i - 1].value, drop);
         if (!ok || !l)
             continue;
         l->own_drop = true;
-        bytes_unref(l->meeting->text);
         l->meeting->text = text_of_drop(l->meeting->owner, drop, relay_id);
     }
     free(drop);
