@@ -7,7 +7,7 @@
 #include "signalbox/metrics.h"
 
 #define PATIENCE_MS 2000 /* far more than a handshake takes */
-#define GIVE_UP_MS 2     /* between two of them: each costs time that is the others' */
+#define GIVE_UP_MS 3     /* between two of them: each costs time that is the others' */
 
 static TAILQ_HEAD(handshakes, handshake) all = TAILQ_HEAD_INITIALIZER(all);
 static size_t count;
