@@ -83,6 +83,9 @@ enum json_kind json_kind(struct span value); /* of a value that json_scan() gave
    false: not a string, no room, a lone surrogate escape. Room of value.len is always enough. */
 bool json_read_string(struct span value, char *out, size_t room, size_t *len) __attribute__((warn_unused_result));
 
+/* The same of a member's key, which stands between its quotes. */
+bool json_read_key(struct span key, char *out, size_t room, size_t *len) __attribute__((warn_unused_result));
+
 /* Reads a number that is an integer of any spelling (5, 5.0, 5e0) within ±2^53; false: anything else. */
 bool json_read_integer(struct span value, long long *out) __attribute__((warn_unused_result));
 

@@ -7,6 +7,9 @@
 
 #include "signalbox/http.h"
 
+void request_init(void);
+void request_fini(void);
+
 /* The request's body. NULL: it is no JSON object, and the exchange has been answered 400. A new reference. */
 json_t *request_json(struct exchange *x);
 /* The same for requests that anybody may send, and which are to cost little: of any object only the members that one of

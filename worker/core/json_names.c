@@ -51,6 +51,6 @@ const char *json_names_find(const struct json_names *n, struct span key)
         return find(n, key);
 
     struct span name = {decoded, 0};
-    bool ok = json_read_string((struct span){key.at - 1, key.len + 2}, decoded, sizeof(decoded), &name.len);
+    bool ok = json_read_key(key, decoded, sizeof(decoded), &name.len);
     return ok ? find(n, name) : NULL;
 }

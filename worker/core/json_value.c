@@ -89,6 +89,11 @@ bool json_read_string(struct span value, char *out, size_t room, size_t *len)
     return true;
 }
 
+bool json_read_key(struct span key, char *out, size_t room, size_t *len)
+{
+    return json_read_string((struct span){key.at - 1, key.len + 2}, out, room, len);
+}
+
 static bool decodes_to(struct span key, struct span name)
 {
     struct reader r = reader_of(key);

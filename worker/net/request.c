@@ -16,6 +16,19 @@ static const char *const field_names[] = {"serverId",      "endpoint", "publicKe
                                           "device_id",     "nonce",    "responses", "region_index", "hmac",
                                           "build_version", "payload",  "signature", "build_token"};
 
+static struct json_names names;
+
+void request_init(void)
+{
+    for (size_t i = 0; i < sizeof(field_names) / sizeof(field_names[0]); i++)
+        json_names_add(&names, field_names[i]);
+}
+
+void request_fini(void)
+{
+    json_names_free(&names);
+}
+
 /* The scanner sees to UTF-8, depth and numbers, as it does for messages. */
 json_t *request_json(struct exchange *x)
 {
@@ -30,7 +43,6 @@ json_t *request_json(struct exchange *x)
 }
 
 struct loading {
-    struct json_names names;
     size_t values;
     char text[TEXT_MOST + 2];
     bool failed;
@@ -61,7 +73,7 @@ static json_t *load_members(struct loading *l, const struct json_members *m)
 
 static json_t *load_object(struct loading *l, struct span value)
 {
-    struct json_members members = {.only = &l->names};
+    struct json_members members = {.only = &names};
     json_t *object = json_members_of(value, SIZE_MAX, &members) ? load_members(l, &members) : NULL;
 
     json_members_free(&members);
@@ -104,11 +116,9 @@ json_t *request_fields(struct exchange *x)
 {
     struct span body = exchange_body(x);
     struct loading *l = mem_alloc(sizeof(*l));
-    struct json_members members = {.only = &l->names};
+    struct json_members members = {.only = &names};
     json_t *json = NULL;
 
-    for (size_t i = 0; i < sizeof(field_names) / sizeof(field_names[0]); i++)
-        json_names_add(&l->names, field_names[i]);
     if (json_scan(body, &members))
         json = load_members(l, &members);
     if (l->failed || !json) {
@@ -117,7 +127,6 @@ json_t *request_fields(struct exchange *x)
         exchange_fail(x, 400, "Invalid JSON body");
     }
     json_members_free(&members);
-    json_names_free(&l->names);
     free(l);
     return json;
 }

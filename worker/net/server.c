@@ -21,6 +21,7 @@
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
+#include "signalbox/request.h"
 #include "signalbox/session.h"
 #include "signalbox/tls.h"
 
@@ -486,6 +487,7 @@ bool server_init(bool share_port)
                             "reason");
     sessions_init();
     dialect_init();
+    request_init();
     handshakes_init(listener_resume);
     gate_init();
     limits_init();
@@ -513,4 +515,5 @@ void server_fini(void)
     http_fini();
     limits_fini();
     dialect_fini();
+    request_fini();
 }

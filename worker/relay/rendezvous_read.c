@@ -92,12 +92,11 @@ static bool read_drop(struct span value, char drop[static DEAD_DROP_MAX + 1])
 
 static struct listed *find_listed(struct listed *all, struct span key)
 {
-    struct span quoted = {key.at - 1, key.len + 2};
     char point[ID_MAX + 1];
     struct listed *l = NULL;
     size_t len;
 
-    if (json_read_string(quoted, point, sizeof(point), &len))
+    if (json_read_key(key, point, sizeof(point), &len))
         HASH_FIND(hh, all, point, len, l);
     return l;
 }

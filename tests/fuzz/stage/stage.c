@@ -43,6 +43,7 @@
 #include "signalbox/reaper.h"
 #include "signalbox/registry.h"
 #include "signalbox/relay.h"
+#include "signalbox/request.h"
 #include "signalbox/room.h"
 #include "signalbox/script.h"
 #include "signalbox/server.h"
@@ -493,6 +494,7 @@ static void init_worker(void)
     inbox_init();
     sessions_init();
     dialect_init();
+    request_init();
     gate_init();
     limits_init();
 }
