@@ -15,3 +15,11 @@ bool cidr_contains(const struct cidr_list *list, const char *ip);
    range has. How many; 0: it is no address. */
 #define ADDRESS_RANGE_MAX 7
 size_t address_range(const char *ip, unsigned char out[static ADDRESS_RANGE_MAX]);
+
+/* The same of so many bits of IPv4 or IPv6. */
+#define ADDRESS_PREFIX_MAX 17
+size_t address_prefix(const char *ip, unsigned bits_v4, unsigned bits_v6, unsigned char out[static ADDRESS_PREFIX_MAX]);
+
+/* The text of an address in its shortest form, one that is mapped into IPv6 as IPv4. false: it is none. */
+#define ADDRESS_TEXT_MAX 46
+bool address_text(const char *ip, char out[static ADDRESS_TEXT_MAX]);

@@ -37,9 +37,13 @@
     INT(message_burst, MESSAGE_BURST, 200, 1, 1000000, "messages a connection may send at once")                       \
     INT(pair_requests_per_minute, PAIR_REQUESTS_PER_MINUTE, 10, 0, 1000000, "per connection; 0 for no limit")          \
     INT(ip_connections_max, IP_CONNECTIONS_MAX, 1000, 0, 1000000,                                                      \
-        "open WebSockets per client address; 0 for no limit")                                                          \
+        "open connections per client address, HTTP or WebSocket; 0 for no limit")                                      \
     INT(ip_connect_rate, IP_CONNECT_RATE, 100, 0, 1000000, "new connections per second and address; 0 for no limit")   \
     INT(ip_connect_burst, IP_CONNECT_BURST, 500, 1, 1000000, "new connections an address may open at once")            \
+    INT(ip_prefix_v6, IP_PREFIX_V6, 64, 1, 128, "bits of an IPv6 address that count as one client")                    \
+    INT(http_rate, HTTP_RATE, 50, 0, 1000000, "HTTP requests per second and address; 0 for no limit")                  \
+    INT(http_burst, HTTP_BURST, 100, 1, 1000000, "HTTP requests an address may send at once")                          \
+    INT(keepalive_seconds, KEEPALIVE_SECONDS, 75, 1, 3600, "how long an idle HTTP connection is kept open")            \
     INT(send_queue_max, SEND_QUEUE_MAX, 1048576, 1024, 1073741824,                                                     \
         "bytes that may wait for a client that does not read")                                                         \
     INT(max_message_bytes, MAX_MESSAGE_BYTES, 262144, 1024, 16777216, "longest message of a client")                   \

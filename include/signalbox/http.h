@@ -3,24 +3,24 @@
    exchange_id, because the client may have left. */
 #pragma once
 
+#include <http_parser.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "signalbox/bytes.h"
 
+struct connection;
 struct exchange;
-struct lws;
+struct http_head;
 typedef uint64_t exchange_id;
 
-enum http_method { HTTP_GET, HTTP_POST, HTTP_DELETE, HTTP_METHODS };
-
 struct http_route {
-    enum http_method method;
+    enum http_method method; /* http-parser's; HEAD is answered as GET */
     const char *path; /* "/servers", or with one trailing star: "/servers/" followed by "*" */
     const char *name; /* in the list of endpoints; NULL keeps it out */
     void (*handle)(struct exchange *x);
-    bool always;                       /* answered also to an address that is over its connection rate */
+    bool always;                       /* answered also to an address that is over its limits: for probes and scrapes */
     size_t body_max;                   /* bytes; 0: 64 KiB */
     bool (*admit)(struct exchange *x); /* before the body is read; false: it was answered. NULL: all are admitted */
 };
@@ -30,19 +30,10 @@ struct exchange *exchange_find(exchange_id id); /* NULL: gone, or answered alrea
 exchange_id exchange_id_of(const struct exchange *x);
 
 const char *exchange_ip(const struct exchange *x);   /* of the client */
-const char *exchange_path(const struct exchange *x); /* percent-decoded */
-/* An argument of the query, percent-decoded; false: not given, or it has no room. Only in the handler of a GET. */
-bool exchange_query(struct exchange *x, const char *name, char *out, size_t room);
-
-enum http_header {
-    HEADER_AUTHORIZATION,
-    HEADER_SERVER_SIGNATURE,
-    HEADER_SERVER_TIMESTAMP,
-    HEADER_ACCEPT,
-    HEADER_IF_NONE_MATCH,
-    HTTP_HEADERS
-};
-const char *exchange_header(const struct exchange *x, enum http_header h); /* "" where there is none */
+const char *exchange_path(const struct exchange *x); /* percent-decoded once, as it was sent otherwise */
+struct span exchange_raw_path(const struct exchange *x);              /* not decoded */
+char *exchange_argument(const struct exchange *x, const char *name); /* of the query: see http_head_argument() */
+const char *exchange_header(const struct exchange *x, const char *name); /* "" where there is none */
 bool exchange_has_bearer(const struct exchange *x, const char *secret);    /* compared in constant time */
 struct span exchange_body(const struct exchange *x);                       /* borrowed until it is answered */
 struct bytes *exchange_take_body(struct exchange *x);                      /* the caller's; NULL without a body */
@@ -63,24 +54,17 @@ bool origin_listed(const char *list, const char *origin); /* in a list of origin
 
 json_t *http_endpoints(void); /* {name: "METHOD /path"} of all routes and WebSocket paths; a new reference */
 
-/* For net/server.c alone. */
-struct http_request {
-    const char *method, *path, *origin, *ip;
-    const char *socket_path_name; /* set where the path is a WebSocket's: answered 426 */
-    bool head, over_rate;
-    bool chunked; /* a body in chunks, which is not understood: 411 */
-    const char *headers[HTTP_HEADERS];
-    bool unknown_end; /* where the request ends cannot be told: the connection ends with the answer */
-    long long content_length;
-};
-struct exchange *exchange_new(struct lws *wsi, const struct http_request *request); /* routes and checks it */
-bool exchange_wants_body(const struct exchange *x);
-void exchange_body_part(struct exchange *x, struct span part);
-void exchange_body_end(struct exchange *x);
-int exchange_write(struct exchange *x); /* as the library's callback returns: 0, or -1 to close */
-void exchange_ended(struct exchange *x);
-int http_refuse(struct lws *wsi, unsigned status, const char *sentence, const char *origin,
-                const char *path); /* before an upgrade */
-struct lws_protocol_vhost_options;
-const struct lws_protocol_vhost_options *http_common_headers(void); /* of every answer, also the library's own */
+/* For net/connection.c alone. */
+/* Takes the head; routes and checks it, and may answer at once. over: the client's address is over a limit. */
+struct exchange *exchange_new(struct connection *c, struct http_head *h, const char *ip, bool over);
+bool exchange_is_limited(const struct exchange *x); /* it was answered that there is too much from this address */
+size_t exchange_body_max(const struct exchange *x); /* bytes */
+bool exchange_is_upload(const struct exchange *x);  /* more than the others' is let pass */
+void exchange_body_part(struct exchange *x, struct span part); /* nothing, once it is answered */
+void exchange_body_end(struct exchange *x);                    /* calls the handler, unless it is answered */
+bool exchange_answered(const struct exchange *x);
+struct bytes *exchange_wire(const struct exchange *x, bool closes); /* the answer; one reference */
+void exchange_ended(struct exchange *x);                           /* frees it */
+/* An answer to what never became an exchange; the connection closes behind it. path: told of a 404, or NULL. */
+struct bytes *http_refusal(unsigned status, const char *sentence, const char *origin, const char *path);
 void http_fini(void);

@@ -19,9 +19,14 @@ bool bucket_take(struct bucket *b, long long rate, long long burst, int64_t now_
    (the X-Forwarded-For header, or NULL) that is not itself a trusted proxy. */
 void client_ip(const char *socket_ip, const char *forwarded_for, char out[static IP_TEXT_MAX]);
 
-bool ip_connect(const char *ip);     /* counts a new connection; false: over IP_CONNECT_RATE */
-bool ip_open_socket(const char *ip); /* false: IP_CONNECTIONS_MAX are open. Give it back with ip_close_socket() */
-void ip_close_socket(const char *ip);
+bool ip_is_proxy(const char *ip); /* in TRUSTED_PROXIES */
+
+/* What counts for an address counts for the range of IPv6 that it is in (IP_PREFIX_V6). The first refusal in a second is
+   logged. */
+bool ip_connect(const char *ip); /* counts a new connection; false: over IP_CONNECT_RATE */
+bool ip_request(const char *ip); /* counts an HTTP request; false: over HTTP_RATE */
+bool ip_open(const char *ip);    /* false: IP_CONNECTIONS_MAX are open. Give it back with ip_close() */
+void ip_close(const char *ip);
 
 void limits_init(void);
 void limits_fini(void);

@@ -18,6 +18,7 @@ typedef uint64_t session_id;
 /* RFC 6455 section 7.4 and PROTOCOL.md */
 enum close_code {
     CLOSE_GOING_AWAY = 1001,
+    CLOSE_PROTOCOL_ERROR = 1002,
     CLOSE_POLICY = 1008,
     CLOSE_TOO_BIG = 1009,
     CLOSE_TOO_SLOW = 1013,
@@ -71,9 +72,10 @@ void session_on_heard(void (*callback)(struct session *s));
 int64_t *session_attested_until(struct session *s);         /* ms of the clock; for net/gate.c alone */
 const struct message_type **session_row(struct session *s); /* of its last message; for net/dialect.c alone */
 
-/* For net/server.c alone. */
+/* For net/websocket.c alone. */
 struct session *session_new(struct lws *wsi, const struct dialect *dialect);
-void session_heard(struct session *s);
+void session_pinged(struct session *s, struct span payload);
+void session_ponged(struct session *s);
 void session_received(struct session *s, struct span part, bool last, bool binary, size_t still_to_come);
 bool session_writable(struct session *s); /* false: the connection is broken */
 bool session_is_closing(const struct session *s);

@@ -23,6 +23,7 @@ struct session {
     size_t out_bytes;
     size_t pending_bytes, pending_count; /* from it: waiting, or on their way through Redis */
     struct builder part;                 /* of a message whose end has not come */
+    struct bytes *pong;                  /* to be written: it answers the last ping */
     size_t unsent;                       /* of the frame that lws could write only in part, and keeps */
     unsigned holds;
     struct timer *pause;
@@ -36,6 +37,8 @@ struct session {
     void *slots[SESSION_SLOTS];
 };
 
+void session_heard(struct session *s);        /* something has come from it */
+void session_want_write(struct session *s);
 void session_shed(void);                      /* closes who makes this worker keep most, if it keeps too much */
 void session_drop_waiting(struct session *s); /* messages whose turn has not come, and all that is counted of them */
 void session_drop_part(struct session *s);    /* what has come of a message whose end has not */

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-struct ssl_ctx_st; /* OpenSSL's SSL_CTX */
+struct ssl_st; /* OpenSSL's SSL */
 
 bool tls_wanted(void); /* the port is to speak TLS */
 
@@ -15,6 +15,7 @@ bool tls_load(char problem[static 256]);
 /* The same again, and logs how it went. Connections that are open keep what they began with. */
 void tls_reload(void);
 
-/* Makes the context of the port's connections fit: versions, ciphers, and the certificate loaded last. */
-void tls_prepare(struct ssl_ctx_st *context);
+/* The server's side of a new connection, with the certificate loaded last; its handshake is made by reading. The
+   caller frees it; the descriptor stays the caller's. */
+struct ssl_st *tls_new(int fd);
 void tls_fini(void);

@@ -14,7 +14,7 @@ static const char policy[] = "default-src 'none'; script-src 'self'; style-src '
 
 static void send_file(struct exchange *x, const struct page_file *f)
 {
-    const char *known = exchange_header(x, HEADER_IF_NONE_MATCH);
+    const char *known = exchange_header(x, "if-none-match");
 
     exchange_add_header(x, "content-security-policy", policy);
     exchange_add_header(x, "x-content-type-options", "nosniff");
@@ -46,7 +46,7 @@ static void handle_static(struct exchange *x)
 static void handle_index(struct exchange *x)
 {
     exchange_add_header(x, "vary", "Accept");
-    if (strcasestr(exchange_header(x, HEADER_ACCEPT), "text/html"))
+    if (strcasestr(exchange_header(x, "accept"), "text/html"))
         send_named(x, "index.html");
     else
         status_info(x);

@@ -130,31 +130,57 @@ static bool range_contains(const struct range *range, const struct address *a)
     return !mask || ((range->from.bytes[whole] ^ a->bytes[whole]) & mask) == 0;
 }
 
+static bool read_unmapped(const char *ip, struct address *a)
+{
+    if (!read_address(ip, a))
+        return false;
+    if (is_mapped(a))
+        unmap(a);
+    return true;
+}
+
 bool cidr_contains(const struct cidr_list *list, const char *ip)
 {
     struct address a;
 
-    if (!read_address(ip, &a))
+    if (!read_unmapped(ip, &a))
         return false;
-    if (is_mapped(&a))
-        unmap(&a);
     for (size_t i = 0; i < list->count; i++)
         if (range_contains(&list->ranges[i], &a))
             return true;
     return false;
 }
 
-size_t address_range(const char *ip, unsigned char out[static ADDRESS_RANGE_MAX])
+size_t address_prefix(const char *ip, unsigned bits_v4, unsigned bits_v6, unsigned char out[static ADDRESS_PREFIX_MAX])
 {
     struct address a;
-    size_t len;
+    unsigned bits;
+    size_t whole;
 
-    if (!read_address(ip, &a))
+    if (!read_unmapped(ip, &a))
         return 0;
-    if (is_mapped(&a))
-        unmap(&a);
-    len = a.ipv4 ? 24 / 8 : 48 / 8;
+    bits = a.ipv4 ? bits_v4 : bits_v6;
+    whole = bits / 8;
     out[0] = a.ipv4 ? 4 : 6;
-    memcpy(out + 1, a.bytes, len);
-    return 1 + len;
+    memcpy(out + 1, a.bytes, whole);
+    if (bits % 8 == 0)
+        return 1 + whole;
+    out[1 + whole] = (unsigned char)(a.bytes[whole] & (0xff00u >> bits % 8));
+    return 2 + whole;
+}
+
+size_t address_range(const char *ip, unsigned char out[static ADDRESS_RANGE_MAX])
+{
+    unsigned char prefix[ADDRESS_PREFIX_MAX];
+    size_t len = address_prefix(ip, 24, 48, prefix);
+
+    memcpy(out, prefix, len);
+    return len;
+}
+
+bool address_text(const char *ip, char out[static ADDRESS_TEXT_MAX])
+{
+    struct address a;
+
+    return read_unmapped(ip, &a) && inet_ntop(a.ipv4 ? AF_INET : AF_INET6, a.bytes, out, ADDRESS_TEXT_MAX) != NULL;
 }

@@ -50,7 +50,7 @@ void drain_start(void (*when_done)(void))
         parts = 1;
     LOG_INFO("drain", LOG_INT("connections", session_count()), LOG_INT("seconds", config->drain_seconds));
     leader_resign();
-    server_refuse_sockets();
+    server_drain();
     ticker = timer_every(session_count() || parts > 1 ? TICK_MS : 1, on_tick, NULL);
     on_tick(NULL);
 }

@@ -2,51 +2,43 @@
 #include "signalbox/http.h"
 
 #include <assert.h>
-#include <libwebsockets.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "signalbox/config.h"
+#include "signalbox/connection.h"
 #include "signalbox/crypto.h"
+#include "signalbox/http_head.h"
 #include "signalbox/limits.h"
 #include "signalbox/log.h"
-#include "signalbox/loop.h"
-#include "signalbox/metrics.h"
 #include "signalbox/server.h"
 #include "signalbox/slots.h"
 #include "signalbox/version.h"
 
 #define BODY_MAX (64 * 1024)
-#define BODY_MS 10000 /* from the head to the end of the body: one that is under way keeps others out */
-#define LARGE_BODY_MS 30000
 #define TABLES_MAX 16
-#define HEAD_MAX 2048
-#define ORIGIN_MAX 256
 
 struct exchange {
     exchange_id id; /* 0 once it is answered */
-    struct lws *wsi;
+    struct connection *connection;
+    struct http_head *head;
     const struct http_route *route;
-    char *path, *headers[HTTP_HEADERS];
     struct {
         const char *name;
         char *value;
     } added[HEADERS_ADDED_MAX];
     size_t added_count;
     struct builder body;
-    bool wants_body, head, written, closes;
-    struct timer *patience; /* for the body */
 
     unsigned status;
     const char *content_type;
-    char allow[64], origin[ORIGIN_MAX], ip[IP_TEXT_MAX];
+    char allow[64], ip[IP_TEXT_MAX];
     struct bytes *answer;
 };
 
-static const char *const method_names[HTTP_METHODS] = {"GET", "POST", "DELETE"};
 static struct {
     const struct http_route *routes;
     size_t count;
@@ -76,13 +68,15 @@ static const struct http_route *route_at(size_t i)
     return NULL;
 }
 
-static bool path_matches(const char *pattern, const char *path)
+/* A slash that was sent as %2F separates nothing: it may be in what the star stands for alone. */
+static bool path_matches(const char *pattern, const struct http_head *h)
 {
     size_t len = strlen(pattern);
+    bool star = len > 0 && pattern[len - 1] == '*';
 
-    if (len > 0 && pattern[len - 1] == '*')
-        return strncmp(pattern, path, len - 1) == 0 && path[len - 1] != '\0';
-    return strcmp(pattern, path) == 0;
+    if (h->encoded_slash < len - star)
+        return false;
+    return star ? strncmp(pattern, h->path, len - 1) == 0 && h->path[len - 1] : strcmp(pattern, h->path) == 0;
 }
 
 struct exchange *exchange_find(exchange_id id)
@@ -102,31 +96,28 @@ const char *exchange_ip(const struct exchange *x)
 
 const char *exchange_path(const struct exchange *x)
 {
-    return x->path;
+    return x->head->path;
 }
 
-bool exchange_query(struct exchange *x, const char *name, char *out, size_t room)
+struct span exchange_raw_path(const struct exchange *x)
 {
-    char with_sign[32];
-    const char *found;
-
-    snprintf(with_sign, sizeof(with_sign), "%s=", name);
-    found = lws_get_urlarg_by_name(x->wsi, with_sign, out, (int)room);
-    if (!found)
-        return false;
-    memmove(out, found, strlen(found) + 1);
-    return true;
+    return x->head->raw_path;
 }
 
-const char *exchange_header(const struct exchange *x, enum http_header h)
+char *exchange_argument(const struct exchange *x, const char *name)
 {
-    return x->headers[h];
+    return http_head_argument(x->head, name);
+}
+
+const char *exchange_header(const struct exchange *x, const char *name)
+{
+    return http_head_field(x->head, name).at;
 }
 
 bool exchange_has_bearer(const struct exchange *x, const char *secret)
 {
     static const char scheme[] = "Bearer ";
-    const char *given = x->headers[HEADER_AUTHORIZATION];
+    const char *given = exchange_header(x, "authorization");
 
     return strncasecmp(given, scheme, sizeof(scheme) - 1) == 0 &&
            secret_equals(span_of(given + sizeof(scheme) - 1), secret);
@@ -160,8 +151,7 @@ void exchange_reply(struct exchange *x, unsigned status, const char *content_typ
     x->status = status;
     x->content_type = content_type;
     x->answer = body;
-    lws_callback_on_writable(x->wsi);
-    loop_poke();
+    connection_answered(x->connection);
 }
 
 /* NULL only for text that is not UTF-8, which is a fault of ours. */
@@ -180,7 +170,7 @@ void exchange_reply_json(struct exchange *x, unsigned status, json_t *body)
     struct bytes *b = json_bytes(body);
 
     if (!b)
-        LOG_ERROR("answer_malformed", LOG_TEXT("path", x->path));
+        LOG_ERROR("answer_malformed", LOG_TEXT("path", x->head->path));
     exchange_reply(x, b ? status : 500, "application/json", b);
 }
 
@@ -196,7 +186,7 @@ void exchange_unavailable(struct exchange *x)
 
 void exchange_not_found(struct exchange *x)
 {
-    exchange_reply_json(x, 404, json_pack("{ss so*}", "error", "Not Found", "path", json_string(x->path)));
+    exchange_reply_json(x, 404, json_pack("{ss so*}", "error", "Not Found", "path", json_string(x->head->path)));
 }
 
 void exchange_give_up(exchange_id id, unsigned status, const char *sentence)
@@ -209,130 +199,98 @@ void exchange_give_up(exchange_id id, unsigned status, const char *sentence)
         exchange_unavailable(x);
 }
 
-/* Finds the route, or answers why there is none. */
-static void choose_route(struct exchange *x, const struct http_request *q)
+static enum http_method method_of(const struct exchange *x)
+{
+    return x->head->method == HTTP_HEAD ? HTTP_GET : x->head->method; /* whose body is left out */
+}
+
+/* Where there is none, x->allow has the methods that the path has routes for. */
+static void find_route(struct exchange *x)
 {
     const struct http_route *r;
-    bool known = false;
 
     for (size_t i = 0; (r = route_at(i)) && !x->route; i++) {
-        if (!path_matches(r->path, q->path))
+        size_t len = strlen(x->allow);
+
+        if (!path_matches(r->path, x->head))
             continue;
-        if (strcmp(method_names[r->method], q->method) == 0)
+        if (r->method == method_of(x))
             x->route = r;
         else
-            snprintf(x->allow + strlen(x->allow), sizeof(x->allow) - strlen(x->allow), "%s%s", known ? ", " : "",
-                     method_names[r->method]);
-        known = true;
+            snprintf(x->allow + len, sizeof(x->allow) - len, "%s%s", len ? ", " : "", http_method_str(r->method));
     }
-    if (x->route) {
+    if (x->route)
         x->allow[0] = '\0';
-    } else if (q->socket_path_name && !known && strcmp(q->method, "GET") == 0) {
+}
+
+static void say_no_route(struct exchange *x)
+{
+    bool socket = !*x->allow && server_path_of(x->head);
+
+    if (socket && method_of(x) == HTTP_GET) {
         exchange_fail(x, 426, "Upgrade Required");
-    } else if (q->socket_path_name && !known) {
-        snprintf(x->allow, sizeof(x->allow), "GET");
-        exchange_fail(x, 405, "Method Not Allowed");
-    } else if (known) {
-        exchange_fail(x, 405, "Method Not Allowed");
-    } else {
-        exchange_not_found(x);
+        return;
     }
+    if (socket)
+        snprintf(x->allow, sizeof(x->allow), "GET");
+    if (*x->allow)
+        exchange_fail(x, 405, "Method Not Allowed");
+    else
+        exchange_not_found(x);
 }
 
-static size_t body_max(const struct exchange *x)
+size_t exchange_body_max(const struct exchange *x)
 {
-    return x->route && x->route->body_max ? x->route->body_max : BODY_MAX;
+    return exchange_is_upload(x) ? x->route->body_max : BODY_MAX;
 }
 
-static void on_body_late(void *arg)
+bool exchange_is_upload(const struct exchange *x)
 {
-    struct exchange *x = arg;
-
-    x->patience = NULL;
-    LOG_INFO("limit_hit", LOG_TEXT("limit", "time for a body"), LOG_TEXT("ip", x->ip));
-    lws_set_timeout(x->wsi, PENDING_TIMEOUT_HTTP_CONTENT, LWS_TO_KILL_SYNC); /* which frees x */
-    loop_poke();
+    return x->route && x->route->body_max;
 }
 
-/* lws' own time-out begins anew with each part that comes. */
-static void await_body(struct exchange *x)
+bool exchange_is_limited(const struct exchange *x)
 {
-    bool large = x->route && x->route->body_max;
-
-    x->patience = timer_once(large ? LARGE_BODY_MS : BODY_MS, on_body_late, x);
+    return x->status == 429;
 }
 
-struct exchange *exchange_new(struct lws *wsi, const struct http_request *q)
+struct exchange *exchange_new(struct connection *c, struct http_head *h, const char *ip, bool over)
 {
     struct exchange *x = mem_alloc(sizeof(*x));
 
-    x->wsi = wsi;
-    x->path = mem_dup(q->path);
-    for (size_t i = 0; i < HTTP_HEADERS; i++)
-        x->headers[i] = mem_dup(q->headers[i]);
-    x->head = q->head;
-    x->closes = q->unknown_end;
-    snprintf(x->origin, sizeof(x->origin), "%s", q->origin);
-    snprintf(x->ip, sizeof(x->ip), "%s", q->ip);
+    x->connection = c;
+    x->head = h;
+    snprintf(x->ip, sizeof(x->ip), "%s", ip);
     x->id = slots_put(&exchanges, x);
-    lws_set_timeout(wsi, NO_PENDING_TIMEOUT, 0);
-    if (strcmp(q->method, "OPTIONS") == 0) {
-        exchange_reply(x, 200, NULL, NULL);
-        return x;
-    }
-    choose_route(x, q);
-    if (q->over_rate && !(x->route && x->route->always))
+    find_route(x);
+    if (!(x->route && x->route->always) && (over || !ip_request(ip)))
         exchange_fail(x, 429, "Too Many Requests");
-    else if (q->chunked)
-        exchange_fail(x, 411, "Length Required");
-    else if (q->content_length > (long long)body_max(x))
+    else if (h->method == HTTP_OPTIONS)
+        exchange_reply(x, 200, NULL, NULL);
+    else if (!x->route)
+        say_no_route(x);
+    else if (h->body_length > exchange_body_max(x))
         exchange_fail(x, 413, "Payload Too Large");
-    else if (x->id && x->route->admit)
+    else if (x->route->admit)
         x->route->admit(x);
-    x->wants_body = q->content_length > 0;
-    if (x->wants_body)
-        await_body(x);
-    else if (x->id)
-        x->route->handle(x);
     return x;
-}
-
-bool exchange_wants_body(const struct exchange *x)
-{
-    return x->wants_body;
 }
 
 void exchange_body_part(struct exchange *x, struct span part)
 {
-    if (x->id && builder_len(&x->body) + part.len <= body_max(x))
+    if (x->id)
         builder_add(&x->body, part);
 }
 
 void exchange_body_end(struct exchange *x)
 {
-    x->wants_body = false;
-    timer_free(x->patience);
-    x->patience = NULL;
-    lws_set_timeout(x->wsi, NO_PENDING_TIMEOUT, 0);
     if (x->id)
         x->route->handle(x);
 }
 
-struct head {
-    unsigned char bytes[LWS_PRE + HEAD_MAX];
-    unsigned char *at, *end;
-    struct lws *wsi;
-    bool failed, has_length;
-};
-
-static void head_add(struct head *h, const char *name, const char *value)
+bool exchange_answered(const struct exchange *x)
 {
-    char with_colon[64];
-
-    snprintf(with_colon, sizeof(with_colon), "%s:", name);
-    if (lws_add_http_header_by_name(h->wsi, (unsigned char *)with_colon, (const unsigned char *)value,
-                                    (int)strlen(value), &h->at, h->end))
-        h->failed = true;
+    return x->id == 0;
 }
 
 bool origin_listed(const char *list, const char *origin)
@@ -349,106 +307,110 @@ bool origin_listed(const char *list, const char *origin)
     return false;
 }
 
-const struct lws_protocol_vhost_options *http_common_headers(void)
-{
-    static const struct lws_protocol_vhost_options all = {.name = "access-control-allow-origin:", .value = "*"};
-    static struct lws_protocol_vhost_options headers[] = {
-        {NULL, NULL, "access-control-allow-methods:", "GET, POST, DELETE, OPTIONS"},
-        {NULL, NULL, "access-control-allow-headers:", "Content-Type, Authorization"},
-        {NULL, NULL, "access-control-expose-headers:", "X-Bootstrap-Signature, X-Attestation-Token"},
-    };
+/* --- what is sent --- */
 
-    headers[0].next = &headers[1];
-    headers[1].next = &headers[2];
-    headers[2].next = strcmp(config->cors_origins, "*") == 0 ? &all : NULL;
-    return headers;
+static void wire_field(struct builder *w, const char *name, const char *value)
+{
+    builder_text(w, name);
+    builder_text(w, ": ");
+    builder_text(w, value);
+    builder_text(w, "\r\n");
 }
 
-static void head_begin(struct head *h, struct lws *wsi, unsigned status, const char *origin)
+/* RFC 9110 section 5.6.7; made once a second. */
+static const char *date(void)
 {
-    h->wsi = wsi;
-    h->failed = false;
-    h->has_length = status != 304; /* it would have to be that of the answer which is left out */
-    h->at = h->bytes + LWS_PRE;
-    h->end = h->bytes + sizeof(h->bytes) - 1;
-    if (lws_add_http_header_status(wsi, status, &h->at, h->end))
-        h->failed = true;
-    if (strcmp(config->cors_origins, "*") != 0) {
-        if (origin_listed(config->cors_origins, origin))
-            head_add(h, "access-control-allow-origin", origin);
-        head_add(h, "vary", "Origin");
+    static char text[32];
+    static time_t made;
+    time_t now = time(NULL);
+    struct tm t;
+
+    if (now != made) {
+        made = now;
+        strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &t));
     }
-    if (status == 426)
-        head_add(h, "upgrade", "websocket");
-    if (status == 503)
-        head_add(h, "retry-after", "1");
+    return text;
 }
 
-static bool head_send(struct head *h, const char *content_type, size_t content_length)
+static void wire_cors(struct builder *w, const char *origin)
 {
+    if (strcmp(config->cors_origins, "*") == 0) {
+        wire_field(w, "access-control-allow-origin", "*");
+    } else {
+        if (origin_listed(config->cors_origins, origin))
+            wire_field(w, "access-control-allow-origin", origin);
+        wire_field(w, "vary", "Origin");
+    }
+    wire_field(w, "access-control-allow-methods", "GET, POST, DELETE, OPTIONS");
+    wire_field(w, "access-control-allow-headers", "Content-Type, Authorization");
+    wire_field(w, "access-control-expose-headers", "X-Bootstrap-Signature, X-Attestation-Token");
+}
+
+/* All that an answer begins with, but its length and the empty line. */
+static void wire_head(struct builder *w, unsigned status, const char *origin, bool closes, const char *content_type)
+{
+    builder_printf(w, "HTTP/1.1 %u %s\r\n", status, http_status_str((enum http_status)status));
+    wire_field(w, "date", date());
+    wire_cors(w, origin);
+    if (status == 426) {
+        wire_field(w, "upgrade", "websocket");
+        wire_field(w, "sec-websocket-version", "13");
+    }
+    if (status == 429 || status == 503)
+        wire_field(w, "retry-after", "1");
+    if (closes || status == 426)
+        wire_field(w, "connection", status != 426 ? "close" : closes ? "upgrade, close" : "upgrade");
     if (content_type)
-        head_add(h, "content-type", content_type);
-    if ((h->has_length && lws_add_http_header_content_length(h->wsi, content_length, &h->at, h->end)) ||
-        lws_finalize_http_header(h->wsi, &h->at, h->end) || h->failed)
-        return false;
-    return lws_write(h->wsi, h->bytes + LWS_PRE, (size_t)(h->at - h->bytes - LWS_PRE),
-                     content_length ? LWS_WRITE_HTTP_HEADERS : LWS_WRITE_HTTP_HEADERS | LWS_WRITE_H2_STREAM_END) >= 0;
+        wire_field(w, "content-type", content_type);
 }
 
-int exchange_write(struct exchange *x)
+/* A 304 has no length: it would have to be that of the answer which is left out. */
+static void wire_body(struct builder *w, unsigned status, struct span body, bool head)
 {
-    size_t len = x->answer ? bytes_len(x->answer) : 0;
-    struct head head;
+    if (status != 304)
+        builder_printf(w, "content-length: %zu\r\n", body.len);
+    builder_text(w, "\r\n");
+    if (!head)
+        builder_add(w, body);
+}
 
-    if (x->id || x->written)
-        return 0;
-    x->written = true;
-    head_begin(&head, x->wsi, x->status, x->origin);
+struct bytes *exchange_wire(const struct exchange *x, bool closes)
+{
+    struct builder w = {0};
+
+    wire_head(&w, x->status, exchange_header(x, "origin"), closes, x->content_type);
+    if (x->head->http_1_0 && !closes)
+        wire_field(&w, "connection", "keep-alive");
     if (*x->allow)
-        head_add(&head, "allow", x->allow);
+        wire_field(&w, "allow", x->allow);
     for (size_t i = 0; i < x->added_count; i++)
-        head_add(&head, x->added[i].name, x->added[i].value);
-    if (x->closes)
-        head_add(&head, "connection", "close");
-    if (!head_send(&head, x->content_type, len))
-        return -1;
-    if (len > 0 && !x->head && lws_write(x->wsi, (unsigned char *)bytes_data(x->answer), len, LWS_WRITE_HTTP_FINAL) < 0)
-        return -1;
-    /* A client that sends on and does not read would otherwise keep lws spinning: its answer is still flushed. */
-    if (x->closes || lws_partial_buffered(x->wsi) || lws_send_pipe_choked(x->wsi))
-        return -1;
-    return lws_http_transaction_completed(x->wsi) ? -1 : 0;
+        wire_field(&w, x->added[i].name, x->added[i].value);
+    wire_body(&w, x->status, x->answer ? bytes_span(x->answer) : (struct span){"", 0},
+              x->head->method == HTTP_HEAD);
+    return builder_take(&w);
+}
+
+struct bytes *http_refusal(unsigned status, const char *sentence, const char *origin, const char *path)
+{
+    struct bytes *body = json_bytes(json_pack("{ss so*}", "error", sentence, "path", path ? json_string(path) : NULL));
+    struct builder w = {0};
+
+    wire_head(&w, status, origin, true, "application/json");
+    wire_body(&w, status, bytes_span(body), false);
+    bytes_unref(body);
+    return builder_take(&w);
 }
 
 void exchange_ended(struct exchange *x)
 {
     if (x->id)
         slots_drop(&exchanges, x->id);
-    timer_free(x->patience);
     builder_free(&x->body);
     bytes_unref(x->answer);
-    for (size_t i = 0; i < HTTP_HEADERS; i++) {
-        sodium_memzero(x->headers[i], strlen(x->headers[i]));
-        free(x->headers[i]);
-    }
+    http_head_free(x->head);
     for (size_t i = 0; i < x->added_count; i++)
         free(x->added[i].value);
-    free(x->path);
     free(x);
-}
-
-int http_refuse(struct lws *wsi, unsigned status, const char *sentence, const char *origin, const char *path)
-{
-    struct bytes *body =
-        json_bytes(json_pack("{ss so*}", "error", sentence, "path", status == 404 ? json_string(path) : NULL));
-    struct head head;
-    bool ok;
-
-    head_begin(&head, wsi, status, origin);
-    ok = head_send(&head, "application/json", bytes_len(body)) &&
-         lws_write(wsi, (unsigned char *)bytes_data(body), bytes_len(body), LWS_WRITE_HTTP_FINAL) >= 0;
-    bytes_unref(body);
-    return ok ? 1 : -1;
 }
 
 json_t *http_endpoints(void)
@@ -459,7 +421,7 @@ json_t *http_endpoints(void)
     char text[128];
 
     for (size_t i = 0; (r = route_at(i)); i++) {
-        snprintf(text, sizeof(text), "%s %s", method_names[r->method], r->path);
+        snprintf(text, sizeof(text), "%s %s", http_method_str(r->method), r->path);
         if (r->name)
             json_object_set_new(all, r->name, json_string(text));
     }

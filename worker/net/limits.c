@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "signalbox/limits.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,14 +9,18 @@
 #include "signalbox/bytes.h"
 #include "signalbox/cidr.h"
 #include "signalbox/config.h"
+#include "signalbox/log.h"
 #include "signalbox/loop.h"
 
 #define SWEEP_INTERVAL_MS 10000
+#define TELL_INTERVAL_MS 1000
 
+/* Of one address, or one range of IPv6. */
 struct ip {
-    char text[IP_TEXT_MAX];
-    struct bucket connects;
-    long long sockets;
+    unsigned char prefix[ADDRESS_PREFIX_MAX];
+    struct bucket connects, requests;
+    long long connections;
+    int64_t told_ms; /* in the log that it is over a limit */
     UT_hash_handle hh;
 };
 
@@ -62,21 +65,16 @@ static struct span last_entry(const char *text, size_t len)
 static bool copy_ip(struct span ip, char out[static IP_TEXT_MAX])
 {
     const char *colon = memchr(ip.at, ':', ip.len), *bracket = memchr(ip.at, ']', ip.len);
-    unsigned char parsed[sizeof(struct in6_addr)];
     char text[IP_TEXT_MAX];
 
     if (ip.len > 0 && *ip.at == '[' && bracket)
         ip = (struct span){ip.at + 1, (size_t)(bracket - ip.at - 1)};
     else if (colon && !memchr(colon + 1, ':', (size_t)(ip.at + ip.len - colon - 1)))
         ip.len = (size_t)(colon - ip.at);
-    if (ip.len > 7 && strncasecmp(ip.at, "::ffff:", 7) == 0 && memchr(ip.at, '.', ip.len))
-        ip = (struct span){ip.at + 7, ip.len - 7};
     if (ip.len >= sizeof(text))
         return false;
     snprintf(text, sizeof(text), "%.*s", (int)ip.len, ip.at);
-    if (inet_pton(AF_INET, text, parsed) == 1)
-        return inet_ntop(AF_INET, parsed, out, IP_TEXT_MAX) != NULL;
-    return inet_pton(AF_INET6, text, parsed) == 1 && inet_ntop(AF_INET6, parsed, out, IP_TEXT_MAX) != NULL;
+    return address_text(text, out);
 }
 
 void client_ip(const char *socket_ip, const char *forwarded_for, char out[static IP_TEXT_MAX])
@@ -98,47 +96,81 @@ void client_ip(const char *socket_ip, const char *forwarded_for, char out[static
 
 static struct ip *find_or_add(const char *text)
 {
+    unsigned char prefix[ADDRESS_PREFIX_MAX] = {0};
     struct ip *ip;
 
-    HASH_FIND_STR(ips, text, ip);
+    address_prefix(text, 32, (unsigned)config->ip_prefix_v6, prefix);
+    HASH_FIND(hh, ips, prefix, sizeof(prefix), ip);
     if (!ip) {
         ip = mem_alloc(sizeof(*ip));
-        snprintf(ip->text, sizeof(ip->text), "%s", text);
+        memcpy(ip->prefix, prefix, sizeof(prefix));
         ip->connects = bucket_full(config->ip_connect_burst, loop_ms());
-        HASH_ADD_STR(ips, text, ip);
+        ip->requests = bucket_full(config->http_burst, loop_ms());
+        ip->told_ms = loop_ms() - TELL_INTERVAL_MS;
+        HASH_ADD(hh, ips, prefix, sizeof(prefix), ip);
     }
     return ip;
 }
 
-bool ip_connect(const char *ip)
+/* Once a second for each address: who is over a limit may be so thousands of times. */
+static bool over(struct ip *ip, const char *limit, const char *text)
 {
-    return bucket_take(&find_or_add(ip)->connects, config->ip_connect_rate, config->ip_connect_burst, loop_ms());
+    if (loop_ms() - ip->told_ms >= TELL_INTERVAL_MS) {
+        ip->told_ms = loop_ms();
+        LOG_INFO("limit_hit", LOG_TEXT("limit", limit), LOG_TEXT("ip", text));
+    }
+    return false;
 }
 
-bool ip_open_socket(const char *text)
+bool ip_connect(const char *text)
 {
     struct ip *ip = find_or_add(text);
 
-    if (config->ip_connections_max > 0 && ip->sockets >= config->ip_connections_max)
-        return false;
-    ip->sockets++;
+    return bucket_take(&ip->connects, config->ip_connect_rate, config->ip_connect_burst, loop_ms()) ||
+           over(ip, "IP_CONNECT_RATE", text);
+}
+
+bool ip_request(const char *text)
+{
+    struct ip *ip = find_or_add(text);
+
+    return bucket_take(&ip->requests, config->http_rate, config->http_burst, loop_ms()) || over(ip, "HTTP_RATE", text);
+}
+
+bool ip_open(const char *text)
+{
+    struct ip *ip = find_or_add(text);
+
+    if (config->ip_connections_max > 0 && ip->connections >= config->ip_connections_max)
+        return over(ip, "IP_CONNECTIONS_MAX", text);
+    ip->connections++;
     return true;
 }
 
-void ip_close_socket(const char *text)
+void ip_close(const char *text)
 {
-    find_or_add(text)->sockets--;
+    find_or_add(text)->connections--;
 }
 
-/* An address without sockets whose bucket is full again is as good as never seen. */
+bool ip_is_proxy(const char *text)
+{
+    return cidr_contains(trusted, text);
+}
+
+static bool is_full(const struct bucket *b, long long rate, long long burst)
+{
+    return rate == 0 || loop_ms() - b->filled_ms >= burst * 1000 / rate;
+}
+
+/* An address without connections whose buckets are full again is as good as never seen. */
 static void forget_idle(void *arg)
 {
-    long long full_after_ms = config->ip_connect_rate ? config->ip_connect_burst * 1000 / config->ip_connect_rate : 0;
     struct ip *ip, *next;
 
     (void)arg;
     HASH_ITER (hh, ips, ip, next) {
-        if (ip->sockets == 0 && loop_ms() - ip->connects.filled_ms >= full_after_ms) {
+        if (ip->connections == 0 && is_full(&ip->connects, config->ip_connect_rate, config->ip_connect_burst) &&
+            is_full(&ip->requests, config->http_rate, config->http_burst)) {
             HASH_DEL(ips, ip);
             free(ip);
         }

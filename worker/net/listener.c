@@ -19,7 +19,7 @@
 #define PAUSE_MS 100       /* after a failed accept(): out of descriptors, most likely */
 
 static struct evconnlistener *listener;
-static bool (*accepted)(int fd);
+static bool (*accepted)(int fd, const struct sockaddr *from);
 
 void listener_resume(void)
 {
@@ -38,9 +38,9 @@ static void on_connection(struct evconnlistener *l, evutil_socket_t fd, struct s
     static unsigned accepts;
     int on = 1;
 
-    (void)from, (void)len, (void)arg;
+    (void)len, (void)arg;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    if (!accepted(fd)) {
+    if (!accepted(fd, from)) {
         evconnlistener_disable(l);
     } else if (++accepts % ACCEPTS_IN_A_ROW == 0) {
         evconnlistener_disable(l);
@@ -70,7 +70,8 @@ static int bound_port(void)
     return ntohs(bound.any.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
 }
 
-int listener_open(const char *host, int port, bool share, bool (*on_accept)(int fd))
+int listener_open(const char *host, int port, bool share,
+                  bool (*on_accept)(int fd, const struct sockaddr *from))
 {
     struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *found;
     unsigned flags = LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE;

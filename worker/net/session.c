@@ -18,7 +18,7 @@
 #define FRAMES_A_TURN 64
 #define KEPT_MAX ((size_t)256 << 20) /* for all clients together */
 #define KEPT_AFTER_SHEDDING (KEPT_MAX / 8 * 7)
-#define LOUD_GOODBYE_MS 200 /* for a client that was too loud to read its close frame */
+#define LOUD_GOODBYE_MS 200 /* for a client that was too loud, or speaks nonsense, to read its close frame */
 #define KILL_SECONDS 5      /* for a close frame that cannot be written, or is not answered */
 _Static_assert(BYTES_HEADROOM >= LWS_PRE, "lws writes its frame header before the bytes");
 
@@ -111,7 +111,7 @@ struct session *session_new(struct lws *wsi, const struct dialect *dialect)
     return s;
 }
 
-static void want_write(struct session *s)
+void session_want_write(struct session *s)
 {
     if (s->write_wanted)
         return; /* asking again costs a system call */
@@ -220,13 +220,13 @@ void session_close(struct session *s, enum close_code code, const char *reason)
     s->close_reason = reason;
     slots_drop(&sessions, s->id);
     lws_set_timeout(s->wsi, PENDING_TIMEOUT_CLOSE_SEND, KILL_SECONDS);
-    want_write(s);
+    session_want_write(s);
 }
 
 void session_ping(struct session *s)
 {
     s->ping_wanted = true;
-    want_write(s);
+    session_want_write(s);
 }
 
 void session_trust(struct session *s)
@@ -296,7 +296,7 @@ static void flush(void)
             lws_set_timeout(s->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
             loop_poke();
         } else if (!STAILQ_EMPTY(&s->out) || lws_partial_buffered(s->wsi)) {
-            want_write(s);
+            session_want_write(s);
         }
     }
     flushes_count = 0;
@@ -318,6 +318,13 @@ static void hang_up_soon(struct session *s)
     s->pause = timer_once(LOUD_GOODBYE_MS, on_hang_up, s);
 }
 
+static void write_pong(struct session *s)
+{
+    lws_write(s->wsi, (unsigned char *)bytes_data(s->pong), bytes_len(s->pong), LWS_WRITE_PONG);
+    bytes_unref(s->pong);
+    s->pong = NULL;
+}
+
 bool session_writable(struct session *s)
 {
     unsigned char ping[LWS_PRE + 1] = {0}; /* one byte: lws reports no pong without a payload */
@@ -331,16 +338,18 @@ bool session_writable(struct session *s)
         s->ping_wanted = false;
         lws_write(s->wsi, ping + LWS_PRE, 1, LWS_WRITE_PING);
     }
+    if (s->pong && s->state == SESSION_OPEN && !lws_partial_buffered(s->wsi))
+        write_pong(s);
     if (!write_frames(s))
         return false;
-    if (!STAILQ_EMPTY(&s->out)) {
-        want_write(s);
+    if (!STAILQ_EMPTY(&s->out) || (s->pong && s->state == SESSION_OPEN)) {
+        session_want_write(s);
         return true;
     }
     if (s->state == SESSION_OPEN)
         return true;
     if (lws_partial_buffered(s->wsi)) {
-        want_write(s);
+        session_want_write(s);
         return true;
     }
     /* Returning false would be the way, but Debian's lws was built with _DEBUG, and on libuv then closes twice in a
@@ -348,7 +357,7 @@ bool session_writable(struct session *s)
     lws_close_reason(s->wsi, (enum lws_close_status)s->close_code, (unsigned char *)s->close_reason,
                      strlen(s->close_reason));
     end(s);
-    if (s->close_code == CLOSE_POLICY)
+    if (s->close_code == CLOSE_POLICY || s->close_code == CLOSE_PROTOCOL_ERROR)
         hang_up_soon(s);
     lws_set_timeout(s->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
     return true;
@@ -367,6 +376,7 @@ void session_ended(struct session *s)
     session_drop_part(s);
     set_unsent(s, 0);
     timer_free(s->pause);
+    bytes_unref(s->pong);
     free(s);
 }
 

@@ -9,9 +9,11 @@
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
 #include "signalbox/session_state.h"
+#include "signalbox/websocket.h"
 
 #define PENDING_MESSAGES_MAX 256
 #define PENDING_BYTES_MAX (512 * 1024)
+#define SMALL_FRAGMENT 16 /* bytes: of a message in so many pieces each counts */
 #define EXCESS_MS 5000 /* PROTOCOL.md section 1: so long over the rate closes */
 #define REFUSED_IN_A_ROW 8
 #define REFUSED_PAUSE_MS 12
@@ -45,8 +47,10 @@ static void set_reading(struct session *s)
         return;
     s->reading_stopped = stop;
     lws_rx_flow_control(s->wsi, !stop);
-    if (!stop)
-        loop_poke();
+    if (stop)
+        return;
+    websocket_resume(s->wsi);
+    loop_poke();
 }
 
 static void on_paused(void *arg)
@@ -65,8 +69,8 @@ static void pause_reading(struct session *s)
     set_reading(s);
 }
 
-/* false: the message is dropped. */
-static bool within_rate(struct session *s, struct span text, bool binary)
+/* false: it is over its rate. Who is so for long is closed. */
+static bool take_rate(struct session *s)
 {
     int64_t now = s->heard_ms;
 
@@ -78,12 +82,51 @@ static bool within_rate(struct session *s, struct span text, bool binary)
         LOG_INFO("limit_hit", LOG_TEXT("limit", "MESSAGE_RATE"), LOG_INT("sid", s->id));
     }
     s->excess_last_ms = now;
-    dialect_refuse(s, text, binary, ERR_RATE_LIMIT);
     if (++s->refused >= REFUSED_IN_A_ROW && !s->pause)
         pause_reading(s);
-    if (now - s->excess_since_ms >= EXCESS_MS)
-        session_close(s, CLOSE_POLICY, "rate limit exceeded");
     return false;
+}
+
+static void close_if_loud(struct session *s)
+{
+    if (s->excess_last_ms - s->excess_since_ms >= EXCESS_MS)
+        session_close(s, CLOSE_POLICY, "rate limit exceeded");
+}
+
+/* false: the message is dropped. */
+static bool within_rate(struct session *s, struct span text, bool binary)
+{
+    if (take_rate(s))
+        return true;
+    dialect_refuse(s, text, binary, ERR_RATE_LIMIT);
+    close_if_loud(s);
+    return false;
+}
+
+/* What is no message counts as one all the same. false: it is not answered. */
+static bool within_rate_silently(struct session *s)
+{
+    if (s->state != SESSION_OPEN || take_rate(s))
+        return true;
+    close_if_loud(s);
+    return false;
+}
+
+/* Only the last of several is answered (RFC 6455 section 5.5.3). */
+void session_pinged(struct session *s, struct span payload)
+{
+    session_heard(s);
+    if (!within_rate_silently(s) || s->state != SESSION_OPEN)
+        return;
+    bytes_unref(s->pong);
+    s->pong = bytes_copy(payload);
+    session_want_write(s);
+}
+
+void session_ponged(struct session *s)
+{
+    session_heard(s);
+    within_rate_silently(s);
 }
 
 static void pending_add(struct session *s, size_t bytes)
@@ -285,6 +328,9 @@ void session_received(struct session *s, struct span part, bool last, bool binar
         received(s, part, NULL, binary);
         return;
     }
+    if (!last && still_to_come == 0 && part.len < SMALL_FRAGMENT && !within_rate_silently(s) &&
+        s->state != SESSION_OPEN)
+        return;
     builder_add(&s->part, part);
     frames_add_other(part.len);
     session_shed();

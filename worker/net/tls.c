@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 
 #include "signalbox/config.h"
@@ -19,7 +18,7 @@
 /* Of TLS 1.2; all of TLS 1.3 are good. Forward secrecy and authenticated encryption, nothing else. */
 static const char ciphers[] = "ECDHE+AESGCM:ECDHE+CHACHA20";
 
-static SSL_CTX *loaded; /* only holds the certificate, its chain and its key */
+static SSL_CTX *loaded; /* connections that are open keep the one they began with */
 
 bool tls_wanted(void)
 {
@@ -78,6 +77,36 @@ static bool read_pair(SSL_CTX *into, char *problem)
     return ok;
 }
 
+/* What else clients offer is not taken up: we speak no HTTP/2. */
+static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *offered,
+                   unsigned int len, void *arg)
+{
+    static const unsigned char ours[] = "\x08http/1.1";
+    unsigned char *chosen;
+
+    (void)ssl, (void)arg;
+    if (SSL_select_next_proto(&chosen, out_len, ours, sizeof(ours) - 1, offered, len) != OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_NOACK;
+    *out = chosen;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+/* Sessions are not resumed: each process would have to know the ticket keys of all others, and change them often. An
+   idle connection keeps no buffers. */
+static void prepare(SSL_CTX *context)
+{
+    if (SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1 || SSL_CTX_set_cipher_list(context, ciphers) != 1)
+        abort();
+    SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_PRIORITIZE_CHACHA | SSL_OP_NO_TICKET |
+                                     SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_mode(context,
+                     SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_num_tickets(context, 0);
+    SSL_CTX_set_read_ahead(context, 1); /* one read for a record instead of two */
+    SSL_CTX_set_alpn_select_cb(context, on_alpn, NULL);
+}
+
 bool tls_load(char problem[static PROBLEM_BYTES])
 {
     SSL_CTX *fresh;
@@ -87,6 +116,7 @@ bool tls_load(char problem[static PROBLEM_BYTES])
     fresh = SSL_CTX_new(TLS_server_method());
     if (!fresh)
         abort();
+    prepare(fresh);
     if (!read_pair(fresh, problem)) {
         SSL_CTX_free(fresh);
         return false;
@@ -118,45 +148,14 @@ void tls_reload(void)
     LOG_INFO("tls_reloaded", LOG_TEXT("expires", expires));
 }
 
-/* Asked for each handshake, so that a reload shows in the next one. To replace the certificate of the context itself
-   would leave the old one there where the new key is of another kind, and OpenSSL would choose between them. */
-static int on_certificate(SSL *ssl, void *arg)
+SSL *tls_new(int fd)
 {
-    STACK_OF(X509) * chain;
+    SSL *ssl = SSL_new(loaded);
 
-    (void)arg;
-    SSL_CTX_get0_chain_certs(loaded, &chain);
-    return SSL_use_cert_and_key(ssl, SSL_CTX_get0_certificate(loaded), SSL_CTX_get0_privatekey(loaded), chain, 1);
-}
-
-/* Whoever speaks HTTP where TLS is spoken is told so. What else he has sent is taken off the socket, for else closing
-   it would be a reset, which may overtake the answer. */
-static void on_step(const SSL *ssl, int where, int result)
-{
-    static const char answer[] = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: 24\r\n"
-                                 "connection: close\r\n\r\n{\"error\":\"TLS Required\"}";
-    unsigned long error = ERR_peek_error();
-    char rest[4096];
-
-    if (where != SSL_CB_ACCEPT_EXIT || result == 1 || ERR_GET_LIB(error) != ERR_LIB_SSL ||
-        ERR_GET_REASON(error) != SSL_R_HTTP_REQUEST)
-        return;
-    if (recv(SSL_get_fd(ssl), rest, sizeof(rest), MSG_DONTWAIT) > 0)
-        send(SSL_get_fd(ssl), answer, sizeof(answer) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
-/* Sessions are not resumed: each process would have to know the ticket keys of all others, and change them often. */
-void tls_prepare(SSL_CTX *context)
-{
-    if (SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1 || SSL_CTX_set_cipher_list(context, ciphers) != 1)
+    if (!ssl || SSL_set_fd(ssl, fd) != 1)
         abort();
-    SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_PRIORITIZE_CHACHA | SSL_OP_NO_TICKET);
-    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_num_tickets(context, 0);
-    SSL_CTX_set_cert_cb(context, on_certificate, NULL);
-    SSL_CTX_set_info_callback(context, on_step);
-    /* lws' own looks for other virtual hosts; there are none. */
-    SSL_CTX_set_tlsext_servername_callback(context, NULL);
+    SSL_set_accept_state(ssl);
+    return ssl;
 }
 
 void tls_fini(void)

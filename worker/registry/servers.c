@@ -361,7 +361,7 @@ static bool may_write(struct exchange *x)
     if (config->server_registration == REGISTRATION_SECRET)
         ok = exchange_has_bearer(x, config->server_registration_secret);
     else if (config->server_registration == REGISTRATION_SIGNED)
-        ok = is_timely(exchange_header(x, HEADER_SERVER_TIMESTAMP)) && *exchange_header(x, HEADER_SERVER_SIGNATURE);
+        ok = is_timely(exchange_header(x, "x-server-timestamp")) && *exchange_header(x, "x-server-signature");
     if (!ok)
         unauthorized(x);
     return ok;
@@ -372,8 +372,8 @@ static void write_entry(struct exchange *x, struct writing *w, enum action actio
     w->exchange = exchange_id_of(x);
     w->action = action;
     w->id = mem_dup(id);
-    w->timestamp = mem_dup(exchange_header(x, HEADER_SERVER_TIMESTAMP));
-    w->signature = mem_dup(exchange_header(x, HEADER_SERVER_SIGNATURE));
+    w->timestamp = mem_dup(exchange_header(x, "x-server-timestamp"));
+    w->signature = mem_dup(exchange_header(x, "x-server-signature"));
     w->body = exchange_take_body(x);
     if (config->server_registration == REGISTRATION_SIGNED)
         look(w);

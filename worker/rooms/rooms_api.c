@@ -15,7 +15,6 @@
 #define LIMIT_DEFAULT 100
 #define LIMIT_MOST 1000
 #define CURSOR_MAX (ID_MAX * 4 / 3 + 8)
-#define QUERY_MAX 16384 /* lws reads no longer head */
 #define CURSOR_VARIANT sodium_base64_VARIANT_URLSAFE_NO_PADDING
 
 /* --- /api/stats --- */
@@ -180,28 +179,33 @@ static void on_page(const struct reply *r, void *arg)
 
 static bool read_limit(struct exchange *x, size_t *limit)
 {
-    char text[QUERY_MAX], *end;
-    long long n;
+    char *text = exchange_argument(x, "limit"), *end = text;
+    long long n = LIMIT_DEFAULT;
+    bool ok = true;
 
-    *limit = LIMIT_DEFAULT;
-    if (!exchange_query(x, "limit", text, sizeof(text)))
-        return true;
-    n = strtoll(text, &end, 10);
+    if (text) {
+        n = strtoll(text, &end, 10);
+        ok = *text >= '0' && *text <= '9' && !*end && n > 0;
+    }
     *limit = n > LIMIT_MOST ? LIMIT_MOST : (size_t)n;
-    return *text >= '0' && *text <= '9' && !*end && n > 0;
+    free(text);
+    return ok;
 }
 
 /* As ZRANGEBYLEX wants it: what lies behind that room. */
 static bool read_cursor(struct exchange *x, char out[static ID_MAX + 2])
 {
-    char text[QUERY_MAX];
+    char *text = exchange_argument(x, "cursor");
     size_t len;
+    bool ok;
 
     memcpy(out, "-", 2);
-    if (!exchange_query(x, "cursor", text, sizeof(text)))
+    if (!text)
         return true;
     *out = '(';
-    if (sodium_base642bin((unsigned char *)out + 1, ID_MAX, text, strlen(text), NULL, &len, NULL, CURSOR_VARIANT) != 0)
+    ok = sodium_base642bin((unsigned char *)out + 1, ID_MAX, text, strlen(text), NULL, &len, NULL, CURSOR_VARIANT) == 0;
+    free(text);
+    if (!ok)
         return false;
     out[1 + len] = '\0';
     return len > 0 && !has_control((struct span){out + 1, len});

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/transport.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "signalbox/loop.h"
+#include "signalbox/tls.h"
+
+static void on_event(evutil_socket_t fd, short what, void *arg)
+{
+    struct transport *t = arg;
+
+    (void)fd, (void)what;
+    t->on_ready(t->arg);
+}
+
+void transport_open(struct transport *t, int fd, void (*on_ready)(void *arg), void *arg)
+{
+    *t = (struct transport){.fd = fd, .on_ready = on_ready, .arg = arg};
+    if (tls_wanted())
+        t->ssl = tls_new(fd);
+    t->event = event_new(loop_base(), fd, 0, on_event, t);
+}
+
+/* What OpenSSL says of a call that returned n. */
+static ssize_t tls_result(struct transport *t, int n, bool reading)
+{
+    int error = SSL_get_error(t->ssl, n);
+    bool http = error == SSL_ERROR_SSL && ERR_GET_REASON(ERR_peek_error()) == SSL_R_HTTP_REQUEST;
+
+    ERR_clear_error();
+    if (http) {
+        SSL_free(t->ssl);
+        t->ssl = NULL;
+        return TRANSPORT_PLAIN_HTTP;
+    }
+    switch (error) {
+    case SSL_ERROR_WANT_READ:
+        return TRANSPORT_WAIT;
+    case SSL_ERROR_WANT_WRITE:
+        t->read_wants_write = reading;
+        return TRANSPORT_WAIT;
+    case SSL_ERROR_ZERO_RETURN:
+        return TRANSPORT_END;
+    default:
+        return TRANSPORT_BROKEN;
+    }
+}
+
+static ssize_t plain_result(ssize_t n)
+{
+    if (n >= 0)
+        return n;
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? TRANSPORT_WAIT : TRANSPORT_BROKEN;
+}
+
+ssize_t transport_read(struct transport *t, void *buf, size_t len)
+{
+    int n;
+
+    if (!t->ssl)
+        return plain_result(recvfrom(t->fd, buf, len, 0, NULL, NULL));
+    t->read_wants_write = false;
+    n = SSL_read(t->ssl, buf, (int)len);
+    return n > 0 ? n : tls_result(t, n, true);
+}
+
+ssize_t transport_write(struct transport *t, const void *data, size_t len)
+{
+    int n;
+
+    if (!t->ssl)
+        return plain_result(sendto(t->fd, data, len, MSG_NOSIGNAL, NULL, 0));
+    n = SSL_write(t->ssl, data, (int)len);
+    return n > 0 ? n : tls_result(t, n, false);
+}
+
+bool transport_pending(const struct transport *t)
+{
+    return t->ssl && SSL_has_pending(t->ssl);
+}
+
+void transport_await(struct transport *t, enum transport_event what)
+{
+    short wanted = what == TRANSPORT_READABLE ? EV_READ : what == TRANSPORT_WRITABLE ? EV_WRITE : 0;
+
+    if (what == TRANSPORT_READABLE && t->read_wants_write)
+        wanted = EV_WRITE;
+    if (wanted == t->watched)
+        return;
+    event_del(t->event);
+    t->watched = wanted;
+    if (wanted) {
+        event_assign(t->event, loop_base(), t->fd, (short)(wanted | EV_PERSIST), on_event, t);
+        event_add(t->event, NULL);
+    }
+}
+
+void transport_again(struct transport *t)
+{
+    event_active(t->event, EV_READ, 0);
+}
+
+void transport_move(struct transport *from, struct transport *to)
+{
+    event_free(from->event);
+    *to = (struct transport){.fd = from->fd, .ssl = from->ssl};
+    *from = (struct transport){.fd = -1};
+}
+
+void transport_say_end(struct transport *t)
+{
+    if (!t->ssl)
+        return;
+    SSL_shutdown(t->ssl);
+    ERR_clear_error();
+}
+
+void transport_goodbye(struct transport *t)
+{
+    transport_say_end(t);
+    shutdown(t->fd, SHUT_WR);
+}
+
+void transport_forget(struct transport *t)
+{
+    if (t->event)
+        event_free(t->event);
+    SSL_free(t->ssl);
+    *t = (struct transport){.fd = -1};
+}
+
+void transport_close(struct transport *t)
+{
+    int fd = t->fd;
+
+    transport_forget(t);
+    if (fd >= 0)
+        close(fd);
+}
