@@ -10,17 +10,18 @@
 
 struct websocket_io {
     struct transport transport;
-    struct bytes *first;    /* is read before anything of the socket: the head that we wrote */
-    size_t first_read;
-    struct bytes *early;    /* behind that: what came behind the client's head */
-    size_t early_read;
+    struct bytes *kept; /* is read before anything of the socket: a head that we wrote, then what came behind the client's */
+    unsigned kept_head, kept_read; /* bytes of that head, and of all of it that were read */
     struct frame_watch watch;
-    void (*on_ping)(struct span payload, void *arg);
-    void (*on_unread)(void *arg); /* there is more than the socket tells of, or the frames are no client's */
-    void *arg;
 };
 
-bool websocket_io_works(void);                  /* the three are ours */
-void websocket_io_attach(struct websocket_io *io); /* by its transport's descriptor; io stays where it is */
+/* on_ping: a ping was taken out. on_unread: there is more than the socket tells of, or what came is no frame of a
+   client. false: the three functions are not ours. */
+bool websocket_io_init(void (*on_ping)(struct websocket_io *io, struct span payload),
+                       void (*on_unread)(struct websocket_io *io));
+void websocket_io_fini(void);
+
+/* Takes the transport; head is read first and early behind it. io stays where it is. */
+void websocket_io_attach(struct websocket_io *io, struct transport transport, struct span head, struct span early);
 void websocket_io_detach(struct websocket_io *io); /* frees what it holds but the descriptor. Twice is fine */
 bool websocket_io_unread(const struct websocket_io *io);

@@ -3,8 +3,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Requests of HTTP and what Redis answers to them: see stage/stage.c. */
+/* What clients send over HTTP, several requests on a connection, and what Redis answers: see stage/stage.c. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    return stage_play(data, size, "xckrRnNedutm");
+    return stage_play(data, size, "xyzockrRnNedutm");
 }

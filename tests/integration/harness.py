@@ -161,7 +161,8 @@ class Worker:
 
     def __init__(self, redis_url, *args, prefix=(), patience=20, wait=True, tls=None, program=WORKER, **env):
         assert program.exists(), f"no worker at {program}: build it, or name it in SIGNALBOX_WORKER"
-        base = {"PORT": 0, "HOST": "127.0.0.1", "LOG_FORMAT": "json", "LOG_LEVEL": "debug", "DRAIN_SECONDS": 0}
+        base = {"PORT": 0, "HOST": "127.0.0.1", "LOG_FORMAT": "json", "LOG_LEVEL": "debug", "DRAIN_SECONDS": 0,
+                "HTTP_RATE": 0}  # one address asks for all clients
         kept = {k: v for k, v in os.environ.items() if k in ("PATH", "TMPDIR") or k.endswith("SAN_OPTIONS")}
         base.update({"REDIS_URL": redis_url} if redis_url else {}, **env)
         self.patience, self.lines, self.killed, self.tls = patience, [], False, tls

@@ -210,25 +210,25 @@ static void an_address_may_connect_so_often(void **state)
         assert_true(ip_connect("203.0.113.9"));
 }
 
-static void an_address_may_have_so_many_sockets(void **state)
+static void an_address_may_have_so_many_connections(void **state)
 {
     (void)state;
     limit("IP_CONNECTIONS_MAX", "2");
     for (int round = 0; round < 3; round++) {
-        assert_true(ip_open_socket("2001:db8::9"));
-        assert_true(ip_open_socket("2001:db8::9"));
-        assert_false(ip_open_socket("2001:db8::9"));
-        assert_true(ip_open_socket("2001:db8::8"));
-        ip_close_socket("2001:db8::8");
-        ip_close_socket("2001:db8::9");
-        assert_true(ip_open_socket("2001:db8::9"));
-        assert_false(ip_open_socket("2001:db8::9"));
-        ip_close_socket("2001:db8::9");
-        ip_close_socket("2001:db8::9");
+        assert_true(ip_open("2001:db8::9"));
+        assert_true(ip_open("2001:db8::9"));
+        assert_false(ip_open("2001:db8::9"));
+        assert_true(ip_open("2001:db8:0:1::9"));
+        ip_close("2001:db8:0:1::9");
+        ip_close("2001:db8::9");
+        assert_true(ip_open("2001:db8::9"));
+        assert_false(ip_open("2001:db8::9"));
+        ip_close("2001:db8::9");
+        ip_close("2001:db8::9");
     }
     limit("IP_CONNECTIONS_MAX", "0");
     for (int i = 0; i < 100; i++)
-        assert_true(ip_open_socket("2001:db8::9"));
+        assert_true(ip_open("2001:db8::9"));
 }
 
 int main(void)
@@ -241,7 +241,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(nothing_is_believed_beyond_an_empty_or_endless_entry, start, stop),
         cmocka_unit_test_setup_teardown(a_mapped_entry_is_the_same_client, start, stop),
         cmocka_unit_test_setup_teardown(an_address_may_connect_so_often, start, stop),
-        cmocka_unit_test_setup_teardown(an_address_may_have_so_many_sockets, start, stop),
+        cmocka_unit_test_setup_teardown(an_address_may_have_so_many_connections, start, stop),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

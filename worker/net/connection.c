@@ -42,6 +42,7 @@ enum progress { GOES_ON, WAITS, GONE };
 
 struct connection {
     struct transport transport;
+    struct transport_watch watch;
     enum state state;
     struct unfinished unfinished;
     struct timer *deadline;
@@ -79,6 +80,7 @@ static void free_connection(struct connection *c)
         sodium_memzero(c->in, c->in_len);
     free(c->in);
     bytes_unref(c->out);
+    transport_watch_free(&c->watch); /* before its descriptor is closed */
     transport_close(&c->transport);
     TAILQ_REMOVE(&all, c, all);
     metric_add(open_connections, -1);
@@ -162,7 +164,7 @@ static enum progress step_answer(struct connection *c)
         ssize_t n = transport_write(&c->transport, bytes_data(c->out) + c->written, bytes_len(c->out) - c->written);
 
         if (n == TRANSPORT_WAIT) {
-            transport_await(&c->transport, TRANSPORT_WRITABLE);
+            transport_await(&c->watch, &c->transport, TRANSPORT_WRITABLE);
             return WAITS;
         }
         if (n < 0)
@@ -190,7 +192,7 @@ static enum progress step_answer(struct connection *c)
 static enum progress step_work(struct connection *c)
 {
     if (!exchange_answered(c->exchange)) {
-        transport_await(&c->transport, TRANSPORT_NOTHING);
+        transport_await(&c->watch, &c->transport, TRANSPORT_NOTHING);
         return WAITS;
     }
     c->closes |= server_draining();
@@ -206,6 +208,11 @@ void connection_answered(struct connection *c)
 
 /* --- what it sends --- */
 
+static void weigh(struct connection *c)
+{
+    unfinished_weigh(&c->unfinished, c->in_room + (c->exchange ? exchange_body(c->exchange).len : 0));
+}
+
 /* Also tells of the end: there is nothing to answer where no request has begun. */
 static enum progress read_more(struct connection *c)
 {
@@ -219,10 +226,11 @@ static enum progress read_more(struct connection *c)
         }
         memcpy(c->in + c->in_len, bytes, (size_t)n);
         c->in_len += (size_t)n;
+        weigh(c);
         return GOES_ON;
     }
     if (n == TRANSPORT_WAIT) {
-        transport_await(&c->transport, TRANSPORT_READABLE);
+        transport_await(&c->watch, &c->transport, TRANSPORT_READABLE);
         return WAITS;
     }
     if (n == TRANSPORT_PLAIN_HTTP)
@@ -326,8 +334,10 @@ static enum progress upgrade(struct connection *c, struct http_head *h)
 {
     const char *limit = c->over_rate ? "rate" : c->over_count ? "connections" : NULL;
     struct upgrade u = {.head = h, .ip = c->ip, .limit = limit, .transport = &c->transport, .early = {c->in, c->in_len}};
-    struct bytes *refusal = upgrade_open(&u);
+    struct bytes *refusal;
 
+    transport_await(&c->watch, &c->transport, TRANSPORT_NOTHING);
+    refusal = upgrade_open(&u);
     http_head_free(h);
     if (!refusal) {
         c->counted = false; /* it counts for the WebSocket now */
@@ -403,7 +413,7 @@ static enum progress step_linger(struct connection *c)
     ssize_t n = transport_read(&c->transport, bytes, sizeof(bytes));
 
     if (n == TRANSPORT_WAIT) {
-        transport_await(&c->transport, TRANSPORT_READABLE);
+        transport_await(&c->watch, &c->transport, TRANSPORT_READABLE);
         return WAITS;
     }
     return n > 0 ? GOES_ON : GONE;
@@ -423,7 +433,7 @@ static enum progress step(struct connection *c)
     case STATE_LINGER:
         return step_linger(c);
     case STATE_PAUSE:
-        transport_await(&c->transport, TRANSPORT_NOTHING);
+        transport_await(&c->watch, &c->transport, TRANSPORT_NOTHING);
         break;
     }
     return WAITS;
@@ -440,7 +450,7 @@ static void run(struct connection *c)
     if (progress == GONE)
         free_connection(c);
     else if (progress == GOES_ON)
-        transport_again(&c->transport);
+        transport_again(&c->watch);
 }
 
 static void on_ready(void *arg)
@@ -465,14 +475,15 @@ void connection_new(int fd, const struct sockaddr *from)
 {
     struct connection *c = mem_alloc(sizeof(*c));
 
-    transport_open(&c->transport, fd, on_ready, c);
+    transport_open(&c->transport, fd);
+    transport_watch_init(&c->watch, on_ready, c);
     TAILQ_INSERT_TAIL(&all, c, all);
     metric_add(open_connections, 1);
     address_of(from, c->socket_ip);
     if (!ip_is_proxy(c->socket_ip))
         meet_client(c, c->socket_ip);
     begin_request(c);
-    run(c);
+    transport_await(&c->watch, &c->transport, TRANSPORT_READABLE);
 }
 
 void connections_drain(void)

@@ -15,7 +15,7 @@
 #include "signalbox/loop.h"
 
 #define BACKLOG 4096
-#define ACCEPTS_IN_A_ROW 4 /* then others have their turn */
+#define ACCEPTS_IN_A_ROW 16 /* then others have their turn */
 #define PAUSE_MS 100       /* after a failed accept(): out of descriptors, most likely */
 
 static struct evconnlistener *listener;

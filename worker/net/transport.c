@@ -12,20 +12,9 @@
 #include "signalbox/loop.h"
 #include "signalbox/tls.h"
 
-static void on_event(evutil_socket_t fd, short what, void *arg)
+void transport_open(struct transport *t, int fd)
 {
-    struct transport *t = arg;
-
-    (void)fd, (void)what;
-    t->on_ready(t->arg);
-}
-
-void transport_open(struct transport *t, int fd, void (*on_ready)(void *arg), void *arg)
-{
-    *t = (struct transport){.fd = fd, .on_ready = on_ready, .arg = arg};
-    if (tls_wanted())
-        t->ssl = tls_new(fd);
-    t->event = event_new(loop_base(), fd, 0, on_event, t);
+    *t = (struct transport){.fd = fd, .ssl = tls_wanted() ? tls_new(fd) : NULL};
 }
 
 /* What OpenSSL says of a call that returned n. */
@@ -86,32 +75,12 @@ bool transport_pending(const struct transport *t)
     return t->ssl && SSL_has_pending(t->ssl);
 }
 
-void transport_await(struct transport *t, enum transport_event what)
+struct transport transport_take(struct transport *t)
 {
-    short wanted = what == TRANSPORT_READABLE ? EV_READ : what == TRANSPORT_WRITABLE ? EV_WRITE : 0;
+    struct transport taken = *t;
 
-    if (what == TRANSPORT_READABLE && t->read_wants_write)
-        wanted = EV_WRITE;
-    if (wanted == t->watched)
-        return;
-    event_del(t->event);
-    t->watched = wanted;
-    if (wanted) {
-        event_assign(t->event, loop_base(), t->fd, (short)(wanted | EV_PERSIST), on_event, t);
-        event_add(t->event, NULL);
-    }
-}
-
-void transport_again(struct transport *t)
-{
-    event_active(t->event, EV_READ, 0);
-}
-
-void transport_move(struct transport *from, struct transport *to)
-{
-    event_free(from->event);
-    *to = (struct transport){.fd = from->fd, .ssl = from->ssl};
-    *from = (struct transport){.fd = -1};
+    *t = (struct transport){.fd = -1};
+    return taken;
 }
 
 void transport_say_end(struct transport *t)
@@ -130,8 +99,6 @@ void transport_goodbye(struct transport *t)
 
 void transport_forget(struct transport *t)
 {
-    if (t->event)
-        event_free(t->event);
     SSL_free(t->ssl);
     *t = (struct transport){.fd = -1};
 }
@@ -143,4 +110,45 @@ void transport_close(struct transport *t)
     transport_forget(t);
     if (fd >= 0)
         close(fd);
+}
+
+/* --- waiting --- */
+
+static void on_event(evutil_socket_t fd, short what, void *arg)
+{
+    const struct transport_watch *w = arg;
+
+    (void)fd, (void)what;
+    w->on_ready(w->arg);
+}
+
+void transport_watch_init(struct transport_watch *w, void (*on_ready)(void *arg), void *arg)
+{
+    *w = (struct transport_watch){event_new(loop_base(), -1, 0, on_event, w), 0, on_ready, arg};
+}
+
+void transport_await(struct transport_watch *w, const struct transport *t, enum transport_event what)
+{
+    short wanted = what == TRANSPORT_READABLE ? EV_READ : what == TRANSPORT_WRITABLE ? EV_WRITE : 0;
+
+    if (what == TRANSPORT_READABLE && t->read_wants_write)
+        wanted = EV_WRITE;
+    if (wanted == w->events)
+        return;
+    event_del(w->event);
+    w->events = wanted;
+    if (wanted) {
+        event_assign(w->event, loop_base(), t->fd, (short)(wanted | EV_PERSIST), on_event, w);
+        event_add(w->event, NULL);
+    }
+}
+
+void transport_again(struct transport_watch *w)
+{
+    event_active(w->event, EV_READ, 0);
+}
+
+void transport_watch_free(struct transport_watch *w)
+{
+    event_free(w->event);
 }

@@ -12,8 +12,8 @@
 TAILQ_HEAD(queue, unfinished);
 
 static struct queue within = TAILQ_HEAD_INITIALIZER(within), over = TAILQ_HEAD_INITIALIZER(over);
-static size_t count;
-static struct timer *waiting;
+static size_t count, bytes;
+static struct timer *waiting, *shedding;
 static void (*give_up_callback)(struct unfinished *u);
 static void (*room_callback)(void);
 static struct metric *given_up;
@@ -29,7 +29,8 @@ void unfinished_init(void (*on_give_up)(struct unfinished *u), void (*on_room)(v
 void unfinished_fini(void)
 {
     timer_free(waiting);
-    waiting = NULL;
+    timer_free(shedding);
+    waiting = shedding = NULL;
 }
 
 static void give_up(struct unfinished *u)
@@ -64,9 +65,28 @@ void unfinished_end(struct unfinished *u)
 {
     if (u->begun_ms == 0)
         return;
+    unfinished_weigh(u, 0);
     u->begun_ms = 0;
     TAILQ_REMOVE(u->over ? &over : &within, u, next);
     count--;
+}
+
+static void shed(void *arg)
+{
+    (void)arg;
+    shedding = NULL;
+    while (bytes > UNFINISHED_BYTES_MAX)
+        give_up(TAILQ_EMPTY(&over) ? TAILQ_FIRST(&within) : TAILQ_FIRST(&over));
+}
+
+void unfinished_weigh(struct unfinished *u, size_t weight)
+{
+    if (u->begun_ms == 0)
+        return;
+    bytes += weight - u->bytes;
+    u->bytes = weight;
+    if (bytes > UNFINISHED_BYTES_MAX && !shedding)
+        shedding = timer_once(0, shed, NULL);
 }
 
 bool unfinished_is_full(void)

@@ -25,10 +25,9 @@
 #define HANDSHAKE_SECONDS 10
 
 struct websocket {
-    struct websocket_io io;
+    struct websocket_io io; /* first: the one is found by the other */
     struct lws *wsi;
     struct session *session;
-    const struct websocket_opening *opening; /* while it is opened */
     const struct socket_path *path;
     struct metric *gauge;
     bool in_unread;
@@ -41,6 +40,7 @@ static struct lws_vhost *vhost;
 static struct metric_family *connections;
 static TAILQ_HEAD(, websocket) unread = TAILQ_HEAD_INITIALIZER(unread); /* to be served though their socket is silent */
 static size_t unread_count;
+static const struct websocket_opening *opening; /* of the one that is opened just now */
 
 /* --- what its socket does not tell of --- */
 
@@ -76,9 +76,9 @@ static void serve_unread(void *arg)
         loop_defer(serve_unread, NULL);
 }
 
-static void on_unread(void *arg)
+static void on_unread(struct websocket_io *io)
 {
-    struct websocket *ws = arg;
+    struct websocket *ws = (struct websocket *)io;
 
     if (ws->in_unread)
         return;
@@ -93,12 +93,12 @@ void websocket_resume(struct lws *wsi)
     struct websocket *ws = lws_get_opaque_user_data(wsi);
 
     if (websocket_io_unread(&ws->io))
-        on_unread(ws);
+        on_unread(&ws->io);
 }
 
-static void on_ping(struct span payload, void *arg)
+static void on_ping(struct websocket_io *io, struct span payload)
 {
-    struct websocket *ws = arg;
+    struct websocket *ws = (struct websocket *)io;
 
     if (ws->session)
         session_pinged(ws->session, payload);
@@ -108,7 +108,7 @@ static void on_ping(struct span payload, void *arg)
 
 static void on_open(struct websocket *ws)
 {
-    const struct websocket_opening *o = ws->opening;
+    const struct websocket_opening *o = opening;
     const struct dialect *dialect = o->path->dialect;
 
     ws->session = session_new(ws->wsi, dialect);
@@ -177,42 +177,31 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
     }
 }
 
-static struct bytes *write_head(const char *key)
-{
-    struct builder w = {0};
-
-    builder_printf(&w,
-                   "GET / HTTP/1.1\r\nHost: signalbox\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                   "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n",
-                   key);
-    return builder_take(&w);
-}
-
 void websocket_open(struct transport *t, const struct websocket_opening *o)
 {
     struct websocket *ws = mem_alloc(sizeof(*ws));
-    int fd = t->fd;
+    struct transport taken = transport_take(t);
+    char head[HEAD_MAX];
     lws_adopt_desc_t adopted = {
-        .vh = vhost, .type = LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP, .fd = {.sockfd = fd}, .opaque = ws};
+        .vh = vhost, .type = LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP, .fd = {.sockfd = taken.fd}, .opaque = ws};
 
-    ws->io = (struct websocket_io){.first = write_head(o->key),
-                                   .early = o->early.len ? bytes_copy(o->early) : NULL,
-                                   .on_ping = on_ping,
-                                   .on_unread = on_unread,
-                                   .arg = ws};
-    transport_move(t, &ws->io.transport);
-    websocket_io_attach(&ws->io);
+    snprintf(head, sizeof(head),
+             "GET / HTTP/1.1\r\nHost: signalbox\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+             "Sec-WebSocket-Key: %.*s\r\nSec-WebSocket-Version: 13\r\n\r\n",
+             WEBSOCKET_KEY_LEN, o->key);
+    websocket_io_attach(&ws->io, taken, span_of(head), o->early);
     ws->path = o->path;
-    ws->opening = o;
     snprintf(ws->ip, sizeof(ws->ip), "%s", o->ip);
-    if (websocket_io_unread(&ws->io))
-        on_unread(ws);
+    opening = o;
     if (!lws_adopt_descriptor_vhost_via_info(&adopted)) {
         LOG_ERROR("adopt_failed", LOG_TEXT("ip", ws->ip));
         let_go(ws); /* it is not known whether WSI_DESTROY, which frees it, is still to come */
         return;
     }
-    serve(fd);
+    if (o->early.len > 0 || transport_pending(&ws->io.transport))
+        on_unread(&ws->io);
+    serve(taken.fd);
+    opening = NULL;
 }
 
 /* --- the library --- */
@@ -253,7 +242,7 @@ bool websockets_init(unsigned descriptors)
 
     connections = metric_family(METRIC_GAUGE, "signalbox_connections", "Open WebSockets", "path");
     lws_set_log_level(LLL_ERR | LLL_WARN, on_lws_log);
-    if (!websocket_io_works()) {
+    if (!websocket_io_init(on_ping, on_unread)) {
         LOG_ERROR("linked_wrongly", LOG_TEXT("reason", "recv(), send() and shutdown() are not the program's own"));
         return false;
     }
@@ -267,4 +256,5 @@ void websockets_fini(void)
 {
     if (context)
         lws_context_destroy(context);
+    websocket_io_fini();
 }

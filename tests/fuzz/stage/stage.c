@@ -1,17 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /* A play. Its first line sets options, by letter: s secret or S signed SERVER_REGISTRATION, c chunks or a all of
-   REQUIRE_ATTESTATION, k keeps dead drops, r rooms of two, p a rate for messages. Each other line is a step; N is one
-   of four clients: oNPATH?ARGUMENT  a WebSocket is opened     NTEXT  a message      bNTEXT  in a binary frame   fNTEXT
-   the first part cN it closes     hN it answers a ping      kN it stops reading, or reads on xNMETHOD
-   PATH?QUERY|AUTHORIZATION|SIGNATURE|TIMESTAMP|ACCEPT|ETAG|BODY   an HTTP request rWORDS answers the oldest command to
-   Redis, RWORDS all of them (what that is: fake_redis.c) n and N the same, with nothing; e with an error          d
-   Redis goes, u comes back tMS  time goes on iC|OPERATION|FROM|TARGETS|TARGET|ENTRY…|BODY  a frame on channel C;
-   mC|TEXT  any message In texts @0 to @3 is a client's address, @w this worker, @x an address elsewhere, @a to @d the
-   peer id of a client of /ws, @h the HMAC that the last challenge wants, @t a session token. A signature "ok" is good.
- */
+   REQUIRE_ATTESTATION, k keeps dead drops, r rooms of two, p a rate for messages and requests. Each other line is a step;
+   N is one of four clients:
+     oNPATH?ARGUMENT     a WebSocket is opened
+     NTEXT               a message          bNTEXT  in a binary frame          fNTEXT  the first part of one
+     cN                  it closes          hN      it answers a ping          kN      it stops reading, or reads on
+     xNMETHOD PATH?QUERY|AUTHORIZATION|SIGNATURE|TIMESTAMP|ACCEPT|ETAG|BODY   an HTTP request, on the connection that the
+                         client has, or on a new one
+     yNBYTES             bytes of HTTP: \r \n \t \0 and \\ are what they are in C
+     zN                  it says nothing more
+     rWORDS              answers the oldest command to Redis, RWORDS all of them (what that is: fake_redis.c); n and N
+                         the same, with nothing; e with an error
+     d                   Redis goes, u comes back          tMS  time goes on
+     iC|OPERATION|FROM|TARGETS|TARGET|ENTRY…|BODY          a frame on channel C; mC|TEXT  any message
+   In texts @0 to @3 is a client's address, @w this worker, @x an address elsewhere, @a to @d the peer id of a client of
+   /ws, @h the HMAC that the last challenge wants, @t a session token. A signature "ok" is good. */
 #undef NDEBUG /* the asserts are what is tested */
 #include "stage.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -23,6 +30,7 @@
 #include "signalbox/booth.h"
 #include "signalbox/claim.h"
 #include "signalbox/config.h"
+#include "signalbox/connection.h"
 #include "signalbox/crypto.h"
 #include "signalbox/delivery.h"
 #include "signalbox/dialect.h"
@@ -30,7 +38,6 @@
 #include "signalbox/gate.h"
 #include "signalbox/group.h"
 #include "signalbox/heartbeat.h"
-#include "signalbox/http.h"
 #include "signalbox/inbox.h"
 #include "signalbox/keys.h"
 #include "signalbox/leader.h"
@@ -46,11 +53,9 @@
 #include "signalbox/request.h"
 #include "signalbox/room.h"
 #include "signalbox/script.h"
-#include "signalbox/server.h"
 #include "signalbox/signal.h"
 #include "signalbox/status.h"
 
-#define CLIENTS 4
 #define TURNS_MAX 100000
 #define STEPS_MAX 400
 #define FAREWELL_MS 6000 /* longer than any time that a single thing waits for */
@@ -60,7 +65,7 @@
 #define ELSEWHERE "0badcafe.77"
 
 bool stage_trusted;
-static struct lws clients[CLIENTS];
+struct lws stage_clients[STAGE_CLIENTS];
 static struct signing_key *key;
 static size_t timers, channels; /* that are there without a client */
 static uint64_t random_state;
@@ -117,10 +122,10 @@ static void put_hmac(struct builder *w)
 {
     char hmac[HMAC_TEXT_MAX];
 
-    for (size_t i = 0; i < CLIENTS; i++) {
-        if (!*clients[i].nonce)
+    for (size_t i = 0; i < STAGE_CLIENTS; i++) {
+        if (!*stage_clients[i].nonce)
             continue;
-        hmac_hex(span_of(POOL_KEY), span_of(clients[i].nonce), hmac);
+        hmac_hex(span_of(POOL_KEY), span_of(stage_clients[i].nonce), hmac);
         builder_text(w, hmac);
         return;
     }
@@ -137,10 +142,10 @@ static void put_token(struct builder *w)
 /* false: it stands for nothing. */
 static bool put_named(struct builder *w, char name)
 {
-    if (name >= '0' && name < '0' + CLIENTS)
-        put_address(w, &clients[name - '0']);
-    else if (name >= 'a' && name < 'a' + CLIENTS)
-        put_peer(w, &clients[name - 'a']);
+    if (name >= '0' && name < '0' + STAGE_CLIENTS)
+        put_address(w, &stage_clients[name - '0']);
+    else if (name >= 'a' && name < 'a' + STAGE_CLIENTS)
+        put_peer(w, &stage_clients[name - 'a']);
     else if (name == 'w')
         builder_text(w, self_wid());
     else if (name == 'x')
@@ -217,48 +222,22 @@ static unsigned long take_number(struct words *w)
 
 /* --- steps --- */
 
-/* As net/server.c does with an upgrade. */
-static const struct socket_path *find_path(const char *path, const char **rest)
+static void request_bytes(int client, struct span bytes);
+
+/* A handshake as browsers make it. */
+static void step_open(int client, struct span text)
 {
-    const struct socket_path *p;
+    char *target = stage_put_in(text);
+    struct builder w = {0};
 
-    for (size_t i = 0; (p = server_path(i)); i++) {
-        size_t len = strlen(p->path);
-
-        *rest = path + len + (strlen(path) > len);
-        if (strncmp(path, p->path, len) == 0 && (path[len] == '\0' || path[len] == '/'))
-            return p;
-    }
-    return NULL;
-}
-
-static void open_path(struct lws *client, const char *path, const char *argument)
-{
-    const char *rest;
-    const struct socket_path *p = find_path(path, &rest);
-
-    if (!p || strlen(rest) > ID_MAX || has_control(span_of(rest)) ||
-        (p->dialect->refuse && p->dialect->refuse("192.0.2.1")))
-        return;
-    client->session = session_new(client, p->dialect);
-    if (p->dialect->on_open)
-        p->dialect->on_open(client->session,
-                            &(struct opening){rest, "192.0.2.1", p->dialect->argument ? argument : ""});
-}
-
-static void step_open(struct lws *client, struct span text)
-{
-    char *line = stage_put_in(text), *question = strchr(line, '?'), *path, *argument;
-
-    fake_lws_close(client);
-    if (question)
-        *question = '\0';
-    path = percent_decode(span_of(line));
-    argument = percent_decode(span_of(question ? question + 1 : ""));
-    open_path(client, path, argument);
-    free(path);
-    free(argument);
-    free(line);
+    fake_lws_close(&stage_clients[client]);
+    builder_printf(&w,
+                   "GET %s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                   "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+                   target);
+    request_bytes(client, bytes_span(w.bytes));
+    builder_free(&w);
+    free(target);
 }
 
 static void step_message(struct lws *client, struct span text, bool last, bool binary)
@@ -272,47 +251,55 @@ static void step_message(struct lws *client, struct span text, bool last, bool b
     free(message);
 }
 
-static void request(struct lws *client, const char *method, char *target, struct words *w)
+static void request_bytes(int client, struct span bytes)
 {
-    struct http_request q = {.method = strcmp(method, "HEAD") == 0 ? "GET" : method,
-                             .origin = "http://localhost",
-                             .ip = "192.0.2.1",
-                             .head = strcmp(method, "HEAD") == 0};
-    char *question = strchr(target, '?'), *path, *headers[HTTP_HEADERS], *body;
-    const char *rest;
+    struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0xc0000201)};
 
-    if (question)
-        *question = '\0';
-    path = percent_decode(span_of(target));
-    for (size_t i = 0; i < HTTP_HEADERS; i++)
-        q.headers[i] = headers[i] = words_take(w);
-    body = stage_put_in(w->rest);
-    q.path = path;
-    q.socket_path_name = find_path(path, &rest) ? "socket" : NULL;
-    q.content_length = (long long)strlen(body);
-    client->query = mem_dup(question ? question + 1 : "");
-    client->exchange = exchange_new(client, &q);
-    if (exchange_wants_body(client->exchange)) {
-        exchange_body_part(client->exchange, span_of(body));
-        exchange_body_end(client->exchange);
-    }
-    for (size_t i = 0; i < HTTP_HEADERS; i++)
-        free(headers[i]);
-    free(path);
-    free(body);
+    if (fake_wire_open(client))
+        connection_new(client, (struct sockaddr *)&from);
+    fake_wire_send(client, bytes);
 }
 
-static void step_request(struct lws *client, struct span text)
+static void step_request(int client, struct span text)
 {
+    static const char *const names[] = {"Authorization", "X-Server-Signature", "X-Server-Timestamp", "Accept",
+                                        "If-None-Match"};
     struct words w = {text};
-    char *line = words_take(&w), *space = strchr(line, ' ');
+    struct builder b = {0};
+    char *line = words_take(&w), *body;
 
-    fake_lws_close(client);
-    if (space && space[1] == '/') {
-        *space = '\0';
-        request(client, line, space + 1, &w);
+    builder_printf(&b, "%s HTTP/1.1\r\nHost: x\r\nOrigin: http://localhost\r\n", line);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        char *value = words_take(&w);
+
+        if (*value)
+            builder_printf(&b, "%s: %s\r\n", names[i], value);
+        free(value);
     }
+    body = stage_put_in(w.rest);
+    if (*body)
+        builder_printf(&b, "Content-Length: %zu\r\n", strlen(body));
+    builder_printf(&b, "\r\n%s", body);
+    request_bytes(client, bytes_span(b.bytes));
+    builder_free(&b);
+    free(body);
     free(line);
+}
+
+static void step_bytes(int client, struct span text)
+{
+    static const char letters[] = "rnt0\\", meant[] = "\r\n\t\0\\";
+    struct builder b = {0};
+
+    for (size_t i = 0; i < text.len; i++) {
+        const char *letter = text.at[i] == '\\' && i + 1 < text.len ? strchr(letters, text.at[i + 1]) : NULL;
+
+        builder_add(&b, (struct span){letter && *letter ? &meant[letter - letters] : &text.at[i], 1});
+        i += letter && *letter;
+    }
+    if (b.bytes)
+        request_bytes(client, bytes_span(b.bytes));
+    builder_free(&b);
 }
 
 static void step_answers(struct span text, bool all)
@@ -334,9 +321,9 @@ static void step_time(struct span text)
     struct words w = {text};
 
     fake_loop_jump((int64_t)(take_number(&w) % 100000));
-    for (size_t i = 0; i < CLIENTS; i++)
-        if (clients[i].kill_ms && clients[i].kill_ms <= loop_ms())
-            fake_lws_close(&clients[i]);
+    for (size_t i = 0; i < STAGE_CLIENTS; i++)
+        if (stage_clients[i].kill_ms && stage_clients[i].kill_ms <= loop_ms())
+            fake_lws_close(&stage_clients[i]);
 }
 
 static struct address take_address(struct words *w)
@@ -386,20 +373,26 @@ static void step_text(struct span text)
     free(message);
 }
 
-static void step_of_client(char step, struct lws *client, struct span text)
+static void step_of_client(char step, int client, struct span text)
 {
+    struct lws *wsi = &stage_clients[client];
+
     if (step == 'o')
         step_open(client, text);
     else if (step == 'x')
         step_request(client, text);
+    else if (step == 'y')
+        step_bytes(client, text);
+    else if (step == 'z')
+        fake_wire_end(client);
     else if (step == 'c')
-        fake_lws_close(client);
-    else if (step == 'h' && client->session)
-        session_heard(client->session);
+        fake_lws_close(wsi);
+    else if (step == 'h' && wsi->session)
+        session_ponged(wsi->session);
     else if (step == 'k')
-        client->blocked = !client->blocked;
+        fake_wire_block(client, wsi->blocked = !wsi->blocked);
     else if (step == 'b' || step == 'f')
-        step_message(client, text, step == 'b', step == 'b');
+        step_message(wsi, text, step == 'b', step == 'b');
 }
 
 static void step_of_redis(char step, struct span text)
@@ -422,17 +415,17 @@ static void step_run(struct span line, const char *steps)
 {
     struct span text = {line.at + 1, line.len - 1};
     char step = *line.at;
-    size_t client = text.len ? (size_t)(unsigned char)*text.at - '0' : CLIENTS;
+    size_t client = text.len ? (size_t)(unsigned char)*text.at - '0' : STAGE_CLIENTS;
 
-    if (step >= '0' && step < '0' + CLIENTS) {
-        step_message(&clients[step - '0'], text, true, false);
+    if (step >= '0' && step < '0' + STAGE_CLIENTS) {
+        step_message(&stage_clients[step - '0'], text, true, false);
     } else if (!strchr(steps, step)) {
         return;
     } else if (step == 't') {
         step_time(text);
-    } else if (strchr("oxchkbf", step)) {
-        if (client < CLIENTS)
-            step_of_client(step, &clients[client], (struct span){text.at + 1, text.len - 1});
+    } else if (strchr("oxyzchkbf", step)) {
+        if (client < STAGE_CLIENTS)
+            step_of_client(step, (int)client, (struct span){text.at + 1, text.len - 1});
     } else {
         step_of_redis(step, text);
     }
@@ -446,8 +439,8 @@ static void settle(void)
     for (unsigned turns = 0; again; turns++) {
         assert(turns < TURNS_MAX);
         again = fake_loop_turn() || fake_redis_confirm();
-        for (size_t i = 0; i < CLIENTS; i++)
-            again |= fake_lws_write(&clients[i]);
+        for (int i = 0; i < STAGE_CLIENTS; i++)
+            again = fake_wire_turn(i) || fake_lws_write(&stage_clients[i]) || again;
     }
 }
 
@@ -495,6 +488,7 @@ static void init_worker(void)
     sessions_init();
     dialect_init();
     request_init();
+    connections_init();
     gate_init();
     limits_init();
 }
@@ -533,7 +527,7 @@ static void choose_options(struct span letters)
     c->require_attestation = ATTESTATION_OFF;
     c->dead_drops_on_disconnect = DEAD_DROPS_REMOVE;
     c->room_max_peers = 0;
-    c->message_rate = 0;
+    c->message_rate = c->http_rate = 0;
     for (size_t i = 0; i < letters.len; i++) {
         if (letters.at[i] == 's')
             c->server_registration = REGISTRATION_SECRET;
@@ -548,7 +542,7 @@ static void choose_options(struct span letters)
         else if (letters.at[i] == 'r')
             c->room_max_peers = 2;
         else if (letters.at[i] == 'p')
-            c->message_rate = 1;
+            c->message_rate = c->http_rate = 1;
     }
 }
 
@@ -556,8 +550,11 @@ static void choose_options(struct span letters)
 static void farewell(void)
 {
     fake_redis_go(true);
-    for (size_t i = 0; i < CLIENTS; i++)
-        fake_lws_close(&clients[i]);
+    for (int i = 0; i < STAGE_CLIENTS; i++) {
+        fake_lws_close(&stage_clients[i]);
+        fake_wire_block(i, false);
+        fake_wire_end(i);
+    }
     settle();
     for (unsigned turns = 0; turns < 3; turns++) {
         for (unsigned i = 0; fake_redis_waiting() > 0; i++) {
@@ -571,6 +568,10 @@ static void farewell(void)
         answer_all();
     heartbeat_fini();
     pool_fini();
+    for (int i = 0; i < STAGE_CLIENTS; i++)
+        assert(fake_wire_open(i));
+    for (int i = 0; i < STAGE_CLIENTS; i++)
+        fake_wire_drop(i);
     assert(session_count() == 0 && ownership_pending() == 0);
     assert(fake_loop_timers() == timers && fake_redis_channels() == channels);
 }

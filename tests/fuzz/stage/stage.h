@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* stage: a whole worker without a socket, a Redis or a clock. Everything from the sessions and the exchanges up is the
-   program's own; the fake_*.c files stand in for core/loop.c, redis/ and libwebsockets. An input is a play of one line
+/* stage: a whole worker without a socket, a Redis or a clock. Everything from the sessions and the bytes of HTTP up is the
+   program's own; the fake_*.c files stand in for core/loop.c, redis/, net/transport.c and libwebsockets. An input is a play of one line
    for each step, see stage.c. */
 #pragma once
 
@@ -10,7 +10,8 @@
 
 #include "signalbox/bytes.h"
 
-struct exchange;
+#define STAGE_CLIENTS 4
+
 struct session;
 
 /* Runs the play; steps: the letters that it may use. 0, as LLVMFuzzerTestOneInput returns. */
@@ -40,16 +41,21 @@ void fake_redis_publish(size_t channel, struct span message); /* channel: counte
 size_t fake_redis_channels(void);
 void fake_redis_go(bool up);
 
-/* fake_lws.c: one connection of a client. */
+/* fake_transport.c: a client's connection as long as it speaks HTTP; fd is the number of the client. */
+bool fake_wire_open(int fd); /* false: it is open */
+void fake_wire_send(int fd, struct span bytes);
+void fake_wire_end(int fd); /* it says nothing more */
+void fake_wire_block(int fd, bool blocked);
+void fake_wire_drop(int fd); /* it became a WebSocket's */
+bool fake_wire_turn(int fd); /* does what the loop would; false: there is nothing to do */
+
+/* fake_lws.c: a client's WebSocket. */
 struct lws {
     struct session *session;
-    struct exchange *exchange;
     bool wants_write, blocked, paused;
     int64_t kill_ms; /* 0: never */
-    char *query;     /* of the request, as it came */
-    bool json;       /* what is being answered */
     char nonce[65];  /* of the last challenge */
 };
+extern struct lws stage_clients[STAGE_CLIENTS];
 bool fake_lws_write(struct lws *wsi); /* gives it its turn to write; false: it wants none */
 void fake_lws_close(struct lws *wsi);
-char *percent_decode(struct span text); /* the caller frees it */
