@@ -59,8 +59,8 @@ size_t http_head_count(const struct http_head *h, const char *name); /* fields o
 bool http_head_lists(const struct http_head *h, const char *name, const char *word);
 /* The values of all fields of that name, with commas between them; "" for none. The caller frees it. */
 char *http_head_joined(const struct http_head *h, const char *name);
-/* An argument of the query, percent-decoded; a plus is a plus. NULL: there is none, or it is malformed. The caller
-   frees it. */
+/* An argument of the query, percent-decoded; a plus is a plus. "" if it holds a control character; NULL: there is none.
+   The caller frees it. */
 char *http_head_argument(const struct http_head *h, const char *name);
 
 bool http_is_field_line(struct span line); /* "Name: value", without its end */

@@ -29,9 +29,8 @@
 #define KEY_WAITS "sb:{chunks}:waits"                  /* the same for those who wait */
 #define KEY_WAIT_COUNTS "sb:{chunks}:waits:counts"
 
-#define KEY_SERVERS "sb:{servers}:all"        /* hash: server → its entry, JSON up to lastSeen */
+#define KEY_SERVERS "sb:{servers}:all"       /* hash: server → its entry, JSON up to lastSeen */
 #define KEY_SERVERS_SEEN "sb:{servers}:seen"  /* zset: server → lastSeen, ms */
-#define KEY_SERVER_PATHS "sb:{servers}:paths" /* hash: an id as a path may spell it → the id */
 #define KEY_POLICY "sb:policy"                /* string: the version policy, JSON */
 
 #define KEY_ROOMS "sb:{rooms}:all"        /* zset: rooms, all of one score */

@@ -1,6 +1,5 @@
 -- server/list: all servers that are fresh; before that, one of them may be seen again.
 -- KEYS[1] entries (hash: id, JSON up to lastSeen)   KEYS[2] when they were last seen (zset: id, ms)
--- KEYS[3] ids as a path may spell them (hash: spelling, id)
 -- ARGV[1] ms that an entry lives   ARGV[2] id of the one that is seen now, and left out; "" for none
 -- ARGV[3] its entry as it was looked at, or "*" if nobody looked
 -- RETURN  {1, or 0 if that one is not there; now ms; {entry, last seen ms, ...}}

@@ -16,7 +16,6 @@ NOT_REGISTERED = refused(404, "Server not registered")
 ODD = ["a/b", "/a", "a/", "a//b", "//a+//b/", "a+b", "+", "a b", "a=b", "a:b", "https://x.example:8443/p?q=1&r#f",
        "ed25519:+/==", "\u00e9", "\u00e9" * 128, "\U0001f600", "100%", "%41", "%2B", "{x}", "a}b", "\"\\'", "a;b",
        "x" * 256, "heartbeat", "a.b", "..."]
-SLASHES = pytest.mark.xfail(strict=True, reason="libwebsockets makes one slash of several, also of encoded ones")
 SPELLINGS = {"encoded": "", "plus": "+", "plain": "/+=:"}
 
 
@@ -142,7 +141,6 @@ def test_a_server_of_any_name_is_removed(pair, server_id, spelling):
     assert ask(pair[1], "DELETE", path_of(server_id, SPELLINGS[spelling])) == DONE
 
 
-@pytest.mark.xfail(strict=True, reason="libwebsockets resolves a path, also where it was percent-encoded")
 @pytest.mark.parametrize("server_id", [".", "..", "a/../b", "./a", "a/.", "/", "///"])
 def test_a_server_whose_name_looks_like_a_path_is_removed(pair, server_id):
     enroll(pair[0], server(server_id))
@@ -152,7 +150,8 @@ def test_a_server_whose_name_looks_like_a_path_is_removed(pair, server_id):
 
 @pytest.mark.parametrize("path, removed, stays", [
     ("a%2Bb", "a+b", "a b"), ("a%20b", "a b", "a+b"), ("x%2F", "x/", "x"),
-    pytest.param("c%2F%2Fd", "c//d", "c/d", marks=SLASHES), pytest.param("%2Fe", "/e", "e", marks=SLASHES)])
+    ("c%2F%2Fd", "c//d", "c/d"), ("%2Fe", "/e", "e"), ("a+b", "a+b", "a b"), ("a/b", "a/b", "a"),
+    ("x%2F..%2Fvictim", "x/../victim", "victim"), ("./victim", "./victim", "victim"), ("a%252Fb", "a%2Fb", "a/b")])
 def test_of_two_names_that_look_alike_the_one_that_was_sent_is_removed(pair, path, removed, stays):
     for server_id in (removed, stays):
         enroll(pair[0], server(server_id))
@@ -162,7 +161,7 @@ def test_of_two_names_that_look_alike_the_one_that_was_sent_is_removed(pair, pat
 
 def test_removing_what_is_not_there_is_a_success(pair):
     before = servers(pair[0]).keys()
-    for server_id in (uid("nobody"), "x" * 257, "a\nb", "no/body", "a+b+c"):
+    for server_id in (uid("nobody"), "x" * 257, "no/body", "a+b+c"):
         assert ask(pair[0], "DELETE", path_of(server_id)) == DONE
     assert servers(pair[1]).keys() == before
 
@@ -218,7 +217,6 @@ def test_what_has_ended_does_not_stay_in_redis(start):
     enroll(fleet.workers[0], server("plain"))
     assert fleet.redis.client.hkeys("sb:{servers}:all") == ["plain"]
     assert fleet.redis.client.zrange("sb:{servers}:seen", 0, -1) == ["plain"]
-    assert fleet.redis.client.hgetall("sb:{servers}:paths") == {}
 
 
 def test_without_redis_the_registry_is_unavailable(start):

@@ -124,10 +124,10 @@ def test_a_room_and_a_code_with_colons_are_not_another_room_and_code(enter):
         assert hear(holders[i], "offer") == {"type": "offer", "from": sender.code, "payload": i}
 
 
-@pytest.mark.parametrize("room", ["r" * 257, "a%01b", "%7F"])
-def test_what_cannot_be_a_room_is_not_found(fleet, room):
+@pytest.mark.parametrize("room, status", [("r" * 257, b"404"), ("a%01b", b"400"), ("%7F", b"400"), ("%zz", b"400")])
+def test_what_cannot_be_a_room_is_refused(fleet, room, status):
     s = begin_upgrade(fleet.workers[0].port, f"/signal/{room}")
-    assert b" 404 " in read_until(s, b"\r\n")
+    assert b" %s " % status in read_until(s, b"\r\n")
     s.close()
 
 

@@ -4,11 +4,9 @@ import pytest
 
 from names import IDS, key
 
-KEYS = ENTRIES, SEEN, PATHS = [key("SERVERS"), key("SERVERS_SEEN"), key("SERVER_PATHS")]
+KEYS = ENTRIES, SEEN = [key("SERVERS"), key("SERVERS_SEEN")]
 TTL = 60000
 ENTRY, OTHER = '{"serverId":"s","publicKey":"k %s"', '{"serverId":"s","publicKey":"caf\u00e9"'
-# An id, and how it may arrive in a path.
-SPELLED = [("a+b", "a b"), ("a//b", "a/b"), ("+", " "), ("a%+///b", "a% /b")]
 
 
 @pytest.fixture
@@ -20,13 +18,13 @@ class Servers:
     def __init__(self, db, call):
         self.db, self.call = db, call
 
-    def put(self, id="s", entry=ENTRY, looked="*", spelling="", ttl=TTL):
-        done, self.now = self.call("server/put", KEYS, id, spelling, entry, ttl, looked)
+    def put(self, id="s", entry=ENTRY, looked="*", ttl=TTL):
+        done, self.now = self.call("server/put", KEYS, id, entry, ttl, looked)
         return done
 
-    def find(self, id="s", spelling="", ttl=TTL):
-        found, entry, self.now = self.call("server/find", KEYS, id, spelling, ttl)
-        return found, entry
+    def find(self, id="s", ttl=TTL):
+        entry, self.now = self.call("server/find", KEYS, id, ttl)
+        return entry
 
     def list(self, seen="", looked="*", ttl=TTL):
         """{entry: when it was last seen}, or None if the one that is seen now is not there"""
@@ -34,8 +32,8 @@ class Servers:
         assert there or not flat
         return dict(zip(flat[0::2], map(int, flat[1::2]))) if there else None
 
-    def remove(self, id="s", looked="*", spelling="", ttl=TTL):
-        [gone] = self.call("server/remove", KEYS, id, spelling, ttl, looked)
+    def remove(self, id="s", looked="*", ttl=TTL):
+        [gone] = self.call("server/remove", KEYS, id, ttl, looked)
         return gone
 
     def entry(self, id="s"):
@@ -47,11 +45,11 @@ class Servers:
         self.db.zadd(SEEN, {id: seconds * 1000 + micros // 1000 - ms for id in ids}, xx=True)
 
     def state(self):
-        return self.db.hgetall(ENTRIES), self.db.zrange(SEEN, 0, -1, withscores=True), self.db.hgetall(PATHS)
+        return self.db.hgetall(ENTRIES), self.db.zrange(SEEN, 0, -1, withscores=True)
 
 
 def test_there_may_be_no_servers(db, servers, about):
-    assert servers.find() == ("", "") and about(servers.now, 0)
+    assert servers.find() == "" and about(servers.now, 0)
     assert servers.list() == {} and about(servers.now, 0)
     assert servers.list("s") is None and about(servers.now, 0)
     assert servers.remove() == 1
@@ -62,17 +60,17 @@ def test_a_server_is_registered_dated_and_found(db, servers, about):
     assert servers.put() == 1
     put, entry = servers.now, f'{ENTRY},"registeredAt":{servers.now}'
     assert about(put, 0)
-    assert servers.state() == ({"s": entry}, [("s", put)], {})
-    assert servers.find() == ("s", entry) and servers.now >= put
+    assert servers.state() == ({"s": entry}, [("s", put)])
+    assert servers.find() == entry and servers.now >= put
     assert servers.list() == {entry: put}
-    assert all(TTL - 1000 < db.pttl(name) <= TTL for name in KEYS[:2]), "nothing stays when nobody writes any more"
+    assert all(TTL - 1000 < db.pttl(name) <= TTL for name in KEYS), "nothing stays when nobody writes any more"
 
 
 def test_registering_again_replaces_its_entry(servers):
     servers.put()
     servers.age(1000, "s")
     assert servers.put(entry=OTHER) == 1
-    assert servers.state() == ({"s": f'{OTHER},"registeredAt":{servers.now}'}, [("s", servers.now)], {})
+    assert servers.state() == ({"s": f'{OTHER},"registeredAt":{servers.now}'}, [("s", servers.now)])
 
 
 @pytest.mark.parametrize("there, looked, done", [
@@ -87,7 +85,7 @@ def test_an_entry_is_replaced_only_by_who_has_looked_at_it(servers, there, looke
         servers.age(TTL, "s")
     assert servers.put(entry=OTHER, looked={"its own": before or ENTRY, "another": OTHER}.get(looked, looked)) == done
     after = f'{OTHER},"registeredAt":{servers.now}' if done else before if there == "fresh" else ""
-    assert servers.find() == ("s" if after else "", after)
+    assert servers.find() == after
 
 
 def test_of_two_who_looked_at_the_same_entry_the_first_replaces_it(servers):
@@ -104,59 +102,11 @@ def test_an_entry_ends_when_it_was_not_seen_for_long_enough(servers, age, fresh)
     servers.put()
     servers.age(age, "s")
     entry = servers.entry()
-    assert servers.find() == (("s", entry) if fresh else ("", ""))
+    assert servers.find() == (entry if fresh else "")
     assert list(servers.list()) == [entry] * fresh
     assert servers.list("s") == ({} if fresh else None)
-    assert servers.find() == (("s", entry) if fresh else ("", "")), "one that ended is not seen again"
+    assert servers.find() == (entry if fresh else ""), "one that ended is not seen again"
     assert servers.remove(looked="") == (not fresh)
-
-
-@pytest.mark.parametrize("id, spelling", [("a+b", "a b"), ("//a///b", "a/b"), ("https://x", "https:/x")])
-def test_the_spelling_of_one_that_ended_is_forgotten_with_it(db, servers, id, spelling):
-    servers.put(id, spelling=spelling)
-    servers.age(TTL, id)
-    servers.put("another")
-    assert not db.exists(KEYS[2])
-
-
-@pytest.mark.parametrize("id, spelling", SPELLED)
-def test_an_id_is_found_and_removed_as_a_path_spells_it(db, servers, id, spelling):
-    servers.put(id, spelling=spelling)
-    entry = servers.entry(id)
-    assert servers.find(spelling, spelling) == servers.find(id, spelling) == servers.find(id) == (id, entry)
-    assert servers.find(spelling) == servers.find("x", "y") == ("", "")
-    assert servers.remove("x", spelling="y") == 1 and servers.entry(id) == entry
-    assert servers.remove(spelling, "another", spelling) == 0
-    assert servers.remove(spelling, entry, spelling) == 1
-    assert db.dbsize() == 0
-
-
-def test_an_id_itself_goes_before_a_spelling(servers):
-    servers.put("a+b", OTHER, spelling="a b")
-    servers.put("a b")
-    assert servers.find("a b", "a b") == ("a b", servers.entry("a b"))
-    assert servers.remove("a b", spelling="a b") == 1
-    assert servers.find("a b", "a b") == ("a+b", servers.entry("a+b"))
-    assert servers.remove("a b", spelling="a b") == 1
-    assert servers.find("a b", "a b") == servers.find("a+b") == ("", "")
-
-
-def test_of_two_ids_with_one_spelling_the_first_is_found_while_it_lives(servers):
-    servers.put("a+b c", spelling="a b c")
-    servers.put("a b+c", OTHER, spelling="a b c")
-    assert servers.find("a b c", "a b c")[0] == "a+b c"
-    servers.age(TTL, "a+b c")
-    servers.put("a b+c", OTHER, spelling="a b c")
-    assert servers.find("a b c", "a b c")[0] == "a b+c"
-
-
-def test_a_spelling_finds_nothing_once_its_server_has_ended(servers):
-    servers.put("a+b", spelling="a b")
-    servers.age(TTL, "a+b")
-    assert servers.find("a b", "a b") == ("", "")
-    servers.put("other")
-    assert servers.find("a b", "a b") == ("", "")
-    assert servers.remove("a b", "", "a b") == 1
 
 
 def test_all_that_are_fresh_are_listed(servers):
@@ -197,7 +147,7 @@ def test_an_entry_is_removed_only_by_who_has_looked_at_it(servers, looked, gone)
     servers.put()
     before = servers.state()
     assert servers.remove(looked=servers.entry() if looked == "its own" else looked) == gone
-    assert servers.state() == (({}, [], {}) if gone else before)
+    assert servers.state() == (({}, []) if gone else before)
 
 
 @pytest.mark.parametrize("looked", ["*", "", ENTRY])
@@ -236,10 +186,9 @@ def test_one_that_ended_and_was_not_forgotten_yet_counts_as_none(servers, looked
 @pytest.mark.parametrize("id", IDS)
 def test_any_id_will_do(db, servers, id):
     assert servers.put(id) == 1
-    assert servers.find(id, id) == (id, servers.entry(id))
+    assert servers.find(id) == servers.entry(id)
     assert list(servers.list()) == [servers.entry(id)]
-    assert servers.put(id, OTHER, servers.entry(id), f"spelled {id}") == 1
-    assert servers.find(f"spelled {id}", f"spelled {id}") == (id, servers.entry(id))
+    assert servers.put(id, OTHER, servers.entry(id)) == 1
     assert servers.list(id, servers.entry(id)) == {}
-    assert servers.remove(f"spelled {id}", servers.entry(id), f"spelled {id}") == 1
+    assert servers.remove(id, servers.entry(id)) == 1
     assert db.dbsize() == 0

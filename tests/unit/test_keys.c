@@ -180,7 +180,7 @@ static void what_one_script_touches_has_one_tag(void **state)
         {KEY_RELAYS, KEY_RELAYS_FREE, KEY_RELAYS_TOTALS},
         {KEY_DAYS, KEY_DAY_COUNTS, KEY_HOURS, KEY_HOUR_COUNTS},
         {KEY_ROOMS, KEY_ROOM_LOOKS},
-        {KEY_SERVERS, KEY_SERVERS_SEEN, KEY_SERVER_PATHS},
+        {KEY_SERVERS, KEY_SERVERS_SEEN},
         {KEY_POOL, KEY_POOL_AT, KEY_POOL_LOADS, KEY_POOL_SEEN, KEY_POOL_VERSION},
     };
     char key[KEY_MAX], first[KEY_MAX], second[KEY_MAX];

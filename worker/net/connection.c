@@ -23,7 +23,9 @@
 #define REQUEST_MS 10000  /* from its first byte to the end of its body */
 #define UPLOAD_MS 30000   /* the same where more is let pass */
 #define ANSWER_MS 30000   /* for the client to take its answer */
-#define LINGER_MS 2000    /* for the client to read it, and close: what closes before that may take it back (RFC 9112 9.6) */
+#define LINGER_MS 2000    /* for the client to read it, and close (RFC 9112 section 9.6) */
+#define LINGER_BODY_MS 10000 /* the same while it still sends a body that nobody wants */
+#define BODY_READ_MAX 65536  /* of a body that nobody wants: a longer one ends the connection */
 #define PAUSE_MS 100      /* behind an answer that says that there are too many requests */
 #define READ_BYTES 32768
 #define STEPS_A_TURN 16 /* then others have their turn */
@@ -51,6 +53,7 @@ struct connection {
     struct http_head_scan scan;
     struct http_body body;
     bool too_long; /* the body is */
+    bool unread;   /* there is a body of which not all was read */
     struct exchange *exchange;
     struct bytes *out;
     size_t written;
@@ -178,7 +181,7 @@ static enum progress step_answer(struct connection *c)
     if (c->closes) {
         transport_goodbye(&c->transport);
         c->state = STATE_LINGER;
-        set_deadline(c, LINGER_MS);
+        set_deadline(c, c->unread ? LINGER_BODY_MS : LINGER_MS);
     } else if (c->pauses) {
         c->state = STATE_PAUSE;
         set_deadline(c, PAUSE_MS);
@@ -301,8 +304,8 @@ static void on_body_part(struct span part, void *arg)
         exchange_body_part(c->exchange, part);
 }
 
-/* A body that is not wanted is read to its end, so that what comes behind it is found; one that the client has not sent
-   yet, or that is too long, is not: the connection ends with the answer. */
+/* A short body that nobody wants is read to its end, so that what comes behind it is found. A long one, or one that the
+   client has not sent yet, ends the connection behind the answer. */
 static void begin_body(struct connection *c, const struct http_head *h)
 {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -310,10 +313,11 @@ static void begin_body(struct connection *c, const struct http_head *h)
 
     c->state = STATE_BODY;
     c->too_long = h->body_length > exchange_body_max(c->exchange);
+    c->unread = true;
     http_body_begin(&c->body, h, on_body_part, c);
     if (exchange_is_upload(c->exchange))
         set_deadline(c, c->unfinished.begun_ms + UPLOAD_MS - loop_ms());
-    if (c->too_long || (answered && h->expects_continue)) {
+    if (c->too_long || (answered && (h->expects_continue || h->body_length > BODY_READ_MAX))) {
         c->closes = true;
         c->state = STATE_WORK;
     } else if (h->expects_continue && c->in_len == 0) {
@@ -325,6 +329,7 @@ static void begin_work(struct connection *c)
 {
     unfinished_end(&c->unfinished);
     set_deadline(c, 0);
+    c->unread = false;
     c->state = STATE_WORK;
     exchange_body_end(c->exchange);
 }

@@ -61,8 +61,10 @@ size_t http_head_end(struct http_head_scan *scan, struct span in, struct http_fa
         }
         if (in.at[scan->at] != '\n')
             continue;
-        if (scan->at - scan->line == 1 && scan->line > scan->begin)
-            return ++scan->at;
+        if (scan->at - scan->line == 1 && scan->line > scan->begin) {
+            *fault = scan->at < HEAD_BYTES_MAX ? (struct http_fault){0} : long_head;
+            return fault->status ? 0 : scan->at + 1;
+        }
         if (scan->at - scan->line == 1 && scan->begin > 0) {
             *fault = malformed;
             return 0;
@@ -210,6 +212,11 @@ static int hex(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+static bool is_encoded(struct span text, size_t percent)
+{
+    return percent + 2 < text.len && hex(text.at[percent + 1]) >= 0 && hex(text.at[percent + 2]) >= 0;
+}
+
 /* Once, and nothing else: no plus becomes a blank, no dots are resolved. out has room for text and a zero. false: a bad
    percent-encoding, or a control character. */
 static bool percent_decode(struct span text, char *out, size_t *encoded_slash)
@@ -221,11 +228,9 @@ static bool percent_decode(struct span text, char *out, size_t *encoded_slash)
         int c = (unsigned char)text.at[i];
 
         if (c == '%') {
-            int high = i + 2 < text.len ? hex(text.at[i + 1]) : -1, low = i + 2 < text.len ? hex(text.at[i + 2]) : -1;
-
-            if (high < 0 || low < 0)
+            if (!is_encoded(text, i))
                 return false;
-            c = high << 4 | low;
+            c = hex(text.at[i + 1]) << 4 | hex(text.at[i + 2]);
             i += 2;
             if (c == '/' && *encoded_slash == SIZE_MAX)
                 *encoded_slash = n;
@@ -278,6 +283,9 @@ static bool read_target(struct http_head *h)
     h->query = (struct span){all.at + h->raw_path.len + (question != NULL), all.len - h->raw_path.len - (question != NULL)};
     if (h->raw_path.len == 0)
         h->raw_path = SPAN("/");
+    for (size_t i = 0; i < h->query.len; i++)
+        if (h->query.at[i] == '%' && !is_encoded(h->query, i))
+            return false;
     h->path = mem_alloc(h->raw_path.len + 1);
     return percent_decode(h->raw_path, h->path, &h->encoded_slash);
 }
@@ -353,10 +361,9 @@ char *http_head_argument(const struct http_head *h, const char *name)
         if (argument.len <= len || strncmp(argument.at, name, len) != 0 || argument.at[len] != '=')
             continue;
         value = mem_alloc(argument.len - len);
-        if (percent_decode((struct span){argument.at + len + 1, argument.len - len - 1}, value, &slash))
-            return value;
-        free(value);
-        return NULL;
+        if (!percent_decode((struct span){argument.at + len + 1, argument.len - len - 1}, value, &slash))
+            *value = '\0';
+        return value;
     }
     return NULL;
 }
@@ -449,6 +456,8 @@ struct http_head *http_head_new(struct span whole, struct http_fault *fault)
     h->fields = mem_alloc((fields + 1) * sizeof(*h->fields));
     h->len = whole.len;
     h->bytes = span_dup(whole);
+    for (char *tab = h->bytes; (tab = strchr(tab, '\t')); tab++)
+        *tab = ' '; /* white space to HTTP, and not to http-parser */
     if (parse(h, whole.len, fault)) {
         end_values(h);
         *fault = interpret(h);

@@ -53,6 +53,11 @@ static void set_reading(struct session *s)
     loop_poke();
 }
 
+bool session_is_read(const struct session *s)
+{
+    return !s->reading_stopped;
+}
+
 static void on_paused(void *arg)
 {
     struct session *s = arg;

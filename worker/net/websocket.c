@@ -40,6 +40,7 @@ static struct lws_vhost *vhost;
 static struct metric_family *connections;
 static TAILQ_HEAD(, websocket) unread = TAILQ_HEAD_INITIALIZER(unread); /* to be served though their socket is silent */
 static size_t unread_count;
+static bool unread_deferred; /* they will be served */
 static const struct websocket_opening *opening; /* of the one that is opened just now */
 
 /* --- what its socket does not tell of --- */
@@ -61,20 +62,7 @@ static void remove_unread(struct websocket *ws)
     unread_count--;
 }
 
-static void serve_unread(void *arg)
-{
-    (void)arg;
-    for (size_t left = unread_count; left > 0 && !TAILQ_EMPTY(&unread); left--) {
-        struct websocket *ws = TAILQ_FIRST(&unread);
-
-        remove_unread(ws);
-        if (ws->io.watch.violated && ws->session)
-            session_close(ws->session, CLOSE_PROTOCOL_ERROR, "malformed frame");
-        serve(ws->io.transport.fd); /* which may free ws */
-    }
-    if (unread_count > 0)
-        loop_defer(serve_unread, NULL);
-}
+static void serve_unread(void *arg);
 
 static void on_unread(struct websocket_io *io)
 {
@@ -84,8 +72,34 @@ static void on_unread(struct websocket_io *io)
         return;
     ws->in_unread = true;
     TAILQ_INSERT_TAIL(&unread, ws, unread);
-    if (unread_count++ == 0)
+    unread_count++;
+    if (!unread_deferred)
         loop_defer(serve_unread, NULL);
+    unread_deferred = true;
+}
+
+/* lws may have had something of its own to do first, and has not come to read: then it is served once more. */
+static void serve_first_unread(void)
+{
+    struct websocket *ws = TAILQ_FIRST(&unread);
+    session_id id = ws->session ? session_id_of(ws->session) : 0;
+    struct session *s;
+
+    remove_unread(ws);
+    if (ws->io.watch.violated && ws->session)
+        session_close(ws->session, CLOSE_PROTOCOL_ERROR, "malformed frame");
+    serve(ws->io.transport.fd); /* which may free ws */
+    s = session_find(id);
+    if (s && session_is_read(s) && websocket_io_unread(&ws->io))
+        on_unread(&ws->io);
+}
+
+static void serve_unread(void *arg)
+{
+    (void)arg;
+    unread_deferred = false;
+    for (size_t left = unread_count; left > 0 && !TAILQ_EMPTY(&unread); left--)
+        serve_first_unread();
 }
 
 void websocket_resume(struct lws *wsi)

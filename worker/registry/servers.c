@@ -26,6 +26,7 @@ struct writing {
     exchange_id exchange;
     enum action action;
     char *id;
+    char *raw_path;   /* as it was sent */
     char *entry;      /* of one that registers: JSON, up to registeredAt */
     char *public_key; /* likewise */
     struct bytes *body;
@@ -36,6 +37,7 @@ struct writing {
 static void writing_free(struct writing *w)
 {
     free(w->id);
+    free(w->raw_path);
     free(w->entry);
     free(w->public_key);
     bytes_unref(w->body);
@@ -44,24 +46,12 @@ static void writing_free(struct writing *w)
     free(w);
 }
 
-/* libwebsockets takes a plus of a path for a space and several slashes for one: an id as it may arrive in a path. */
-static void spell(const char *id, char out[static ID_MAX + 1])
-{
-    size_t n = 0;
-
-    for (const char *at = id; *at && n < ID_MAX; at++)
-        if (!(*at == '/' && (n == 0 || out[n - 1] == '/'))) /* the one before it is that of /servers/ */
-            out[n++] = *at == '+' ? ' ' : *at;
-    out[n] = '\0';
-}
-
 static struct call servers_call(const struct script *script)
 {
     struct call c = call_new(script);
 
     call_key(&c, KEY_SERVERS);
     call_key(&c, KEY_SERVERS_SEEN);
-    call_key(&c, KEY_SERVER_PATHS);
     return c;
 }
 
@@ -200,15 +190,12 @@ static void on_beat(const struct reply *r, void *arg)
 
 static void act(struct writing *w, const char *looked)
 {
-    char spelling[ID_MAX + 1];
     struct call c;
 
-    spell(w->id, spelling);
     switch (w->action) {
     case ACTION_PUT:
         c = servers_call(&script_server_put);
         call_text(&c, w->id);
-        call_text(&c, strcmp(spelling, w->id) == 0 ? "" : spelling);
         call_text(&c, w->entry);
         call_int(&c, config->server_ttl_ms);
         call_text(&c, looked);
@@ -217,7 +204,6 @@ static void act(struct writing *w, const char *looked)
     case ACTION_REMOVE:
         c = servers_call(&script_server_remove);
         call_text(&c, w->id);
-        call_text(&c, spelling);
         call_int(&c, config->server_ttl_ms);
         call_text(&c, looked);
         call_send(&c, on_removed, w);
@@ -244,47 +230,26 @@ static bool verify_path(const struct writing *w, const unsigned char *key, const
     return ok;
 }
 
-/* plain: what is not encoded besides letters and digits. */
-static void encode(struct builder *b, const char *id, const char *plain)
+/* A removal's path may be signed as it was sent, or with its id in plain. */
+static bool verify_removal(const struct writing *w, const unsigned char *key)
 {
-    for (; *id; id++) {
-        if (strchr(plain, *id) || (*id >= '0' && *id <= '9') || ((*id | 32) >= 'a' && (*id | 32) <= 'z'))
-            builder_add(b, (struct span){id, 1});
-        else
-            builder_printf(b, "%%%02X", (unsigned char)*id);
-    }
-}
+    struct builder plain = {0};
+    bool ok;
 
-/* How an id is spelled in the path that a removal signs: as it is, or as JavaScript's encodeURIComponent() or Python's
-   quote() write it, with or without its slashes. The path as it was sent is not known here. */
-static bool verify_removal(const struct writing *w, const unsigned char *key, const char *id)
-{
-    static const char *const plain[] = {NULL, "-_.!~*'()", "-_.~", "-_.~/"};
-    bool ok = false;
-
-    for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]) && !ok; i++) {
-        struct builder path = {0};
-
-        builder_text(&path, "/servers/");
-        if (plain[i])
-            encode(&path, id, plain[i]);
-        else
-            builder_text(&path, id);
-        builder_add(&path, (struct span){"", 1});
-        ok = verify_path(w, key, bytes_span(path.bytes).at);
-        builder_free(&path);
-    }
+    builder_printf(&plain, "/servers/%s%c", w->id, '\0');
+    ok = verify_path(w, key, w->raw_path) || verify_path(w, key, bytes_span(plain.bytes).at);
+    builder_free(&plain);
     return ok;
 }
 
-static bool verify(const struct writing *w, const char *public_key, const char *id)
+static bool verify(const struct writing *w, const char *public_key)
 {
     unsigned char key[PUBLIC_KEY_LEN];
 
     if (!public_key_read(span_of(public_key), key))
         return false;
     if (w->action == ACTION_REMOVE)
-        return verify_removal(w, key, id);
+        return verify_removal(w, key);
     return verify_path(w, key, w->action == ACTION_PUT ? "/servers" : "/servers/heartbeat");
 }
 
@@ -315,17 +280,17 @@ static char *key_of_entry(struct span entry)
 static void on_found(const struct reply *r, void *arg)
 {
     struct writing *w = arg;
-    struct span id, entry;
+    struct span entry;
     char *key;
     bool ok;
 
-    if (!r || !reply_read(r, "ss-", &id, &entry)) {
+    if (!r || !reply_read(r, "s-", &entry)) {
         exchange_give_up(w->exchange, 503, NULL);
         writing_free(w);
         return;
     }
     key = entry.len ? key_of_entry(entry) : w->public_key ? mem_dup(w->public_key) : NULL;
-    ok = key ? verify(w, key, id.len ? id.at : w->id) : entry.len == 0;
+    ok = key ? verify(w, key) : entry.len == 0;
     free(key);
     if (ok)
         act(w, entry.at);
@@ -336,11 +301,8 @@ static void on_found(const struct reply *r, void *arg)
 static void look(struct writing *w)
 {
     struct call c = servers_call(&script_server_find);
-    char spelling[ID_MAX + 1];
 
-    spell(w->id, spelling);
     call_text(&c, w->id);
-    call_text(&c, w->action == ACTION_REMOVE ? spelling : "");
     call_int(&c, config->server_ttl_ms);
     call_send(&c, on_found, w);
 }
@@ -372,6 +334,7 @@ static void write_entry(struct exchange *x, struct writing *w, enum action actio
     w->exchange = exchange_id_of(x);
     w->action = action;
     w->id = mem_dup(id);
+    w->raw_path = span_dup(exchange_raw_path(x));
     w->timestamp = mem_dup(exchange_header(x, "x-server-timestamp"));
     w->signature = mem_dup(exchange_header(x, "x-server-signature"));
     w->body = exchange_take_body(x);
