@@ -59,7 +59,7 @@ void status_init(void)
         {HTTP_GET, "/health", "health", handle_health, true},
         {HTTP_GET, "/ready", "ready", handle_ready, true},
         {HTTP_GET, "/api/info", "info", status_info, false},
-        {HTTP_GET, "/metrics", "metrics", handle_metrics, false},
+        {HTTP_GET, "/metrics", "metrics", handle_metrics, true},
     };
 
     http_add_routes(routes, sizeof(routes) / sizeof(routes[0]));
