@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* connection: a client's connection as long as HTTP is spoken on it (RFC 9112): requests one after the other, each within
-   its time, until one is an upgrade. Then what is left of it belongs to net/websocket.c. */
+/* connection: a client's connection as long as HTTP is spoken on it (RFC 9112): requests one after the other, each
+   within its time, until one is an upgrade. Then what is left of it belongs to net/websocket.c. */
 #pragma once
 
 struct connection;

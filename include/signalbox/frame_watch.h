@@ -10,10 +10,10 @@
 
 struct frame_watch {
     unsigned char header[FRAME_HEADER_MAX];
-    unsigned char header_len;    /* of it that has come; 0: between two frames, or inside a payload */
-    bool ping;                   /* the present frame is one */
-    bool violated;               /* what has come is no frame of a client; nothing goes on any more */
-    unsigned long long left;     /* of its payload */
+    unsigned char header_len; /* of it that has come; 0: between two frames, or inside a payload */
+    bool ping;                /* the present frame is one */
+    bool violated;            /* what has come is no frame of a client; nothing goes on any more */
+    unsigned long long left;  /* of its payload */
     unsigned char ping_mask[4];
     struct builder ping_payload; /* masked, as far as it has come */
 };

@@ -17,8 +17,8 @@ typedef uint64_t exchange_id;
 
 struct http_route {
     enum http_method method; /* http-parser's; HEAD is answered as GET */
-    const char *path; /* "/servers", or with one trailing star: "/servers/" followed by "*" */
-    const char *name; /* in the list of endpoints; NULL keeps it out */
+    const char *path;        /* "/servers", or with one trailing star: "/servers/" followed by "*" */
+    const char *name;        /* in the list of endpoints; NULL keeps it out */
     void (*handle)(struct exchange *x);
     bool always;                       /* answered also to an address that is over its limits: for probes and scrapes */
     size_t body_max;                   /* bytes; 0: 64 KiB */
@@ -29,14 +29,14 @@ void http_add_routes(const struct http_route *routes, size_t count); /* kept, no
 struct exchange *exchange_find(exchange_id id); /* NULL: gone, or answered already */
 exchange_id exchange_id_of(const struct exchange *x);
 
-const char *exchange_ip(const struct exchange *x);   /* of the client */
-const char *exchange_path(const struct exchange *x); /* percent-decoded once, as it was sent otherwise */
-struct span exchange_raw_path(const struct exchange *x);              /* not decoded */
-char *exchange_argument(const struct exchange *x, const char *name); /* of the query: see http_head_argument() */
+const char *exchange_ip(const struct exchange *x);       /* of the client */
+const char *exchange_path(const struct exchange *x);     /* percent-decoded once, as it was sent otherwise */
+struct span exchange_raw_path(const struct exchange *x); /* not decoded */
+char *exchange_argument(const struct exchange *x, const char *name);     /* of the query: see http_head_argument() */
 const char *exchange_header(const struct exchange *x, const char *name); /* "" where there is none */
-bool exchange_has_bearer(const struct exchange *x, const char *secret);    /* compared in constant time */
-struct span exchange_body(const struct exchange *x);                       /* borrowed until it is answered */
-struct bytes *exchange_take_body(struct exchange *x);                      /* the caller's; NULL without a body */
+bool exchange_has_bearer(const struct exchange *x, const char *secret);  /* compared in constant time */
+struct span exchange_body(const struct exchange *x);                     /* borrowed until it is answered */
+struct bytes *exchange_take_body(struct exchange *x);                    /* the caller's; NULL without a body */
 /* To the answer; up to HEADERS_ADDED_MAX of them. name: kept, not copied. */
 #define HEADERS_ADDED_MAX 8
 void exchange_add_header(struct exchange *x, const char *name, const char *value);
@@ -64,7 +64,7 @@ void exchange_body_part(struct exchange *x, struct span part); /* nothing, once 
 void exchange_body_end(struct exchange *x);                    /* calls the handler, unless it is answered */
 bool exchange_answered(const struct exchange *x);
 struct bytes *exchange_wire(const struct exchange *x, bool closes); /* the answer; one reference */
-void exchange_ended(struct exchange *x);                           /* frees it */
+void exchange_ended(struct exchange *x);                            /* frees it */
 /* An answer to what never became an exchange; the connection closes behind it. path: told of a 404, or NULL. */
 struct bytes *http_refusal(unsigned status, const char *sentence, const char *origin, const char *path);
 void http_fini(void);

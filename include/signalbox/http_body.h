@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* http_body: the body of a request (RFC 9112 sections 6 and 7), of a length that is known or in chunks. http-parser takes
-   chunks apart; what it lets pass is refused before: lines without CRLF, chunks that do not end where they said. */
+/* http_body: the body of a request (RFC 9112 sections 6 and 7), of a length that is known or in chunks. http-parser
+   takes chunks apart; what it lets pass is refused before: lines without CRLF, chunks that do not end where they said.
+ */
 #pragma once
 
 #include "signalbox/http_head.h"
@@ -10,9 +11,9 @@ struct http_body {
     void (*on_part)(struct span part, void *arg);
     void *arg;
     bool chunked, whole;
-    bool ended_chunk, trailers;          /* the CRLF behind a chunk is next; the last chunk has come */
-    unsigned long long left;             /* of the chunk, or of a body of known length */
-    unsigned long long data, overhead;   /* bytes that came, of either */
+    bool ended_chunk, trailers;        /* the CRLF behind a chunk is next; the last chunk has come */
+    unsigned long long left;           /* of the chunk, or of a body of known length */
+    unsigned long long data, overhead; /* bytes that came, of either */
 };
 
 /* A body follows the head. on_part is called for its parts, within http_body_read(). */

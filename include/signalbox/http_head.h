@@ -9,9 +9,9 @@
 
 #include "signalbox/bytes.h"
 
-#define HEAD_BYTES_MAX 16384  /* of a whole head: 431 */
-#define HEAD_TARGET_MAX 8192  /* of its target: 414 */
-#define HEAD_FIELDS_MAX 100   /* 431 */
+#define HEAD_BYTES_MAX 16384 /* of a whole head: 431 */
+#define HEAD_TARGET_MAX 8192 /* of its target: 414 */
+#define HEAD_FIELDS_MAX 100  /* 431 */
 
 /* Why a request is refused. */
 struct http_fault {
@@ -26,13 +26,13 @@ struct http_field {
 struct http_head {
     http_parser parser; /* stands behind the head: the body goes on with it */
     enum http_method method;
-    char *path;             /* of the target, percent-decoded, ends with a zero; "*" of OPTIONS * */
-    size_t encoded_slash;   /* where in path the first slash is that was sent as %2F; SIZE_MAX: nowhere */
-    struct span raw_path;   /* as it was sent */
-    struct span query;      /* likewise, without its question mark */
+    char *path;           /* of the target, percent-decoded, ends with a zero; "*" of OPTIONS * */
+    size_t encoded_slash; /* where in path the first slash is that was sent as %2F; SIZE_MAX: nowhere */
+    struct span raw_path; /* as it was sent */
+    struct span query;    /* likewise, without its question mark */
     bool keep_alive, http_1_0, upgrade /* to what its Upgrade field names */, expects_continue;
-    bool chunked;                    /* the body comes in chunks */
-    unsigned long long body_length;  /* else; 0: there is none */
+    bool chunked;                   /* the body comes in chunks */
+    unsigned long long body_length; /* else; 0: there is none */
     size_t fields_count;
     struct http_field *fields;
     char *bytes;
@@ -44,8 +44,8 @@ struct http_head_scan {
     size_t at, line, begin; /* begin: behind the empty line that may come before a request (RFC 9112 section 2.2) */
 };
 
-/* Looks for the end of a head in what has come so far. 0: more is needed; else how many bytes it takes. fault->status is
-   set where it cannot become a request. */
+/* Looks for the end of a head in what has come so far. 0: more is needed; else how many bytes it takes. fault->status
+   is set where it cannot become a request. */
 size_t http_head_end(struct http_head_scan *scan, struct span in, struct http_fault *fault);
 
 /* Reads a whole head; copies what it keeps. NULL: fault says why. */

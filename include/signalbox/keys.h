@@ -30,8 +30,8 @@
 #define KEY_WAIT_COUNTS "sb:{chunks}:waits:counts"
 
 #define KEY_SERVERS "sb:{servers}:all"       /* hash: server → its entry, JSON up to lastSeen */
-#define KEY_SERVERS_SEEN "sb:{servers}:seen"  /* zset: server → lastSeen, ms */
-#define KEY_POLICY "sb:policy"                /* string: the version policy, JSON */
+#define KEY_SERVERS_SEEN "sb:{servers}:seen" /* zset: server → lastSeen, ms */
+#define KEY_POLICY "sb:policy"               /* string: the version policy, JSON */
 
 #define KEY_ROOMS "sb:{rooms}:all"        /* zset: rooms, all of one score */
 #define KEY_ROOM_LOOKS "sb:{rooms}:looks" /* zset: room → when to look whether it is still there, ms */

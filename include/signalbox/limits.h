@@ -21,8 +21,8 @@ void client_ip(const char *socket_ip, const char *forwarded_for, char out[static
 
 bool ip_is_proxy(const char *ip); /* in TRUSTED_PROXIES */
 
-/* What counts for an address counts for the range of IPv6 that it is in (IP_PREFIX_V6). The first refusal in a second is
-   logged. */
+/* What counts for an address counts for the range of IPv6 that it is in (IP_PREFIX_V6). The first refusal in a second
+   is logged. */
 bool ip_connect(const char *ip); /* counts a new connection; false: over IP_CONNECT_RATE */
 bool ip_request(const char *ip); /* counts an HTTP request; false: over HTTP_RATE */
 bool ip_open(const char *ip);    /* false: IP_CONNECTIONS_MAX are open. Give it back with ip_close() */

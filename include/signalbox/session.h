@@ -80,6 +80,6 @@ void session_received(struct session *s, struct span part, bool last, bool binar
 bool session_writable(struct session *s); /* false: the connection is broken */
 bool session_is_closing(const struct session *s);
 bool session_is_read(const struct session *s); /* there is no reason not to read what the client sends */
-void session_ended(struct session *s); /* the connection is gone: ends and frees it */
+void session_ended(struct session *s);         /* the connection is gone: ends and frees it */
 void sessions_init(void);
 void sessions_fini(void);

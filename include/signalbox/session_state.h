@@ -37,7 +37,7 @@ struct session {
     void *slots[SESSION_SLOTS];
 };
 
-void session_heard(struct session *s);        /* something has come from it */
+void session_heard(struct session *s); /* something has come from it */
 void session_want_write(struct session *s);
 void session_shed(void);                      /* closes who makes this worker keep most, if it keeps too much */
 void session_drop_waiting(struct session *s); /* messages whose turn has not come, and all that is counted of them */

@@ -26,7 +26,7 @@ enum {
 void transport_open(struct transport *t, int fd);                           /* takes it; it is non-blocking */
 ssize_t transport_read(struct transport *t, void *buf, size_t len);         /* bytes, or as above */
 ssize_t transport_write(struct transport *t, const void *data, size_t len); /* likewise; it may take a part of them */
-bool transport_pending(const struct transport *t); /* bytes were taken off the socket that nobody has read yet */
+bool transport_pending(const struct transport *t);    /* bytes were taken off the socket that nobody has read yet */
 struct transport transport_take(struct transport *t); /* the caller's from now on; nothing is left in t */
 void transport_say_end(struct transport *t); /* TLS says that nothing more is written, before the socket does */
 void transport_goodbye(struct transport *t); /* both say so; reading goes on */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* unfinished: connections on which a request has begun and not come to its end, its body too, in the order in which these
-   began. There are so many at most, and so many bytes of theirs. Newcomers wait in the kernel until one ends; for them
-   one is given up: at once one whose address is over its limit of connections, else one that has taken long. So those
-   that never end keep nobody out. */
+/* unfinished: connections on which a request has begun and not come to its end, its body too, in the order in which
+   these began. There are so many at most, and so many bytes of theirs. Newcomers wait in the kernel until one ends; for
+   them one is given up: at once one whose address is over its limit of connections, else one that has taken long. So
+   those that never end keep nobody out. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* websocket_io: what libwebsockets reads of a client's socket and writes to it. For net/websocket.c alone.
-   It has no hook there, so its calls of recv(), send() and shutdown() come here: the program defines these three, and the
-   dynamic linker takes the program's definition before that of libc. So TLS is ours, without a second socket between,
-   and frames are looked at before they are parsed. For any other descriptor the three do what they always do. */
+   It has no hook there, so its calls of recv(), send() and shutdown() come here: the program defines these three, and
+   the dynamic linker takes the program's definition before that of libc. So TLS is ours, without a second socket
+   between, and frames are looked at before they are parsed. For any other descriptor the three do what they always do.
+ */
 #pragma once
 
 #include "signalbox/frame_watch.h"
@@ -10,7 +11,8 @@
 
 struct websocket_io {
     struct transport transport;
-    struct bytes *kept; /* is read before anything of the socket: a head that we wrote, then what came behind the client's */
+    struct bytes
+        *kept; /* is read before anything of the socket: a head that we wrote, then what came behind the client's */
     unsigned kept_head, kept_read; /* bytes of that head, and of all of it that were read */
     struct frame_watch watch;
 };

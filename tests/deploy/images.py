@@ -3,6 +3,7 @@
 networks. Images that cannot be pulled are made of Debian's packages, under the names that the files here give them."""
 import json
 import os
+import platform
 import resource
 import shutil
 import subprocess
@@ -14,7 +15,8 @@ STORE = ROOT / "build-deploy"
 TOOLS = ["podman", "podman-compose", "debootstrap", "runc", "iptables"]
 HELPERS = [Path("/usr/lib/podman") / name for name in ("netavark", "aardvark-dns")]
 IMAGE = "localhost/signalbox:latest"  # as compose.yaml names it
-DEBIAN = "docker.io/library/debian:bookworm-slim"
+SUITE = "trixie"
+DEBIAN = f"docker.io/library/debian:{SUITE}-slim"
 
 # What the official image of each is started with, and Debian's package of the same program.
 STAND_INS = {
@@ -94,16 +96,17 @@ def ensure(image):
 
 
 def make_debian():
-    """As slim as the official one; its apt fetches from where this machine's does."""
+    """As slim as the official one; its apt fetches from where this machine's does, whose suite may be another."""
+    here = platform.freedesktop_os_release()["VERSION_CODENAME"]
     sources = run("apt-get", "indextargets", "--format", "deb $(REPO_URI) $(RELEASE) $(COMPONENT)",
                   "Created-By: Packages", "Origin: Debian").stdout
-    mirror = next((line.split()[1] for line in sources.splitlines() if " bookworm " in line), None)
-    assert mirror, "apt-get here knows no bookworm"
+    mirror = next((line.split()[1] for line in sources.splitlines() if f" {here} " in line), None)
+    assert mirror, f"apt-get here knows no {here}"
     settings = run("apt-config", "dump", "Acquire").stdout
     with tempfile.TemporaryDirectory(dir=STORE) as scratch:
         root = Path(scratch) / "root"
-        run("debootstrap", "--variant=minbase", "bookworm", root, mirror)
-        (root / "etc/apt/sources.list").write_text(sources)
+        run("debootstrap", "--variant=minbase", SUITE, root, mirror)
+        (root / "etc/apt/sources.list").write_text(sources.replace(f" {here}", f" {SUITE}"))
         (root / "etc/apt/apt.conf.d/90machine").write_text(settings)
         needless = ["var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale"]
         run("tar", "-C", root, "-cf", f"{scratch}/root.tar", *(f"--exclude=./{path}/*" for path in needless), ".")

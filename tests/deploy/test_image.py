@@ -1,16 +1,27 @@
 # SPDX-License-Identifier: MIT
 """The image that Dockerfile makes."""
 import contextlib
+import os
 import re
+import subprocess
+import sys
 import time
 
 import pytest
 
 from harness import Redis, free_port, http_request, ready, wait_until
-from images import inspect, podman
+from images import ROOT, inspect, podman
 from types import SimpleNamespace
 
 LOCKED = ["--read-only", "--read-only-tmpfs=false", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
+
+# Becomes the worker, so that the pid is the one that its starter knows. It sees the files of the image, but the
+# processes, the devices and the /tmp of this machine.
+ENTER = """#!/bin/sh
+exec unshare --mount sh -ec '
+    for folder in dev proc tmp; do mount --rbind /$folder "$0/$folder"; done
+    exec chroot "$0" /usr/local/bin/signalbox-worker "$@"' {root} "$@"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +45,16 @@ def launch(image, redis):
     yield launch
     for name in names:
         podman("rm", "--force", "--time", "0", name)
+
+
+@pytest.fixture
+def program(image, tmp_path):
+    """The worker of the image as a program of this machine."""
+    script = tmp_path / "signalbox-worker"
+    script.write_text(ENTER.format(root=podman("image", "mount", image).stdout.strip()))
+    script.chmod(0o755)
+    yield script
+    podman("image", "unmount", image)
 
 
 def test_it_is_under_120_mib(image):
@@ -89,3 +110,12 @@ def test_without_a_redis_it_says_what_is_missing(image):
     done = podman("run", "--rm", *LOCKED, image, check=False)
     assert done.returncode == 1
     assert "REDIS_URL" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["test_http", "test_http_framing", "test_hostile_http", "test_frames"])
+def test_its_worker_passes_the_integration_tests_of_http_and_of_frames(program, name):
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", ROOT / "tests/integration" / f"{name}.py"],
+        capture_output=True, text=True, timeout=900, env={**os.environ, "SIGNALBOX_WORKER": program, "TMPDIR": "/tmp"})
+    print(done.stdout[-10000:], done.stderr[-2000:])
+    assert done.returncode == 0

@@ -20,13 +20,13 @@
 #include "signalbox/unfinished.h"
 #include "signalbox/upgrade.h"
 
-#define REQUEST_MS 10000  /* from its first byte to the end of its body */
-#define UPLOAD_MS 30000   /* the same where more is let pass */
-#define ANSWER_MS 30000   /* for the client to take its answer */
-#define LINGER_MS 2000    /* for the client to read it, and close (RFC 9112 section 9.6) */
+#define REQUEST_MS 10000     /* from its first byte to the end of its body */
+#define UPLOAD_MS 30000      /* the same where more is let pass */
+#define ANSWER_MS 30000      /* for the client to take its answer */
+#define LINGER_MS 2000       /* for the client to read it, and close (RFC 9112 section 9.6) */
 #define LINGER_BODY_MS 10000 /* the same while it still sends a body that nobody wants */
 #define BODY_READ_MAX 65536  /* of a body that nobody wants: a longer one ends the connection */
-#define PAUSE_MS 100      /* behind an answer that says that there are too many requests */
+#define PAUSE_MS 100         /* behind an answer that says that there are too many requests */
 #define READ_BYTES 32768
 #define STEPS_A_TURN 16 /* then others have their turn */
 
@@ -338,7 +338,8 @@ static void begin_work(struct connection *c)
 static enum progress upgrade(struct connection *c, struct http_head *h)
 {
     const char *limit = c->over_rate ? "rate" : c->over_count ? "connections" : NULL;
-    struct upgrade u = {.head = h, .ip = c->ip, .limit = limit, .transport = &c->transport, .early = {c->in, c->in_len}};
+    struct upgrade u = {
+        .head = h, .ip = c->ip, .limit = limit, .transport = &c->transport, .early = {c->in, c->in_len}};
     struct bytes *refusal;
 
     transport_await(&c->watch, &c->transport, TRANSPORT_NOTHING);

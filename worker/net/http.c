@@ -385,8 +385,7 @@ struct bytes *exchange_wire(const struct exchange *x, bool closes)
         wire_field(&w, "allow", x->allow);
     for (size_t i = 0; i < x->added_count; i++)
         wire_field(&w, x->added[i].name, x->added[i].value);
-    wire_body(&w, x->status, x->answer ? bytes_span(x->answer) : (struct span){"", 0},
-              x->head->method == HTTP_HEAD);
+    wire_body(&w, x->status, x->answer ? bytes_span(x->answer) : (struct span){"", 0}, x->head->method == HTTP_HEAD);
     return builder_take(&w);
 }
 

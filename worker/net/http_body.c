@@ -4,9 +4,9 @@
 #include <ctype.h>
 #include <string.h>
 
-#define LINE_MAX_BYTES 1024      /* of a chunk's first line, or a trailer */
+#define LINE_MAX_BYTES 1024       /* of a chunk's first line, or a trailer */
 #define OVERHEAD_FREE (16 * 1024) /* bytes of chunked coding that may come with no data at all … */
-#define OVERHEAD_EACH 8          /* … and so many more with each byte */
+#define OVERHEAD_EACH 8           /* … and so many more with each byte */
 
 static const struct http_fault malformed = {400, "Malformed chunked body"};
 
@@ -73,7 +73,8 @@ static struct span whole_line(struct span in, struct http_fault *fault)
 
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)in.at[i];
-        bool cr_fits = c != '\r' || i + 1 == len || in.at[i + 1] == '\n', lf_fits = c != '\n' || (i && in.at[i - 1] == '\r');
+        bool cr_fits = c != '\r' || i + 1 == len || in.at[i + 1] == '\n',
+             lf_fits = c != '\n' || (i && in.at[i - 1] == '\r');
 
         if (!cr_fits || !lf_fits || c == 0x7f || (c < ' ' && !strchr("\t\r\n", c)) || c == '\0')
             *fault = malformed;
@@ -122,8 +123,7 @@ size_t http_body_read(struct http_body *b, struct span in, struct http_fault *fa
             b->overhead += len;
         }
         b->ended_chunk = data && b->left == 0 && b->chunked;
-        if (!feed(b, (struct span){in.at + used, len}) ||
-            b->overhead > OVERHEAD_FREE + OVERHEAD_EACH * b->data) {
+        if (!feed(b, (struct span){in.at + used, len}) || b->overhead > OVERHEAD_FREE + OVERHEAD_EACH * b->data) {
             *fault = malformed;
             break;
         }

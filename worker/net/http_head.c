@@ -7,10 +7,11 @@
 #include <strings.h>
 
 static const struct http_fault malformed = {400, "Malformed request"}, bad_target = {400, "Malformed request target"},
-                               bad_field = {400, "Malformed header field"}, bad_host = {400, "Malformed or missing Host"},
+                               bad_field = {400, "Malformed header field"},
+                               bad_host = {400, "Malformed or missing Host"},
                                bad_length = {400, "Malformed Content-Length"},
-                               bad_coding = {400, "Malformed Transfer-Encoding"},
-                               long_target = {414, "URI Too Long"}, long_head = {431, "Request Header Fields Too Large"},
+                               bad_coding = {400, "Malformed Transfer-Encoding"}, long_target = {414, "URI Too Long"},
+                               long_head = {431, "Request Header Fields Too Large"},
                                bad_expectation = {417, "Expectation Failed"}, not_ours = {501, "Not Implemented"},
                                odd_version = {505, "HTTP Version Not Supported"};
 
@@ -62,8 +63,10 @@ size_t http_head_end(struct http_head_scan *scan, struct span in, struct http_fa
         if (in.at[scan->at] != '\n')
             continue;
         if (scan->at - scan->line == 1 && scan->line > scan->begin) {
-            *fault = scan->at < HEAD_BYTES_MAX ? (struct http_fault){0} : long_head;
-            return fault->status ? 0 : scan->at + 1;
+            if (scan->at < HEAD_BYTES_MAX)
+                return scan->at + 1;
+            *fault = long_head;
+            return 0;
         }
         if (scan->at - scan->line == 1 && scan->begin > 0) {
             *fault = malformed;
@@ -212,9 +215,13 @@ static int hex(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static bool is_encoded(struct span text, size_t percent)
+/* What is encoded by a percent sign and the two digits behind it; -1: nothing. */
+static int encoded(struct span text, size_t percent)
 {
-    return percent + 2 < text.len && hex(text.at[percent + 1]) >= 0 && hex(text.at[percent + 2]) >= 0;
+    int high = percent + 2 < text.len ? hex(text.at[percent + 1]) : -1;
+    int low = high >= 0 ? hex(text.at[percent + 2]) : -1;
+
+    return low < 0 ? -1 : high * 16 + low;
 }
 
 /* Once, and nothing else: no plus becomes a blank, no dots are resolved. out has room for text and a zero. false: a bad
@@ -228,9 +235,7 @@ static bool percent_decode(struct span text, char *out, size_t *encoded_slash)
         int c = (unsigned char)text.at[i];
 
         if (c == '%') {
-            if (!is_encoded(text, i))
-                return false;
-            c = hex(text.at[i + 1]) << 4 | hex(text.at[i + 2]);
+            c = encoded(text, i);
             i += 2;
             if (c == '/' && *encoded_slash == SIZE_MAX)
                 *encoded_slash = n;
@@ -267,7 +272,7 @@ static bool is_absolute(struct span target)
 
 static bool read_target(struct http_head *h)
 {
-    struct span target = h->raw_path, all = h->raw_path;
+    struct span target = h->raw_path, all;
     const char *question;
 
     if (h->parser.method == HTTP_OPTIONS && span_is(target, "*")) {
@@ -280,11 +285,12 @@ static bool read_target(struct http_head *h)
     all = without_origin(target);
     question = memchr(all.at, '?', all.len);
     h->raw_path = (struct span){all.at, question ? (size_t)(question - all.at) : all.len};
-    h->query = (struct span){all.at + h->raw_path.len + (question != NULL), all.len - h->raw_path.len - (question != NULL)};
+    h->query =
+        (struct span){all.at + h->raw_path.len + (question != NULL), all.len - h->raw_path.len - (question != NULL)};
     if (h->raw_path.len == 0)
         h->raw_path = SPAN("/");
     for (size_t i = 0; i < h->query.len; i++)
-        if (h->query.at[i] == '%' && !is_encoded(h->query, i))
+        if (h->query.at[i] == '%' && encoded(h->query, i) < 0)
             return false;
     h->path = mem_alloc(h->raw_path.len + 1);
     return percent_decode(h->raw_path, h->path, &h->encoded_slash);
@@ -354,7 +360,7 @@ char *http_head_argument(const struct http_head *h, const char *name)
 
     for (; rest.len > 0; rest = (struct span){rest.at + used, rest.len - used}) {
         const char *and = memchr(rest.at, '&', rest.len);
-        struct span argument = {rest.at, and ? (size_t)(and - rest.at) : rest.len};
+        struct span argument = {rest.at, and? (size_t)(and-rest.at) : rest.len};
         char *value;
 
         used = argument.len + (and != NULL);
@@ -400,7 +406,8 @@ static struct http_fault read_body_form(struct http_head *h)
     if (codings > 1 || h->http_1_0 || http_head_count(h, "content-length") > 0)
         return bad_coding;
     if (!is_word(coding, "chunked"))
-        return comma && !lists((struct span){coding.at, (size_t)(comma - coding.at)}, "chunked") ? not_ours : bad_coding;
+        return comma && !lists((struct span){coding.at, (size_t)(comma - coding.at)}, "chunked") ? not_ours
+                                                                                                 : bad_coding;
     h->chunked = true;
     return (struct http_fault){0};
 }

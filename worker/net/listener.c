@@ -16,7 +16,7 @@
 
 #define BACKLOG 4096
 #define ACCEPTS_IN_A_ROW 16 /* then others have their turn */
-#define PAUSE_MS 100       /* after a failed accept(): out of descriptors, most likely */
+#define PAUSE_MS 100        /* after a failed accept(): out of descriptors, most likely */
 
 static struct evconnlistener *listener;
 static bool (*accepted)(int fd, const struct sockaddr *from);
@@ -70,8 +70,7 @@ static int bound_port(void)
     return ntohs(bound.any.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
 }
 
-int listener_open(const char *host, int port, bool share,
-                  bool (*on_accept)(int fd, const struct sockaddr *from))
+int listener_open(const char *host, int port, bool share, bool (*on_accept)(int fd, const struct sockaddr *from))
 {
     struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *found;
     unsigned flags = LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE;

@@ -36,8 +36,8 @@ static bool is_key(const struct http_head *h)
     size_t len;
 
     return http_head_count(h, "sec-websocket-key") == 1 && key.len == WEBSOCKET_KEY_LEN &&
-           sodium_base642bin(bytes, sizeof(bytes), key.at, key.len, NULL, &len, NULL,
-                             sodium_base64_VARIANT_ORIGINAL) == 0 &&
+           sodium_base642bin(bytes, sizeof(bytes), key.at, key.len, NULL, &len, NULL, sodium_base64_VARIANT_ORIGINAL) ==
+               0 &&
            len == sizeof(bytes);
 }
 

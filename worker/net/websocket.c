@@ -40,7 +40,7 @@ static struct lws_vhost *vhost;
 static struct metric_family *connections;
 static TAILQ_HEAD(, websocket) unread = TAILQ_HEAD_INITIALIZER(unread); /* to be served though their socket is silent */
 static size_t unread_count;
-static bool unread_deferred; /* they will be served */
+static bool unread_deferred;                    /* they will be served */
 static const struct websocket_opening *opening; /* of the one that is opened just now */
 
 /* --- what its socket does not tell of --- */
@@ -243,8 +243,6 @@ bool websockets_init(unsigned descriptors)
         .port = CONTEXT_PORT_NO_LISTEN_SERVER,
         .protocols = protocols,
         .foreign_loops = loops,
-        .gid = -1,
-        .uid = -1,
         .fd_limit_per_thread = descriptors,
         .max_http_header_pool = HEADS_MAX,
         .max_http_header_data = HEAD_MAX,

@@ -52,8 +52,7 @@ void websocket_io_attach(struct websocket_io *io, struct transport transport, st
 
     builder_add(&kept, head);
     builder_add(&kept, early);
-    *io = (struct websocket_io){
-        .transport = transport, .kept = builder_take(&kept), .kept_head = (unsigned)head.len};
+    *io = (struct websocket_io){.transport = transport, .kept = builder_take(&kept), .kept_head = (unsigned)head.len};
     make_room((size_t)transport.fd);
     by_descriptor[transport.fd] = io;
 }
@@ -107,8 +106,8 @@ static void on_ping(struct span payload, void *io)
 static ssize_t read_frames(struct websocket_io *io, char *buf, size_t len)
 {
     bool was_violated = io->watch.violated;
-    ssize_t n = io->kept ? (ssize_t)read_kept(io, bytes_len(io->kept), buf, len)
-                         : transport_read(&io->transport, buf, len);
+    ssize_t n =
+        io->kept ? (ssize_t)read_kept(io, bytes_len(io->kept), buf, len) : transport_read(&io->transport, buf, len);
 
     if (n == TRANSPORT_WAIT)
         return again();

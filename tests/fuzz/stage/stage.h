@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* stage: a whole worker without a socket, a Redis or a clock. Everything from the sessions and the bytes of HTTP up is the
-   program's own; the fake_*.c files stand in for core/loop.c, redis/, net/transport.c and libwebsockets. An input is a play of one line
-   for each step, see stage.c. */
+/* stage: a whole worker without a socket, a Redis or a clock. Everything from the sessions and the bytes of HTTP up is
+   the program's own; the fake_*.c files stand in for core/loop.c, redis/, net/transport.c and libwebsockets. An input
+   is a play of one line for each step, see stage.c. */
 #pragma once
 
 #include <stdbool.h>
