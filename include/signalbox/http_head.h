@@ -64,3 +64,6 @@ char *http_head_joined(const struct http_head *h, const char *name);
 char *http_head_argument(const struct http_head *h, const char *name);
 
 bool http_is_field_line(struct span line); /* "Name: value", without its end */
+
+/* For net/http_head.c alone: fills path, raw_path and query from the target, which is in raw_path. false: malformed. */
+bool http_head_read_target(struct http_head *h);

@@ -10,7 +10,6 @@
 #include "signalbox/http.h"
 #include "signalbox/keys.h"
 #include "signalbox/log.h"
-#include "signalbox/metrics.h"
 #include "signalbox/server.h"
 #include "signalbox/websocket.h"
 
@@ -76,14 +75,11 @@ static bool may_open(const struct upgrade *u, const struct socket_path *path, st
     return false;
 }
 
-static struct bytes *refuse(const struct upgrade *u, const struct refusal *why)
+static struct bytes *refuse(struct upgrade *u, const struct refusal *why)
 {
     const struct http_head *h = u->head;
 
-    metric_add(metric_series(metric_family(METRIC_COUNTER, "signalbox_handshakes_refused_total",
-                                           "Refused connections and upgrades", "reason"),
-                             why->reason),
-               1);
+    u->refused = why->reason;
     LOG_INFO("handshake_refused", LOG_TEXT("reason", why->reason), LOG_INT("status", why->status),
              LOG_TEXT("ip", u->ip), LOG_TEXT("path", h->path));
     return http_refusal(why->status, why->sentence, http_head_field(h, "origin").at,
@@ -113,7 +109,7 @@ static char *tokens_of(const struct http_head *h, size_t *len)
     return (char *)token;
 }
 
-struct bytes *upgrade_open(const struct upgrade *u)
+struct bytes *upgrade_open(struct upgrade *u)
 {
     const struct http_head *h = u->head;
     const struct socket_path *path = server_path_of(h);
