@@ -12,6 +12,7 @@ struct ssl_st; /* OpenSSL's SSL */
 struct transport {
     int fd;                /* -1: there is none */
     bool read_wants_write; /* TLS has to write before it can read on */
+    bool dry;              /* nothing more can be read before the socket is readable again */
     struct ssl_st *ssl;    /* NULL: plain */
 };
 
@@ -26,7 +27,7 @@ enum {
 void transport_open(struct transport *t, int fd);                           /* takes it; it is non-blocking */
 ssize_t transport_read(struct transport *t, void *buf, size_t len);         /* bytes, or as above */
 ssize_t transport_write(struct transport *t, const void *data, size_t len); /* likewise; it may take a part of them */
-bool transport_pending(const struct transport *t);    /* bytes were taken off the socket that nobody has read yet */
+bool transport_pending(const struct transport *t);    /* bytes to read of which the socket does not tell */
 struct transport transport_take(struct transport *t); /* the caller's from now on; nothing is left in t */
 void transport_say_end(struct transport *t); /* TLS says that nothing more is written, before the socket does */
 void transport_goodbye(struct transport *t); /* both say so; reading goes on */

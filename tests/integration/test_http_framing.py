@@ -10,8 +10,9 @@ import time
 import psutil
 import pytest
 
+from authority import Authority
 from clients import frame
-from harness import ASAN, UPGRADE, Worker, free_port, http_request, uid, wait_until
+from harness import ASAN, UPGRADE, Redis, Worker, free_port, http_request, uid, wait_until
 from test_hostile_http import Wire, is_served, one, spent, wire  # noqa: F401
 
 GOOD = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -408,6 +409,32 @@ def test_requests_with_bodies_in_one_segment_stop_no_process_of_several(start, c
     for _ in range(10):
         assert is_served(several)
     assert len(psutil.Process(several.pid).children()) == 2 and len(several.events("listening")) == 2
+
+
+def secure_worker(closing, tmp_path):
+    """One that speaks TLS."""
+    redis, authority = Redis(), Authority()
+    closing.callback(redis.close)
+    files, pair = [tmp_path / "chain", tmp_path / "key"], authority.issue()
+    files[0].write_bytes(pair.chain)
+    files[1].write_bytes(pair.key)
+    worker = Worker(redis.urls()[0], IP_CONNECT_RATE=0, TLS_CERT=files[0], TLS_KEY=files[1], tls=authority.client())
+    closing.callback(worker.stop)
+    return worker
+
+
+def test_with_tls_requests_are_what_they_are_without(closing, tmp_path):
+    """In one record, in many, and behind one another."""
+    secure = secure_worker(closing, tmp_path)
+    for data in STOPPERS.values():
+        client = Wire(secure)
+        client.send(data)
+        assert all(client.answer()[0] in (200, 400, 404) for _ in range(data.count(b" HTTP/1.1\r\n")))
+        client.close()
+    for data, status in list(REFUSED.values())[::3] + list(TAKEN.values()):
+        assert verdict(secure, data)[0] == verdict(secure, data, before=GOOD)[0] == status, data
+        assert len(data) > 400 or verdict(secure, data, by_byte=True)[0] == status, data
+    assert is_served(secure) and spent(secure, 0.5) < 0.3
 
 
 @pytest.mark.parametrize("path", ["/health", "/relay", "/nowhere"])

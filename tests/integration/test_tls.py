@@ -416,6 +416,51 @@ def test_big_messages_arrive_whole_and_in_order(launch, connect):
             assert came[sender] == list(enumerate(sizes)), (sender, code)
 
 
+class Records:
+    """A WebSocket whose TLS records are ours to send, in part too."""
+
+    def __init__(self, worker, s):
+        self.socket, self.incoming, self.outgoing = s, ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = worker.tls.wrap_bio(self.incoming, self.outgoing, server_hostname="127.0.0.1")
+        self.pump(self.tls.do_handshake)
+        fields = "".join(f"{name}: {value}\r\n" for name, value in UPGRADE.items())
+        s.sendall(self.outgoing.read() + self.of(f"GET /relay HTTP/1.1\r\nHost: x\r\n{fields}\r\n".encode()))
+        assert b" 101 " in self.read()
+
+    def pump(self, call, *args):
+        while True:
+            try:
+                return call(*args)
+            except ssl.SSLWantReadError:
+                self.socket.sendall(self.outgoing.read())
+                self.incoming.write(self.socket.recv(65536))
+
+    def of(self, data):
+        self.tls.write(data)
+        return self.outgoing.read()
+
+    def read(self):
+        return self.pump(self.tls.read, 1000)
+
+
+def test_half_a_record_costs_nothing_while_its_other_half_is_awaited(launch, dial):
+    worker = launch()
+    clients = [Records(worker, dial(worker)) for _ in range(3)]
+    ping, rests = frame('{"type":"ping"}'), []
+    for client in clients:
+        whole, half = client.of(ping), client.of(ping)
+        client.socket.sendall(whole + half[:len(half) // 2])
+        assert b"pong" in client.read()
+        rests.append(half[len(half) // 2:])
+    times = psutil.Process(worker.pid).cpu_times
+    before = times()
+    time.sleep(1)
+    assert times().user + times().system - before.user - before.system < 0.3
+    for client, rest in zip(clients, rests):
+        client.socket.sendall(rest)
+        assert b"pong" in client.read()
+
+
 def test_many_messages_in_few_records_are_all_answered(launch, upgrade):
     """More than a session takes at once, so that reading stops and goes on in the middle of a record."""
     worker = launch(MESSAGE_RATE=0)

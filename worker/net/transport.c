@@ -57,6 +57,7 @@ ssize_t transport_read(struct transport *t, void *buf, size_t len)
         return plain_result(recvfrom(t->fd, buf, len, 0, NULL, NULL));
     t->read_wants_write = false;
     n = SSL_read(t->ssl, buf, (int)len);
+    t->dry = n <= 0;
     return n > 0 ? n : tls_result(t, n, true);
 }
 
@@ -72,7 +73,7 @@ ssize_t transport_write(struct transport *t, const void *data, size_t len)
 
 bool transport_pending(const struct transport *t)
 {
-    return t->ssl && SSL_has_pending(t->ssl);
+    return t->ssl && !t->dry && SSL_has_pending(t->ssl); /* which counts a part of a record as well */
 }
 
 struct transport transport_take(struct transport *t)
