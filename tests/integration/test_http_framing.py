@@ -136,6 +136,7 @@ REFUSED = {
     "a small method": (b"get /health HTTP/1.1\r\nHost: x\r\n\r\n", 501),
     "CONNECT": (b"CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n", 501),
     "TLS": (b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03" + b"x" * 200, 400),
+    "an absolute target without a host": (get("http:///health"), 400),
     # who is asked
     "no Host": (get(fields=b""), 400),
     "two Hosts": (get(fields=b"Host: x\r\nHost: x\r\n"), 400),
@@ -181,6 +182,8 @@ TAKEN = {
     "an empty line before": (b"\r\n" + GOOD, 200),
     "a field that begins like one that is known": (get(fields=b"Host: x\r\nX-A: b\r\n"), 200),
     "an empty field": (get(fields=b"Host: x\r\nX:\r\n"), 200),
+    "an empty field before the host": (get(fields=b"X:\r\nHost: x\r\n"), 200),
+    "a field of blanks before the coding": (chunked(CHUNKS).replace(b"Host: x\r\n", b"Host: x\r\nX: \t\r\n"), 200),
     "an empty Host": (get(fields=b"Host:\r\n"), 200),
     "a Host with a port": (get(fields=b"Host: [::1]:8080\r\n"), 200),
     "UTF-8 in a field": (get(fields=b"Host: x\r\nX: \xc3\xa4\r\n"), 200),
@@ -307,7 +310,8 @@ def test_of_a_head_only_the_head_is_answered(one, wire):
 
 
 @pytest.mark.parametrize("version, connection, kept", [
-    ("1.1", None, True), ("1.1", "close", False), ("1.1", "keep-alive, Close", False), ("1.0", None, False),
+    ("1.1", None, True), ("1.1", "close", False), ("1.1", "keep-alive, Close", False), ("1.1", ",close", False),
+    ("1.0", None, False), ("1.0", "keep-alive, close", False),
     ("1.0", "Keep-Alive", True)])
 def test_the_connection_is_kept_where_the_client_says_so(one, wire, version, connection, kept):
     client = wire(one)

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -203,6 +204,114 @@ static void a_range_of_ipv4_is_never_one_of_ipv6(void **state)
     }
 }
 
+static void a_prefix_is_so_many_bits_behind_the_version(void **state)
+{
+    static const struct {
+        const char *ip;
+        unsigned bits_v4, bits_v6;
+        size_t len;
+        unsigned char bytes[ADDRESS_PREFIX_MAX];
+    } rows[] = {
+        {"203.0.113.255", 32, 64, 5, {4, 203, 0, 113, 255}},
+        {"203.0.113.255", 31, 64, 5, {4, 203, 0, 113, 254}},
+        {"203.0.113.255", 25, 64, 5, {4, 203, 0, 113, 128}},
+        {"203.0.113.255", 24, 64, 4, {4, 203, 0, 113}},
+        {"203.0.113.255", 23, 64, 4, {4, 203, 0, 112}},
+        {"203.0.113.255", 8, 64, 2, {4, 203}},
+        {"203.0.113.255", 1, 64, 2, {4, 128}},
+        {"203.0.113.255", 0, 64, 1, {4}},
+        {"::ffff:203.0.113.255", 32, 64, 5, {4, 203, 0, 113, 255}},
+        {"::ffff:cb00:71ff", 20, 128, 4, {4, 203, 0, 112}},
+        {"2001:db8:1:2ff::9", 32, 64, 9, {6, 0x20, 1, 0x0d, 0xb8, 0, 1, 2, 0xff}},
+        {"2001:db8:1:2ff::9", 32, 63, 9, {6, 0x20, 1, 0x0d, 0xb8, 0, 1, 2, 0xfe}},
+        {"2001:db8:1:2ff::9", 32, 57, 9, {6, 0x20, 1, 0x0d, 0xb8, 0, 1, 2, 0x80}},
+        {"2001:db8:1:2ff::9", 32, 56, 8, {6, 0x20, 1, 0x0d, 0xb8, 0, 1, 2}},
+        {"2001:db8:1:2ff::9", 0, 1, 2, {6, 0}},
+        {"f001:db8:1:2ff::9", 0, 1, 2, {6, 0x80}},
+        {"2001:db8:1:2ff::9", 32, 0, 1, {6}},
+        {"ff::ff", 32, 128, 17, {6, 0, 0xff, [16] = 0xff}},
+        {"ff::ff", 32, 127, 17, {6, 0, 0xff, [16] = 0xfe}},
+        {"::203.0.113.9", 8, 128, 17, {6, [13] = 203, [15] = 113, [16] = 9}},
+        {"", 32, 128, 0, {0}},
+        {"unknown", 32, 128, 0, {0}},
+        {"10.0.0.1:80", 32, 128, 0, {0}},
+        {"[::1]", 32, 128, 0, {0}},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        unsigned char got[ADDRESS_PREFIX_MAX] = {0};
+
+        if (address_prefix(rows[i].ip, rows[i].bits_v4, rows[i].bits_v6, got) != rows[i].len ||
+            memcmp(got, rows[i].bytes, sizeof(got)) != 0)
+            fail_msg("%s, %u and %u bits", rows[i].ip, rows[i].bits_v4, rows[i].bits_v6);
+    }
+}
+
+/* For every count of bits: addresses that differ in the last bit of it are two, those that differ behind it are one. */
+static void a_prefix_tells_apart_what_differs_within_its_bits(void **state)
+{
+    (void)state;
+    for (unsigned bits = 1; bits <= 128; bits++) {
+        for (unsigned differs = 0; differs < 128; differs++) {
+            unsigned char a[ADDRESS_PREFIX_MAX], b[ADDRESS_PREFIX_MAX];
+            char ip[ADDRESS_TEXT_MAX];
+            unsigned group = 0xffffu ^ 0x8000u >> differs % 16;
+            int n = 0;
+
+            for (unsigned i = 0; i < 8; i++)
+                n +=
+                    snprintf(ip + n, sizeof(ip) - (size_t)n, "%s%x", i ? ":" : "", i == differs / 16 ? group : 0xffffu);
+            assert_int_equal(address_prefix("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 32, bits, a),
+                             1 + (bits + 7) / 8);
+            assert_int_equal(address_prefix(ip, 32, bits, b), 1 + (bits + 7) / 8);
+            if ((memcmp(a, b, 1 + (bits + 7) / 8) == 0) != (differs >= bits))
+                fail_msg("%s of %u bits", ip, bits);
+        }
+    }
+}
+
+static void an_address_has_one_text(void **state)
+{
+    static const struct {
+        const char *ip, *text; /* NULL: it is none */
+    } rows[] = {
+        {"203.0.113.9", "203.0.113.9"},
+        {"0.0.0.0", "0.0.0.0"},
+        {"255.255.255.255", "255.255.255.255"},
+        {"::ffff:203.0.113.9", "203.0.113.9"},
+        {"::FFFF:cb00:7109", "203.0.113.9"},
+        {"0:0:0:0:0:ffff:0:0", "0.0.0.0"},
+        {"::", "::"},
+        {"0:0:0:0:0:0:0:1", "::1"},
+        {"2001:0DB8:0000:0000:0000:0000:0000:0001", "2001:db8::1"},
+        {"2001:db8::0:1", "2001:db8::1"},
+        {"2001:db8:0:0:1:0:0:1", "2001:db8::1:0:0:1"},
+        {"2001:db8:0:0:1:0:0:0", "2001:db8:0:0:1::"},
+        {"::fffe:203.0.113.9", "::fffe:cb00:7109"},
+        {"FFFF:FFFF:FFFF:FFFF:FFFF:FFFF:255.255.255.255", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
+        {"", NULL},
+        {"unknown", NULL},
+        {"10.0.0", NULL},
+        {"10.0.0.01", NULL},
+        {"10.0.0.1 ", NULL},
+        {"10.0.0.1:80", NULL},
+        {"10.0.0.0/8", NULL},
+        {"[::1]", NULL},
+        {"fe80::1%eth0", NULL},
+        {"1::2::3", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        char got[ADDRESS_TEXT_MAX] = "as it was";
+        bool is_address = address_text(rows[i].ip, got);
+
+        if (is_address != (rows[i].text != NULL) || strcmp(got, is_address ? rows[i].text : "as it was") != 0)
+            fail_msg("\"%s\": %s", rows[i].ip, got);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +321,9 @@ int main(void)
         cmocka_unit_test(what_is_no_address_has_no_range),
         cmocka_unit_test(addresses_share_a_range_where_only_what_is_behind_it_differs),
         cmocka_unit_test(a_range_of_ipv4_is_never_one_of_ipv6),
+        cmocka_unit_test(a_prefix_is_so_many_bits_behind_the_version),
+        cmocka_unit_test(a_prefix_tells_apart_what_differs_within_its_bits),
+        cmocka_unit_test(an_address_has_one_text),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

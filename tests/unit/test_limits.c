@@ -71,7 +71,8 @@ static void over_a_minute_a_bucket_keeps_its_rate(void **state)
 
 static int start(void **state)
 {
-    static const char *const names[] = {"TRUSTED_PROXIES", "IP_CONNECT_RATE", "IP_CONNECT_BURST", "IP_CONNECTIONS_MAX"};
+    static const char *const names[] = {"TRUSTED_PROXIES", "IP_CONNECT_RATE", "IP_CONNECT_BURST", "IP_CONNECTIONS_MAX",
+                                        "IP_PREFIX_V6",    "HTTP_RATE",       "HTTP_BURST"};
 
     (void)state;
     for (size_t i = 0; i < COUNT(names); i++)
@@ -231,6 +232,117 @@ static void an_address_may_have_so_many_connections(void **state)
         assert_true(ip_open("2001:db8::9"));
 }
 
+static void an_address_may_send_so_many_requests(void **state)
+{
+    (void)state;
+    setenv("HTTP_RATE", "1", 1);
+    limit("HTTP_BURST", "3");
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(ip_request("203.0.113.9"), i < 3);
+    assert_true(ip_request("203.0.113.8"));
+    limit("HTTP_RATE", "0");
+    for (int i = 0; i < 1000; i++)
+        assert_true(ip_request("203.0.113.9"));
+}
+
+static void requests_come_again_at_their_rate(void **state)
+{
+    int64_t begin, end;
+    int given = 0;
+
+    (void)state;
+    setenv("HTTP_RATE", "500", 1);
+    limit("HTTP_BURST", "2");
+    begin = loop_ms();
+    for (int i = 0; i < 2; i++)
+        assert_true(ip_request("203.0.113.9"));
+    while ((end = loop_ms()) < begin + 60)
+        given += ip_request("203.0.113.9");
+    assert_true(given > 0);
+    assert_true(given <= (end - begin + 1) / 2);
+}
+
+static void requests_and_connections_are_counted_apart(void **state)
+{
+    (void)state;
+    setenv("IP_CONNECT_RATE", "1", 1);
+    setenv("IP_CONNECT_BURST", "1", 1);
+    setenv("IP_CONNECTIONS_MAX", "1", 1);
+    setenv("HTTP_RATE", "1", 1);
+    limit("HTTP_BURST", "2");
+    assert_true(ip_connect("203.0.113.9"));
+    assert_false(ip_connect("203.0.113.9"));
+    assert_true(ip_open("203.0.113.9"));
+    assert_false(ip_open("203.0.113.9"));
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(ip_request("203.0.113.9"), i < 2);
+    assert_false(ip_connect("203.0.113.9"));
+    ip_close("203.0.113.9");
+    assert_true(ip_open("203.0.113.9"));
+    assert_false(ip_request("203.0.113.9"));
+    ip_close("203.0.113.9");
+}
+
+static void one_range_of_ipv6_counts_as_one_client(void **state)
+{
+    static const struct {
+        const char *bits, *a, *b;
+        bool same;
+    } rows[] = {
+        {"64", "2001:db8::1", "2001:db8::ffff:0:0:2", true},
+        {"64", "2001:db8::1", "2001:db8:0:1::1", false},
+        {"48", "2001:db8::1", "2001:db8:0:ffff::1", true},
+        {"48", "2001:db8::1", "2001:db8:1::1", false},
+        {"60", "2001:db8::1", "2001:db8:0:f::1", true},
+        {"60", "2001:db8::1", "2001:db8:0:10::1", false},
+        {"128", "2001:db8::1", "2001:db8::2", false},
+        {"128", "2001:db8::1", "2001:DB8:0::1", true},
+        {"1", "203.0.113.9", "203.0.113.8", false},
+        {"64", "203.0.113.9", "::ffff:203.0.113.9", true},
+        {"64", "::ffff:203.0.113.9", "::ffff:203.0.113.8", false},
+        {"64", "::", "0.0.0.0", false},
+    };
+
+    (void)state;
+    setenv("HTTP_RATE", "1", 1);
+    setenv("HTTP_BURST", "1", 1);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        limit("IP_PREFIX_V6", rows[i].bits);
+        assert_true(ip_request(rows[i].a));
+        assert_false(ip_request(rows[i].a));
+        if (ip_request(rows[i].b) == rows[i].same)
+            fail_msg("%s and %s of /%s", rows[i].a, rows[i].b, rows[i].bits);
+    }
+}
+
+static void a_proxy_is_what_is_trusted(void **state)
+{
+    static const struct {
+        const char *proxies, *ip;
+        bool is;
+    } rows[] = {
+        {"", "127.0.0.1", false},
+        {"10.0.0.0/8, fd00::/8, 127.0.0.1", "10.255.0.1", true},
+        {"10.0.0.0/8, fd00::/8, 127.0.0.1", "::ffff:10.0.0.1", true},
+        {"10.0.0.0/8, fd00::/8, 127.0.0.1", "11.0.0.1", false},
+        {"10.0.0.0/8, fd00::/8, 127.0.0.1", "fdff::1", true},
+        {"10.0.0.0/8, fd00::/8, 127.0.0.1", "fe00::1", false},
+        {"10.0.0.0/8, fd00::/8, 127.0.0.1", "127.0.0.1", true},
+        {"10.0.0.0/8, fd00::/8, 127.0.0.1", "127.0.0.2", false},
+        {"0.0.0.0/0, ::/0", "203.0.113.9", true},
+        {"0.0.0.0/0, ::/0", "", false},
+        {"0.0.0.0/0, ::/0", "unknown", false},
+        {"0.0.0.0/0, ::/0", "10.0.0.1, 10.0.0.2", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        limit("TRUSTED_PROXIES", rows[i].proxies);
+        if (ip_is_proxy(rows[i].ip) != rows[i].is)
+            fail_msg("%s of \"%s\"", rows[i].ip, rows[i].proxies);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,6 +354,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_mapped_entry_is_the_same_client, start, stop),
         cmocka_unit_test_setup_teardown(an_address_may_connect_so_often, start, stop),
         cmocka_unit_test_setup_teardown(an_address_may_have_so_many_connections, start, stop),
+        cmocka_unit_test_setup_teardown(an_address_may_send_so_many_requests, start, stop),
+        cmocka_unit_test_setup_teardown(requests_come_again_at_their_rate, start, stop),
+        cmocka_unit_test_setup_teardown(requests_and_connections_are_counted_apart, start, stop),
+        cmocka_unit_test_setup_teardown(one_range_of_ipv6_counts_as_one_client, start, stop),
+        cmocka_unit_test_setup_teardown(a_proxy_is_what_is_trusted, start, stop),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

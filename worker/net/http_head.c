@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define LINE_BESIDE_TARGET 64 /* bytes of a first line: its method and version */
+
 static const struct http_fault malformed = {400, "Malformed request"}, bad_target = {400, "Malformed request target"},
                                bad_field = {400, "Malformed header field"},
                                bad_host = {400, "Malformed or missing Host"},
@@ -53,33 +55,38 @@ static bool may_follow(unsigned char c, unsigned char before)
     return (c >= ' ' && c != 0x7f) || c == '\t' || c == '\r';
 }
 
+/* Why the byte at which the scan stands cannot be there; the same however it came. NULL: it can. */
+static const struct http_fault *fault_at(const struct http_head_scan *scan, struct span in)
+{
+    if (scan->line == scan->begin && scan->at >= HEAD_TARGET_MAX + LINE_BESIDE_TARGET)
+        return &long_target;
+    if (scan->at >= HEAD_BYTES_MAX)
+        return &long_head;
+    if (!may_follow((unsigned char)in.at[scan->at], scan->at ? (unsigned char)in.at[scan->at - 1] : 0))
+        return &malformed;
+    return NULL;
+}
+
 size_t http_head_end(struct http_head_scan *scan, struct span in, struct http_fault *fault)
 {
     for (; scan->at < in.len; scan->at++) {
-        if (!may_follow((unsigned char)in.at[scan->at], scan->at ? (unsigned char)in.at[scan->at - 1] : 0)) {
-            *fault = malformed;
+        const struct http_fault *found = fault_at(scan, in);
+        bool ends = in.at[scan->at] == '\n', empty = scan->at - scan->line == 1;
+
+        if (!found && ends && empty && scan->line > scan->begin)
+            return scan->at + 1;
+        if (!found && ends && empty && scan->begin > 0)
+            found = &malformed;
+        if (found) {
+            *fault = *found;
             return 0;
         }
-        if (in.at[scan->at] != '\n')
+        if (!ends)
             continue;
-        if (scan->at - scan->line == 1 && scan->line > scan->begin) {
-            if (scan->at < HEAD_BYTES_MAX)
-                return scan->at + 1;
-            *fault = long_head;
-            return 0;
-        }
-        if (scan->at - scan->line == 1 && scan->begin > 0) {
-            *fault = malformed;
-            return 0;
-        }
         scan->line = scan->at + 1;
         if (scan->at == 1)
             scan->begin = 2;
     }
-    if (scan->line == scan->begin && in.len > HEAD_TARGET_MAX + 64)
-        *fault = long_target;
-    else if (in.len > HEAD_BYTES_MAX)
-        *fault = long_head;
     return 0;
 }
 
@@ -318,7 +325,8 @@ static struct http_fault interpret(struct http_head *h)
         return not_ours;
     h->method = (enum http_method)h->parser.method;
     h->http_1_0 = h->parser.http_minor == 0;
-    h->keep_alive = http_should_keep_alive(&h->parser);
+    h->keep_alive =
+        !http_head_lists(h, "connection", "close") && (!h->http_1_0 || http_head_lists(h, "connection", "keep-alive"));
     h->upgrade = !h->http_1_0 && http_head_lists(h, "connection", "upgrade") && http_head_count(h, "upgrade") > 0;
     if (!check_host(h))
         return bad_host;
@@ -330,11 +338,17 @@ static struct http_fault interpret(struct http_head *h)
     return fault;
 }
 
-/* Behind each value is white space or the end of its line. */
+/* Behind each value is white space or the end of its line. http-parser's empty ones point at the line behind. */
 static void end_values(struct http_head *h)
 {
-    for (size_t i = 0; i < h->fields_count; i++)
-        h->bytes[h->fields[i].value.at + h->fields[i].value.len - h->bytes] = '\0';
+    for (size_t i = 0; i < h->fields_count; i++) {
+        struct span *value = &h->fields[i].value;
+
+        if (value->len > 0)
+            h->bytes[value->at + value->len - h->bytes] = '\0';
+        else
+            *value = (struct span){"", 0};
+    }
 }
 
 struct http_head *http_head_new(struct span whole, struct http_fault *fault)

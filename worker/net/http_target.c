@@ -47,41 +47,33 @@ static bool percent_decode(struct span text, char *out, size_t *encoded_slash)
     return true;
 }
 
-/* Of "http://host:80/path" what begins with the path. */
-static struct span without_origin(struct span target)
+/* Of "http://host:80/path" (RFC 9112 section 3.2.2) what begins with the path. false: it has no such form, or no host
+   (RFC 9110 section 4.2.1). */
+static bool skip_origin(struct span *target)
 {
-    const char *slash;
+    size_t scheme = target->len > 7 && strncasecmp(target->at, "http://", 7) == 0    ? 7
+                    : target->len > 8 && strncasecmp(target->at, "https://", 8) == 0 ? 8
+                                                                                     : 0;
+    size_t at = scheme;
 
-    if (target.len && *target.at == '/')
-        return target;
-    slash = memchr(target.at, ':', target.len);
-    target.len -= (size_t)(slash + 3 - target.at);
-    target.at = slash + 3;
-    while (target.len && *target.at != '/' && *target.at != '?')
-        target = (struct span){target.at + 1, target.len - 1};
-    return target;
-}
-
-/* An origin, in absolute form (RFC 9112 section 3.2.2). */
-static bool is_absolute(struct span target)
-{
-    return (target.len > 7 && strncasecmp(target.at, "http://", 7) == 0) ||
-           (target.len > 8 && strncasecmp(target.at, "https://", 8) == 0);
+    while (at < target->len && target->at[at] != '/' && target->at[at] != '?')
+        at++;
+    *target = (struct span){target->at + at, target->len - at};
+    return scheme > 0 && at > scheme;
 }
 
 bool http_head_read_target(struct http_head *h)
 {
-    struct span target = h->raw_path, all;
+    struct span all = h->raw_path;
     const char *question;
 
-    if (h->parser.method == HTTP_OPTIONS && span_is(target, "*")) {
+    if (h->parser.method == HTTP_OPTIONS && span_is(all, "*")) {
         h->path = mem_dup("*");
         h->encoded_slash = SIZE_MAX;
         return true;
     }
-    if (*target.at != '/' && !is_absolute(target))
+    if (*all.at != '/' && !skip_origin(&all))
         return false;
-    all = without_origin(target);
     question = memchr(all.at, '?', all.len);
     h->raw_path = (struct span){all.at, question ? (size_t)(question - all.at) : all.len};
     h->query =
