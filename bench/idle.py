@@ -11,6 +11,7 @@ import time
 import runner
 
 KINDS = {"plain /relay": {"path": "/relay"},
+         "plain /relay, TLS": {"path": "/relay", "tls": True},
          "plain /ws": {"path": "/ws", "welcome": "ACK"},
          "registered /relay": {"path": "/relay", "hello": '{"type":"register","peerId":"peer-%i"}',
                                "welcome": "registered"},
@@ -43,7 +44,7 @@ def steady(fleet):
 
 def run(kind, clients):
     options = {"seconds": 0, **KINDS[kind]}
-    with runner.servers(1) as fleet:
+    with runner.servers(1, tls=options.pop("tls", False)) as fleet:
         warm = runner.connected("idle", fleet.workers, clients=100, **options)
         warm.measure(fleet)
         before = steady(fleet)

@@ -10,11 +10,13 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "integration"))
 
+from authority import Authority  # noqa: E402
 from harness import WORKER, Fleet, http_connection  # noqa: E402
 
 PROGRAMS = WORKER.parent
@@ -53,10 +55,24 @@ def pin(pid, cpus):
 
 
 @contextlib.contextmanager
-def servers(count, **env):
-    """A fleet whose processes have their CPUs."""
+def certificate():
+    """What a worker needs so that it speaks TLS, with an EC key as most certificates have now."""
+    authority = Authority()
+    pair = authority.issue()
+    with tempfile.TemporaryDirectory(prefix="signalbox-tls-") as folder:
+        cert, key = Path(folder, "chain.pem"), Path(folder, "key.pem")
+        cert.write_bytes(pair.chain)
+        key.write_bytes(pair.key)
+        yield {"tls": authority.client(), "TLS_CERT": cert, "TLS_KEY": key}
+
+
+@contextlib.contextmanager
+def servers(count, tls=False, **env):
+    """A fleet whose processes have their CPUs. tls: its workers speak it."""
     raise_limits()
-    with Fleet(count, **{**ENV, **env}) as fleet:
+    with contextlib.ExitStack() as stack:
+        files = stack.enter_context(certificate()) if tls else {}
+        fleet = stack.enter_context(Fleet(count, **{**ENV, **files, **env}))
         for pid in pids(fleet).values():
             pin(pid, SERVERS)
         yield fleet
@@ -71,12 +87,15 @@ def pids(fleet):
 
 
 class Load:
-    """A signalbox-load that has connected its clients. Options as its usage says, with _ for -."""
+    """A signalbox-load that has connected its clients, with TLS where the workers speak it. Options as its usage says,
+    with _ for -."""
 
     def __init__(self, scenario, workers, **options):
         assert LOAD.exists(), f"no load generator at {LOAD}: ./signalbox bench builds it"
         flags = {"ports": ",".join(str(worker.port) for worker in workers),
                  "warm-up": min(1, options.get("seconds", 1)), **options}
+        if getattr(workers[0], "tls", None):
+            flags["tls"] = True
         command = [str(LOAD), scenario]
         for name, value in flags.items():
             command += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])

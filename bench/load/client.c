@@ -13,11 +13,13 @@
 #include <unistd.h>
 
 #include "frame.h"
+#include "tls.h"
 
 #define BUFFER_SIZE (1 << 20)
 #define PORTS_PER_ADDRESS 10000 /* a source address has some 28,000 to give */
 
 static int epoll_fd;
+static bool speaks_tls;
 static const struct client_events *events;
 static const char *upgrade_path;
 
@@ -29,10 +31,13 @@ uint64_t clock_ns(void)
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-void client_init(int epoll, const struct client_events *e)
+void client_init(int epoll, bool tls, const struct client_events *e)
 {
     epoll_fd = epoll;
+    speaks_tls = tls;
     events = e;
+    if (tls)
+        tls_init();
 }
 
 static void watch(const struct client *c, int operation, uint32_t what)
@@ -50,9 +55,11 @@ void client_close(struct client *c)
     if (c->state == CLIENT_CLOSED)
         return;
     setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    tls_free(c->ssl);
     close(c->fd);
     free(c->in);
     free(c->out);
+    c->ssl = NULL;
     c->in = c->out = NULL;
     c->in_len = c->out_len = 0;
     c->state = CLIENT_CLOSED;
@@ -104,9 +111,19 @@ void client_open(struct client *c, int port, const char *path)
     watch(c, EPOLL_CTL_ADD, EPOLLIN | EPOLLOUT);
 }
 
+static ssize_t write_some(const struct client *c, const char *data, size_t len)
+{
+    return c->ssl ? tls_send(c->ssl, data, len) : send(c->fd, data, len, MSG_NOSIGNAL);
+}
+
+static ssize_t read_some(const struct client *c, char *buffer, size_t room)
+{
+    return c->ssl ? tls_recv(c->ssl, buffer, room) : recv(c->fd, buffer, room, 0);
+}
+
 static void put(struct client *c, const char *data, size_t len)
 {
-    ssize_t n = c->out_len ? 0 : send(c->fd, data, len, MSG_NOSIGNAL);
+    ssize_t n = c->out_len ? 0 : write_some(c, data, len);
     size_t taken = n > 0 ? (size_t)n : 0;
 
     if (taken == len)
@@ -136,7 +153,7 @@ void client_send(struct client *c, const char *text, size_t len)
 
 static void flush(struct client *c)
 {
-    ssize_t n = send(c->fd, c->out, c->out_len, MSG_NOSIGNAL);
+    ssize_t n = write_some(c, c->out, c->out_len);
 
     if (n > 0) {
         c->out_len -= (size_t)n;
@@ -146,17 +163,10 @@ static void flush(struct client *c)
         watch(c, EPOLL_CTL_MOD, EPOLLIN);
 }
 
-static void connected(struct client *c)
+static void ask_to_upgrade(struct client *c)
 {
     char request[512];
-    int error = 0;
-    socklen_t size = sizeof(error);
 
-    getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &size);
-    if (error) {
-        fail(c, strerror(error));
-        return;
-    }
     snprintf(request, sizeof(request),
              "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
              "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
@@ -164,6 +174,37 @@ static void connected(struct client *c)
     c->state = CLIENT_UPGRADING;
     watch(c, EPOLL_CTL_MOD, EPOLLIN);
     put(c, request, strlen(request));
+}
+
+static void shake_hands(struct client *c)
+{
+    int n = tls_shake_hands(c->ssl);
+
+    if (n > 0)
+        ask_to_upgrade(c);
+    else if (n == 0)
+        fail(c, "closed without a word");
+    else if (errno == EAGAIN)
+        watch(c, EPOLL_CTL_MOD, tls_wants_write(c->ssl) ? EPOLLOUT : EPOLLIN);
+    else
+        fail(c, strerror(errno));
+}
+
+static void connected(struct client *c)
+{
+    int error = 0;
+    socklen_t size = sizeof(error);
+
+    getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    if (error) {
+        fail(c, strerror(error));
+    } else if (speaks_tls) {
+        c->state = CLIENT_SHAKING_HANDS;
+        c->ssl = tls_new(c->fd);
+        shake_hands(c);
+    } else {
+        ask_to_upgrade(c);
+    }
 }
 
 /* The answer to the upgrade: how many bytes it takes, 0 while it is not whole or when the client was closed. */
@@ -221,24 +262,26 @@ static void take_in(struct client *c, const char *data, size_t len)
     keep(&c->in, &c->in_len, data + done, len - done);
 }
 
-static void receive(struct client *c)
+/* Whether anything came. */
+static bool receive(struct client *c)
 {
     static char buffer[BUFFER_SIZE];
     ssize_t n;
 
     if (c->in_len == sizeof(buffer)) {
         fail(c, "too big a frame");
-        return;
+        return false;
     }
     if (c->in_len)
         memcpy(buffer, c->in, c->in_len);
-    n = recv(c->fd, buffer + c->in_len, sizeof(buffer) - c->in_len, 0);
+    n = read_some(c, buffer + c->in_len, sizeof(buffer) - c->in_len);
     if (n > 0)
         take_in(c, buffer, c->in_len + (size_t)n);
     else if (n == 0)
         fail(c, "closed without a word");
     else if (errno != EAGAIN && errno != EINTR)
         fail(c, strerror(errno));
+    return n > 0;
 }
 
 void client_ready(struct client *c, uint32_t what)
@@ -247,8 +290,14 @@ void client_ready(struct client *c, uint32_t what)
         connected(c);
         return;
     }
+    if (c->state == CLIENT_SHAKING_HANDS) {
+        shake_hands(c);
+        return;
+    }
     if (c->state != CLIENT_CLOSED && what & EPOLLOUT && c->out_len)
         flush(c);
     if (c->state != CLIENT_CLOSED && what & (EPOLLIN | EPOLLHUP | EPOLLERR))
         receive(c);
+    while (c->ssl && tls_pending(c->ssl) && receive(c))
+        ;
 }

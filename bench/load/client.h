@@ -7,12 +7,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum client_state { CLIENT_CLOSED, CLIENT_CONNECTING, CLIENT_UPGRADING, CLIENT_OPEN };
+struct ssl_st; /* OpenSSL's SSL */
+
+enum client_state { CLIENT_CLOSED, CLIENT_CONNECTING, CLIENT_SHAKING_HANDS, CLIENT_UPGRADING, CLIENT_OPEN };
 
 struct client {
     enum client_state state;
     int fd, port;
-    char *in, *out; /* what has come of a frame that is not whole yet; what the socket did not take yet */
+    struct ssl_st *ssl; /* NULL: plain */
+    char *in, *out;     /* what has come of a frame that is not whole yet; what the socket did not take yet */
     size_t in_len, out_len;
     uint64_t opened_ns;
 
@@ -32,7 +35,7 @@ struct client_events {
     void (*closed)(struct client *c, const char *why); /* not after client_close() */
 };
 
-void client_init(int epoll, const struct client_events *events);
+void client_init(int epoll, bool tls, const struct client_events *events);
 void client_open(struct client *c, int port, const char *path);
 void client_send(struct client *c, const char *text, size_t len); /* does nothing unless it is open */
 void client_close(struct client *c);

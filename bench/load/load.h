@@ -16,7 +16,7 @@ struct options {
     int ports[PORTS_MAX];
     size_t port_count, homes, clients, group, bytes, connecting;
     double seconds, warm_up, drain, rate; /* drain: how long to wait at the end for what is under way */
-    bool come_back;
+    bool come_back, tls;
 };
 
 struct scenario {

@@ -36,6 +36,7 @@ struct options options = {
 static const struct option longs[] = {
     {"ports", required_argument, NULL, 'p'},
     {"homes", required_argument, NULL, 'H'},
+    {"tls", no_argument, NULL, 'T'},
 
     {"path", required_argument, NULL, 'P'},
     {"clients", required_argument, NULL, 'c'},
@@ -59,6 +60,7 @@ static void usage(void)
     fprintf(
         stderr,
         "signalbox-load idle|relay|ask|room --ports PORT[,PORT…] [option…]\n"
+        "  --tls               the workers speak TLS; their certificates are not verified\n"
         "  --path PATH         where to connect to; client n goes to port n modulo how many there are\n"
         "  --clients N         all of them\n"
         "  --group N           clients of a group: a room, in room\n"
@@ -129,6 +131,8 @@ int main(int argc, char **argv)
             set_ports(optarg);
         else if (letter == 'B')
             options.come_back = true;
+        else if (letter == 'T')
+            options.tls = true;
         else
             set_option(letter, optarg);
     }

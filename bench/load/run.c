@@ -294,7 +294,7 @@ bool run(const struct scenario *s)
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (!clients || epoll_fd < 0)
         abort();
-    client_init(epoll_fd, &events);
+    client_init(epoll_fd, options.tls, &events);
     if (s->prepare)
         s->prepare();
     if (connect_all()) {

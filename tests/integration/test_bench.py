@@ -60,6 +60,11 @@ def test_rendezvous():
         assert row["matches_per_registration"] > 0
 
 
+def test_relay_over_tls():
+    [row], _ = bench("relay", "--places", "TLS", "--pairs", 3, "--seconds", 0.3, "--rounds", 1)
+    assert row["place"] == "TLS" and row["clean"] and row["messages"] > 0 and row["cpu_per_message_us"]["worker1"] > 0
+
+
 def test_get_relays():
     [row], _ = bench("get_relays", "--peers", 500, "--clients", 4, "--seconds", 0.3)
     counted(row)
@@ -70,6 +75,11 @@ def test_room_broadcast():
     [row], _ = bench("room_broadcast", "--rooms", 2, "--size", 5, "--seconds", 0.3)
     counted(row)
     assert row["messages"] * 4 <= row["deliveries"] + 2 * 4 and row["deliveries"] <= (row["messages"] + 2) * 4
+
+
+def test_idle_over_tls():
+    [plain, tls], _ = bench("idle", "--clients", 300, "--kinds", "plain /relay", "plain /relay, TLS")
+    assert 0 < plain["worker_bytes"] < tls["worker_bytes"] < 32_000
 
 
 def test_idle():
