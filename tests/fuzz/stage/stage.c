@@ -542,17 +542,23 @@ static void choose_options(struct span letters)
     }
 }
 
-/* All clients leave, and Redis answers whatever it is asked: then nothing of them is left. */
-static void farewell(void)
+/* To be called again when Redis has answered: an upgrade may have waited behind a request. */
+static void all_leave(void)
 {
-    fake_redis_go(true);
     for (int i = 0; i < STAGE_CLIENTS; i++) {
         fake_lws_close(&stage_clients[i]);
         fake_wire_block(i, false);
         fake_wire_end(i);
     }
     settle();
+}
+
+/* All clients leave, and Redis answers whatever it is asked: then nothing of them is left. */
+static void farewell(void)
+{
+    fake_redis_go(true);
     for (unsigned turns = 0; turns < 3; turns++) {
+        all_leave();
         for (unsigned i = 0; fake_redis_waiting() > 0; i++) {
             assert(i < FAREWELL_TURNS);
             answer_all();
@@ -560,6 +566,7 @@ static void farewell(void)
         fake_loop_jump(FAREWELL_MS);
         settle();
     }
+    all_leave();
     while (fake_redis_waiting() > 0)
         answer_all();
     heartbeat_fini();
