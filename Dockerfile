@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: MIT
-FROM docker.io/library/debian:bookworm-slim AS build
+FROM docker.io/library/debian:trixie-slim AS build
 RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc libc6-dev pkg-config cmake ninja-build libwebsockets-dev \
-        libwebsockets-evlib-uv libuv1-dev libevent-dev libhiredis-dev libjansson-dev libsodium-dev uthash-dev
+        libwebsockets-evlib-uv libuv1-dev libevent-dev libhttp-parser-dev libhiredis-dev libjansson-dev libsodium-dev \
+        uthash-dev
 WORKDIR /src
 COPY . .
 RUN cmake --preset release \
     && cmake --build --preset release \
     && cmake --install build --prefix /usr/local --strip
 
-FROM docker.io/library/debian:bookworm-slim
+FROM docker.io/library/debian:trixie-slim
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends libwebsockets17 libwebsockets-evlib-uv libuv1 libevent-core-2.1-7 \
-        libevent-extra-2.1-7 libhiredis0.14 libjansson4 libsodium23 libssl3 \
+    && apt-get install -y --no-install-recommends libwebsockets19t64 libwebsockets-evlib-uv libuv1t64 \
+        libevent-core-2.1-7t64 libevent-extra-2.1-7t64 libhttp-parser2.9 libhiredis1.1.0 libjansson4 libsodium23 \
+        libssl3t64 \
     && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/*
 COPY --from=build /usr/local/bin/signalbox-worker /usr/local/bin/
 

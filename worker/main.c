@@ -42,14 +42,19 @@
 #include "signalbox/version.h"
 
 #define EXIT_USAGE 2
+#define PROBLEM_LINE 1024
 
 static int processes = 1;
 static char refusal[512]; /* why this worker must not use its Redis */
 static bool own_redis;    /* this very process may run the private Redis */
 
+/* In one piece: several processes may have something to say at once, and printf() may write what it has in parts. */
 static int complain(int status, const char *problem)
 {
-    fprintf(stderr, "signalbox-worker: %s\n", problem);
+    char line[PROBLEM_LINE];
+
+    snprintf(line, sizeof(line), "signalbox-worker: %.*s\n", PROBLEM_LINE - 32, problem);
+    fputs(line, stderr);
     return status;
 }
 
