@@ -35,7 +35,7 @@ from swarm import Member  # noqa: E402
 MIB = 1 << 20
 ENV = {"LOG_LEVEL": "info", "DRAIN_SECONDS": 0, "SIGNAL_PRESENCE_MAX": 0}
 # README, section Limits: of one worker, by its connections of any kind
-FIXED, EACH = (16 + 1.25 * 256 + 4 * 32 + 1.25 * 128) * MIB, 8 * 1024
+FIXED, EACH = (16 + 1.25 * 256 + 4 * 32 + 1.25 * 192) * MIB, 8 * 1024
 AIM = 2  # times the quiet p99
 BEYOND = ("flood",)  # more than the aim is about
 ROOM, OFFERS_A_SECOND, PAIRS = "/signal/bench", 400, 5

@@ -17,7 +17,8 @@ struct span {
 struct span span_of(const char *text); /* text is terminated by a zero; NULL gives an empty span */
 bool span_equals(struct span a, struct span b);
 bool span_is(struct span a, const char *text);
-char *span_dup(struct span a); /* a zero-terminated copy; the caller frees it */
+struct span span_trim(struct span a); /* without blanks and tabs at its ends */
+char *span_dup(struct span a);        /* a zero-terminated copy; the caller frees it */
 
 /* How many bytes the first character of text takes (RFC 3629); 0: invalid UTF-8, or nothing left. */
 size_t utf8_len(struct span text);

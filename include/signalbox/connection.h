@@ -3,6 +3,8 @@
    within its time, until one is an upgrade. Then what is left of it belongs to net/websocket.c. */
 #pragma once
 
+#include <stdbool.h>
+
 struct connection;
 struct sockaddr;
 
@@ -11,4 +13,5 @@ void connection_answered(struct connection *c);           /* for net/http.c alon
 
 void connections_init(void);
 void connections_drain(void); /* those between two requests are closed, the others behind their answer */
+bool connections_busy(void);  /* a request is under way on one of them, or its answer */
 void connections_fini(void);

@@ -41,13 +41,15 @@ struct connection {
     bool kept;                                    /* a request was answered */
     bool closes, pauses;                          /* behind the answer */
     bool running;
-    TAILQ_ENTRY(connection) all;
+    bool is_answering; /* it is among those with an answer under way */
+    TAILQ_ENTRY(connection) all, answering;
 };
 
 void connection_set_deadline(struct connection *c, int64_t ms);     /* from now; 0: none */
 void connection_begin_request(struct connection *c);                /* its first byte has come */
 void connection_answer(struct connection *c, struct bytes *answer); /* takes the reference; ends its exchange */
-void connection_refuse(struct connection *c, struct http_fault fault);
+/* h: of the request, as far as it could be read; NULL: that of its exchange, or none. */
+void connection_refuse(struct connection *c, struct http_fault fault, const struct http_head *h);
 void connection_count_refused(const char *reason); /* a word, for metrics */
 
 /* Whose request it is. Another client than before counts as a new connection. */

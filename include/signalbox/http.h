@@ -65,6 +65,8 @@ void exchange_body_end(struct exchange *x);                    /* calls the hand
 bool exchange_answered(const struct exchange *x);
 struct bytes *exchange_wire(const struct exchange *x, bool closes); /* the answer; one reference */
 void exchange_ended(struct exchange *x);                            /* frees it */
-/* An answer to what never became an exchange; the connection closes behind it. path: told of a 404, or NULL. */
-struct bytes *http_refusal(unsigned status, const char *sentence, const char *origin, const char *path);
+const struct http_head *exchange_head(const struct exchange *x);    /* borrowed */
+/* An answer to what never became an exchange, or comes to no good; the connection closes behind it. h: of the request,
+   as far as it could be read; or NULL. */
+struct bytes *http_refusal(unsigned status, const char *sentence, const struct http_head *h);
 void http_fini(void);

@@ -48,7 +48,8 @@ struct http_head_scan {
    is set where it cannot become a request. */
 size_t http_head_end(struct http_head_scan *scan, struct span in, struct http_fault *fault);
 
-/* Reads a whole head; copies what it keeps. NULL: fault says why. */
+/* Reads a whole head; copies what it keeps. fault->status is set where it is refused: then it is NULL, or a head
+   that has only the fields that could be read. */
 struct http_head *http_head_new(struct span whole, struct http_fault *fault);
 void http_head_free(struct http_head *h); /* wipes it: it may hold secrets. NULL is fine */
 

@@ -20,4 +20,5 @@ const struct socket_path *server_path_of(const struct http_head *head); /* NULL:
 bool server_init(bool share_port); /* listens on HOST and PORT; false (logged): it cannot */
 void server_drain(void);           /* upgrades are answered 503 from now on, and idle connections are closed */
 bool server_draining(void);
+bool server_busy(void); /* an HTTP request is under way, or its answer */
 void server_fini(void);

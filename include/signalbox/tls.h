@@ -18,4 +18,5 @@ void tls_reload(void);
 /* The server's side of a new connection, with the certificate loaded last; its handshake is made by reading. The
    caller frees it; the descriptor stays the caller's. */
 struct ssl_st *tls_new(int fd);
+bool tls_is_abused(const struct ssl_st *ssl); /* its client makes work of what it may do: it is to be hung up on */
 void tls_fini(void);

@@ -66,7 +66,7 @@ static struct reading read_request(struct span bytes, size_t piece)
     h = r.head ? http_head_new((struct span){bytes.at, r.head}, &fault) : NULL;
     r.status = fault.status;
     r.used = r.head;
-    if (h) {
+    if (h && r.status == 0) {
         check_head(h);
         if (h->chunked || h->body_length > 0)
             read_body(&r, h, bytes, piece);

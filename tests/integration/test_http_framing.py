@@ -298,6 +298,27 @@ def test_a_request_means_the_same_however_it_comes(one):
 
 # --- what is answered --------------------------------------------------------------------------------------------
 
+def test_a_refusal_may_be_read_by_whom_the_answer_could_be(start):
+    worker = start(1, CORS_ORIGINS="https://a.example", IP_CONNECT_RATE=0).workers[0]
+    ours = b"Host: x\r\nOrigin: https://a.example\r\n"
+    for data, status in ((get("/%zz", ours), 400), (get(fields=ours + b"Expect: x\r\n"), 417), (get(fields=ours * 2), 400),
+                         (get(fields=ours + b"Content-Length: 2\r\nTransfer-Encoding: gzip, chunked\r\n"), 400),
+                         (b"POST /servers HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + ours + b"\r\nx\r\n", 400),
+                         (get("/relay", ours + SOCKET.replace(b"13", b"12")), 426)):
+        client = Wire(worker)
+        client.send(data)
+        got, headers, _ = client.answer()
+        assert (got, headers["Access-Control-Allow-Origin"]) == (status, "https://a.example"), data
+        client.close()
+
+
+def test_a_refusal_of_a_head_is_a_head(one, wire):
+    client = wire(one)
+    client.send(b"HEAD /servers/%00 HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = client.file.read()
+    assert answer.startswith(b"HTTP/1.1 400 ") and answer.endswith(b"\r\n\r\n")
+
+
 def test_of_a_head_only_the_head_is_answered(one, wire):
     client = wire(one)
     client.send(b"HEAD /health HTTP/1.1\r\nHost: x\r\n\r\n" + GOOD)

@@ -6,10 +6,11 @@ import statistics
 import threading
 import time
 
+import psutil
 import pytest
 
 from clients import begin_upgrade, read_until
-from harness import CROWD, SLOW, http_request, metric, wait_until
+from harness import ASAN, CROWD, SLOW, http_request, metric, wait_until
 from test_hostile_http import Wire, wire  # noqa: F401
 from test_http_framing import GOOD, secure_worker
 
@@ -91,6 +92,40 @@ def test_handshakes_without_end_from_one_address_do_not_hold_up_others(many_desc
         wait_until(lambda: len(others.times) > before + 50, 10, "others' requests while all of them are there")
         times = others.stop()
     assert times[len(times) * 99 // 100] < 0.1 * SLOW * CROWD, f"p99 {times[len(times) * 99 // 100]:.3f} s"
+
+
+def test_who_was_refused_and_stays_keeps_no_memory_and_no_descriptors(start, many_descriptors):
+    """Each has its answer, and sends a body that nobody wants instead of going."""
+    worker = start(1, LOG_LEVEL="info").workers[0]
+    process = psutil.Process(worker.pid)
+    before = process.memory_info().rss, process.num_fds()
+    others = Others(worker)
+    with contextlib.ExitStack() as stack:
+        stack.callback(others.stop)
+        for _ in range(CROWD_OF_SOCKETS):
+            s = stack.enter_context(contextlib.closing(dial(worker)))
+            with contextlib.suppress(OSError):
+                s.sendall(head("POST /servers", "Content-Length: 99999999") + b"x" * 30_000)
+        assert process.num_fds() - before[1] < 2200
+        assert (process.memory_info().rss - before[0]) / 2**20 < 60 or ASAN
+        times = others.stop()
+    assert times[len(times) * 99 // 100] < 0.1 * SLOW * CROWD, f"p99 {times[len(times) * 99 // 100]:.3f} s"
+
+
+def test_answers_that_nobody_takes_are_bounded(start, many_descriptors):
+    worker = start(1, LOG_LEVEL="info", IP_CONNECT_RATE=0).workers[0]
+    process = psutil.Process(worker.pid)
+    before = process.memory_info().rss
+    with contextlib.ExitStack() as stack:
+        for i in range(3000):
+            s = stack.enter_context(contextlib.closing(socket.socket()))
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            s.bind((f"127.0.{i % 100}.3", 0))
+            s.connect(("127.0.0.1", worker.port))
+            with contextlib.suppress(OSError):
+                s.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+        assert http_request(worker, "GET", "/health")[0] == 200
+        assert (process.memory_info().rss - before) / 2**20 < 120 or ASAN
 
 
 def test_http_connections_count_for_their_address_and_a_probe_is_answered_all_the_same(start, wire):
@@ -224,4 +259,32 @@ def test_in_a_drain_idle_connections_are_closed_and_answers_say_so(start, wire):
     late = wire(worker)
     assert late.ask("GET", "/ready")[1]["Connection"] == "close"
     assert wire(worker).upgrade() == 503
+    socket_client.close()
+
+
+@pytest.mark.parametrize("more", [b"}", None], ids=["a request", "an answer"])
+def test_a_drain_without_sockets_waits_for_requests_that_are_under_way(start, wire, more):
+    worker = start(1).workers[0]
+    client = wire(worker, receive_buffer=2048)
+    client.send(b"POST /servers HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{" if more else
+                b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_until(lambda: metric(worker, "signalbox_http_connections") == 2, 5, "the request")
+    worker.process.terminate()
+    wait_until(lambda: worker.events("drain"), 5, "the drain")
+    time.sleep(0.3)
+    if more:
+        client.send(more)
+    status, headers, body = client.answer()
+    assert status == (400 if more else 200) and (more or body.endswith(b"\n"))
+
+
+def test_in_a_drain_who_was_answered_that_there_are_too_many_is_closed_too(start, wire):
+    worker = start(1, DRAIN_SECONDS=3, HTTP_RATE=1, HTTP_BURST=1).workers[0]
+    socket_client = begin_upgrade(worker.port)
+    read_until(socket_client, b"\r\n\r\n")
+    client = wire(worker)
+    assert [client.ask("GET", "/nowhere")[0] for _ in range(2)] == [404, 429]
+    worker.process.terminate()
+    begun = time.monotonic()
+    assert client.ended() and time.monotonic() - begun < 2 * SLOW
     socket_client.close()

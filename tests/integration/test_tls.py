@@ -2,6 +2,8 @@
 """TLS on the port: what is spoken there, whose certificate is shown since when, and clients that take their time."""
 import concurrent.futures
 import contextlib
+import ctypes
+import ctypes.util
 import json
 import re
 import shutil
@@ -459,6 +461,52 @@ def test_half_a_record_costs_nothing_while_its_other_half_is_awaited(launch, dia
     for client, rest in zip(clients, rests):
         client.socket.sendall(rest)
         assert b"pong" in client.read()
+
+
+def test_who_does_nothing_but_change_keys_is_hung_up_on_and_holds_up_nobody(launch, dial):
+    """KeyUpdate records, which Python's ssl cannot make: by the library that it stands on."""
+    worker, s, lib = launch(), None, ctypes.CDLL(ctypes.util.find_library("ssl"))
+    for name in ("TLS_client_method", "SSL_CTX_new", "SSL_new"):
+        getattr(lib, name).restype = ctypes.c_void_p
+    context = ctypes.c_void_p(lib.SSL_CTX_new(ctypes.c_void_p(lib.TLS_client_method())))
+    tls, s = ctypes.c_void_p(lib.SSL_new(context)), dial(worker)
+    s.settimeout(None)
+    lib.SSL_set_fd(tls, s.fileno())
+    assert lib.SSL_connect(tls) == 1
+
+    def change_keys(count):
+        return sum(lib.SSL_key_update(tls, 0) == 1 and lib.SSL_do_handshake(tls) == 1 for _ in range(count))
+
+    before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    try:
+        assert change_keys(100) == 100
+        request = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+        assert lib.SSL_write(tls, request, len(request)) == len(request)
+        assert lib.SSL_read(tls, ctypes.create_string_buffer(1000), 1000) > 0, "some are fine"
+        begun = time.monotonic()
+        change_keys(400)
+        assert http_request(worker, "GET", "/health")[0] == 200
+        assert lib.SSL_read(tls, ctypes.create_string_buffer(1000), 1000) <= 0, "so many are not"
+        assert time.monotonic() - begun < 10 * SLOW
+    finally:
+        signal.signal(signal.SIGPIPE, before)
+        lib.SSL_free(tls)
+        lib.SSL_CTX_free(context)
+
+
+def test_every_end_is_told_before_the_connection_closes(launch, authority, dial):
+    """With close_notify, so that nobody can cut an answer short unseen."""
+    worker, context = launch(KEEPALIVE_SECONDS=1, PONG_TIMEOUT_MS=300, PING_INTERVAL_MS=100), authority.client()
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+    fields = "".join(f"{name}: {value}\r\n" for name, value in UPGRADE.items())
+    for request in ("GET /health HTTP/1.1\r\nHost: x\r\n\r\n", "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+                    f"GET /relay HTTP/1.1\r\nHost: x\r\n{fields}\r\n"):
+        s = dial(worker)
+        s = context.wrap_socket(s, server_hostname="127.0.0.1", suppress_ragged_eofs=False)
+        s.sendall(request.encode())
+        while s.recv(1000):  # raises where the end was not told
+            pass
+        s.close()
 
 
 def test_many_messages_in_few_records_are_all_answered(launch, upgrade):

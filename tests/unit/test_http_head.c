@@ -147,7 +147,10 @@ static struct http_head *read_head(const char *text, unsigned *status)
     struct http_head *h = len ? http_head_new((struct span){text, len}, &fault) : NULL;
 
     *status = fault.status;
-    return h;
+    if (fault.status == 0)
+        return h;
+    http_head_free(h);
+    return NULL;
 }
 
 static struct http_head *taken(const char *text)

@@ -32,6 +32,15 @@ bool span_is(struct span a, const char *text)
     return span_equals(a, span_of(text));
 }
 
+struct span span_trim(struct span a)
+{
+    while (a.len && (*a.at == ' ' || *a.at == '\t'))
+        a = (struct span){a.at + 1, a.len - 1};
+    while (a.len && (a.at[a.len - 1] == ' ' || a.at[a.len - 1] == '\t'))
+        a.len--;
+    return a;
+}
+
 char *span_dup(struct span a)
 {
     char *copy = mem_alloc(a.len + 1);

@@ -72,20 +72,11 @@ static bool read_range(char *text, struct range *range)
     return true;
 }
 
-static struct span trim(struct span text)
-{
-    while (text.len && strchr(" \t", text.at[0]))
-        text = (struct span){text.at + 1, text.len - 1};
-    while (text.len && strchr(" \t", text.at[text.len - 1]))
-        text.len--;
-    return text;
-}
-
 static bool list_add(struct cidr_list *list, struct span item)
 {
     char text[TEXT_MAX];
 
-    item = trim(item);
+    item = span_trim(item);
     if (item.len >= sizeof(text))
         return false;
     memcpy(text, item.at, item.len);
@@ -98,7 +89,7 @@ struct cidr_list *cidr_parse(const char *text)
 {
     struct cidr_list *list = mem_alloc(sizeof(*list));
 
-    if (!trim(span_of(text)).len)
+    if (!span_trim(span_of(text)).len)
         return list;
     for (;;) {
         size_t len = strcspn(text, ",");

@@ -34,7 +34,7 @@ static void on_tick(void *arg)
         all_closed_ms = loop_ms();
         return;
     }
-    if ((session_count() > 0 || ownership_pending() > 0) && loop_ms() - all_closed_ms < LAST_WAIT_MS)
+    if ((session_count() > 0 || ownership_pending() > 0 || server_busy()) && loop_ms() - all_closed_ms < LAST_WAIT_MS)
         return;
     timer_free(ticker);
     ticker = NULL;

@@ -2,7 +2,6 @@
 #include "signalbox/connection_state.h"
 
 #include <arpa/inet.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,25 +19,47 @@
 #define LINGER_MS 2000       /* for the client to read it, and close (RFC 9112 section 9.6) */
 #define LINGER_BODY_MS 10000 /* the same while it still sends a body that nobody wants */
 #define PAUSE_MS 100         /* behind an answer that says that there are too many requests */
-#define STEPS_A_TURN 16      /* then others have their turn */
+#define ANSWERING_MAX 2048
+#define ANSWERING_BYTES_MAX ((size_t)64 << 20)
+#define STEPS_A_TURN 16 /* then others have their turn */
 
-static TAILQ_HEAD(, connection) all = TAILQ_HEAD_INITIALIZER(all);
+TAILQ_HEAD(connections, connection);
+
+static struct connections all = TAILQ_HEAD_INITIALIZER(all);
+/* With an answer that is not taken yet, or that was the last: the oldest first. */
+static struct connections answering = TAILQ_HEAD_INITIALIZER(answering);
+static size_t answering_count, answering_bytes;
 static struct metric *open_connections;
 
 static void run(struct connection *c);
 
+static void drop_answer(struct connection *c)
+{
+    answering_bytes -= c->out ? bytes_len(c->out) : 0;
+    bytes_unref(c->out);
+    c->out = NULL;
+}
+
+static void end_answering(struct connection *c)
+{
+    drop_answer(c);
+    if (!c->is_answering)
+        return;
+    c->is_answering = false;
+    TAILQ_REMOVE(&answering, c, answering);
+    answering_count--;
+}
+
 static void free_connection(struct connection *c)
 {
     unfinished_end(&c->unfinished);
+    end_answering(c);
     timer_free(c->deadline);
     if (c->exchange)
         exchange_ended(c->exchange);
     if (c->counted)
         ip_close(c->ip);
-    if (c->in)
-        sodium_memzero(c->in, c->in_len);
     free(c->in);
-    bytes_unref(c->out);
     transport_watch_free(&c->watch); /* before its descriptor is closed */
     transport_close(&c->transport);
     TAILQ_REMOVE(&all, c, all);
@@ -61,10 +82,25 @@ void connection_begin_request(struct connection *c)
     if (c->unfinished.begun_ms)
         return;
     unfinished_begin(&c->unfinished, c->over_count);
+    unfinished_weigh(&c->unfinished, c->in_room);
     connection_set_deadline(c, REQUEST_MS);
 }
 
 /* --- what it is answered --- */
+
+/* Who does not take its answer, or does not go, makes room for those that come after it. */
+static void begin_answering(struct connection *c)
+{
+    struct connection *oldest;
+
+    c->is_answering = true;
+    TAILQ_INSERT_TAIL(&answering, c, answering);
+    answering_count++;
+    answering_bytes += bytes_len(c->out);
+    while ((oldest = TAILQ_FIRST(&answering)) != c &&
+           (answering_count > ANSWERING_MAX || answering_bytes > ANSWERING_BYTES_MAX))
+        free_connection(oldest);
+}
 
 void connection_answer(struct connection *c, struct bytes *answer)
 {
@@ -76,15 +112,16 @@ void connection_answer(struct connection *c, struct bytes *answer)
     c->written = 0;
     c->state = STATE_ANSWER;
     connection_set_deadline(c, ANSWER_MS);
+    begin_answering(c);
 }
 
-void connection_refuse(struct connection *c, struct http_fault fault)
+void connection_refuse(struct connection *c, struct http_fault fault, const struct http_head *h)
 {
-    connection_count_refused("malformed");
+    connection_count_refused(fault.status == 408 ? "time" : "malformed");
     LOG_DEBUG("request_refused", LOG_INT("status", fault.status), LOG_TEXT("reason", fault.sentence),
               LOG_TEXT("ip", *c->ip ? c->ip : c->socket_ip));
     c->closes = true;
-    connection_answer(c, http_refusal(fault.status, fault.sentence, "", NULL));
+    connection_answer(c, http_refusal(fault.status, fault.sentence, c->exchange ? exchange_head(c->exchange) : h));
 }
 
 static void on_deadline(void *arg)
@@ -98,7 +135,7 @@ static void on_deadline(void *arg)
         run(c);
     } else if ((c->state == STATE_HEAD && c->in_len > 0) || c->state == STATE_BODY) {
         LOG_INFO("limit_hit", LOG_TEXT("limit", "time for a request"), LOG_TEXT("ip", c->ip));
-        connection_refuse(c, (struct http_fault){408, "Request Timeout"});
+        connection_refuse(c, (struct http_fault){408, "Request Timeout"}, NULL);
         run(c);
     } else {
         free_connection(c);
@@ -108,13 +145,21 @@ static void on_deadline(void *arg)
 static void on_given_up(struct unfinished *u)
 {
     struct connection *c = (struct connection *)((char *)u - offsetof(struct connection, unfinished));
+    const struct http_head *h = c->exchange ? exchange_head(c->exchange) : NULL;
     struct bytes *answer =
-        u->over ? http_refusal(429, "Too Many Requests", "", NULL) : http_refusal(408, "Request Timeout", "", NULL);
+        u->over ? http_refusal(429, "Too Many Requests", h) : http_refusal(408, "Request Timeout", h);
 
     if (c->in_len > 0 || c->state == STATE_BODY)
         transport_write(&c->transport, bytes_data(answer), bytes_len(answer));
     bytes_unref(answer);
     free_connection(c);
+}
+
+static void drop_input(struct connection *c)
+{
+    free(c->in);
+    c->in = NULL;
+    c->in_len = c->in_room = 0;
 }
 
 static enum progress step_answer(struct connection *c)
@@ -130,15 +175,18 @@ static enum progress step_answer(struct connection *c)
             return GONE;
         c->written += (size_t)n;
     }
-    bytes_unref(c->out);
-    c->out = NULL;
     c->scan = (struct http_head_scan){0};
     c->kept = true;
-    if (c->closes) {
+    if (c->closes || server_draining()) {
+        drop_answer(c);
+        drop_input(c);
         transport_goodbye(&c->transport);
         c->state = STATE_LINGER;
         connection_set_deadline(c, c->unread ? LINGER_BODY_MS : LINGER_MS);
-    } else if (c->pauses) {
+        return GOES_ON;
+    }
+    end_answering(c);
+    if (c->pauses) {
         c->state = STATE_PAUSE;
         connection_set_deadline(c, PAUSE_MS);
     } else {
@@ -245,15 +293,30 @@ void connection_new(int fd, const struct sockaddr *from)
     transport_await(&c->watch, &c->transport, TRANSPORT_READABLE);
 }
 
+static bool is_idle(const struct connection *c)
+{
+    return (c->state == STATE_HEAD || c->state == STATE_PAUSE) && c->in_len == 0;
+}
+
 void connections_drain(void)
 {
     struct connection *c, *next;
 
     for (c = TAILQ_FIRST(&all); c; c = next) {
         next = TAILQ_NEXT(c, all);
-        if (c->kept && c->state == STATE_HEAD && c->in_len == 0)
+        if (c->kept && is_idle(c))
             free_connection(c);
     }
+}
+
+bool connections_busy(void)
+{
+    struct connection *c;
+
+    TAILQ_FOREACH (c, &all, all)
+        if (!is_idle(c) && c->state != STATE_LINGER)
+            return true;
+    return false;
 }
 
 void connections_init(void)

@@ -48,9 +48,9 @@ static enum progress read_more(struct connection *c)
         return WAITS;
     }
     if (n == TRANSPORT_PLAIN_HTTP)
-        connection_refuse(c, (struct http_fault){400, "TLS Required"});
+        connection_refuse(c, (struct http_fault){400, "TLS Required"}, NULL);
     else if (n == TRANSPORT_END && (c->in_len > 0 || c->state == STATE_BODY))
-        connection_refuse(c, (struct http_fault){400, "The request has no end"});
+        connection_refuse(c, (struct http_fault){400, "The request has no end"}, NULL);
     else
         return GONE;
     return GOES_ON;
@@ -58,19 +58,20 @@ static enum progress read_more(struct connection *c)
 
 static void take(struct connection *c, size_t len)
 {
+    char *rest = NULL;
+
     if (len == 0)
         return;
     c->in_len -= len;
-    memmove(c->in, c->in + len, c->in_len);
-    if (c->in_len > 0)
-        return;
+    if (c->in_len > 0) {
+        rest = mem_grow(NULL, c->in_len);
+        memcpy(rest, c->in + len, c->in_len);
+    }
     free(c->in);
-    c->in = NULL;
-    c->in_room = 0;
+    c->in = rest;
+    c->in_room = c->in_len;
 }
 
-/* Whose request it is: of the socket's address, or where that is a proxy, of the one that it names. Another one than
-   before counts as a new connection. */
 void connection_meet_client(struct connection *c, const char *ip)
 {
     if (strcmp(ip, c->ip) == 0)
@@ -117,7 +118,7 @@ static void on_body_part(struct span part, void *arg)
 
 /* A short body that nobody wants is read to its end, so that what comes behind it is found. A long one, or one that the
    client has not sent yet, ends the connection behind the answer. */
-static void begin_body(struct connection *c, const struct http_head *h)
+static enum progress begin_body(struct connection *c, const struct http_head *h)
 {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
     bool answered = exchange_answered(c->exchange);
@@ -131,9 +132,11 @@ static void begin_body(struct connection *c, const struct http_head *h)
     if (c->too_long || (answered && (h->expects_continue || h->body_length > BODY_READ_MAX))) {
         c->closes = true;
         c->state = STATE_WORK;
-    } else if (h->expects_continue && c->in_len == 0) {
-        transport_write(&c->transport, go_on, sizeof(go_on) - 1);
+    } else if (h->expects_continue && c->in_len == 0 &&
+               transport_write(&c->transport, go_on, sizeof(go_on) - 1) != sizeof(go_on) - 1) {
+        return GONE; /* it reads none of its answers */
     }
+    return GOES_ON;
 }
 
 static void begin_work(struct connection *c)
@@ -177,9 +180,8 @@ static enum progress take_request(struct connection *c, struct http_head *h)
     if (c->pauses)
         count_limited(c);
     if (h->chunked || h->body_length > 0)
-        begin_body(c, h);
-    else
-        begin_work(c);
+        return begin_body(c, h);
+    begin_work(c);
     return GOES_ON;
 }
 
@@ -196,8 +198,9 @@ enum progress connection_read_head(struct connection *c)
     if (len == 0 && fault.status == 0)
         return read_more(c);
     h = len ? http_head_new((struct span){c->in, len}, &fault) : NULL;
-    if (!h) {
-        connection_refuse(c, fault);
+    if (fault.status) {
+        connection_refuse(c, fault, h);
+        http_head_free(h);
         return GOES_ON;
     }
     take(c, len);
@@ -211,7 +214,7 @@ enum progress connection_read_body(struct connection *c)
 
     take(c, used);
     if (fault.status) {
-        connection_refuse(c, fault);
+        connection_refuse(c, fault, NULL);
     } else if (c->too_long) {
         exchange_fail(c->exchange, 413, "Payload Too Large");
         c->closes = true;

@@ -389,13 +389,19 @@ struct bytes *exchange_wire(const struct exchange *x, bool closes)
     return builder_take(&w);
 }
 
-struct bytes *http_refusal(unsigned status, const char *sentence, const char *origin, const char *path)
+const struct http_head *exchange_head(const struct exchange *x)
 {
-    struct bytes *body = json_bytes(json_pack("{ss so*}", "error", sentence, "path", path ? json_string(path) : NULL));
+    return x->head;
+}
+
+struct bytes *http_refusal(unsigned status, const char *sentence, const struct http_head *h)
+{
+    json_t *path = h && status == 404 ? json_string(h->path) : NULL;
+    struct bytes *body = json_bytes(json_pack("{ss so*}", "error", sentence, "path", path));
     struct builder w = {0};
 
-    wire_head(&w, status, origin, true, "application/json");
-    wire_body(&w, status, bytes_span(body), false);
+    wire_head(&w, status, h ? http_head_field(h, "origin").at : "", true, "application/json");
+    wire_body(&w, status, bytes_span(body), h && h->method == HTTP_HEAD);
     bytes_unref(body);
     return builder_take(&w);
 }

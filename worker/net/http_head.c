@@ -31,15 +31,6 @@ static size_t token_len(struct span text)
     return len;
 }
 
-static struct span trim(struct span text)
-{
-    while (text.len && (*text.at == ' ' || *text.at == '\t'))
-        text = (struct span){text.at + 1, text.len - 1};
-    while (text.len && (text.at[text.len - 1] == ' ' || text.at[text.len - 1] == '\t'))
-        text.len--;
-    return text;
-}
-
 static bool is_word(struct span text, const char *word)
 {
     return text.len == strlen(word) && strncasecmp(text.at, word, text.len) == 0;
@@ -122,7 +113,9 @@ static bool check_request_line(struct span line, struct http_fault *fault)
         return false;
     }
     for (size_t i = method + 1; i + 1 < version; i++) {
-        if (line.at[i] <= ' ' || line.at[i] == 0x7f || line.at[i] == '#') {
+        unsigned char c = (unsigned char)line.at[i];
+
+        if (c <= ' ' || c >= 0x7f || c == '#') {
             *fault = bad_target;
             return false;
         }
@@ -178,7 +171,7 @@ static int on_value(http_parser *p, const char *at, size_t len)
 {
     struct http_head *h = p->data;
 
-    h->fields[h->fields_count++].value = trim((struct span){at, len}); /* called for empty ones, too */
+    h->fields[h->fields_count++].value = span_trim((struct span){at, len}); /* called for empty ones, too */
     return 0;
 }
 
@@ -237,7 +230,7 @@ static bool lists(struct span list, const char *word)
         const char *comma = memchr(list.at, ',', list.len);
         size_t len = comma ? (size_t)(comma - list.at) : list.len;
 
-        if (is_word(trim((struct span){list.at, len}), word))
+        if (is_word(span_trim((struct span){list.at, len}), word))
             return true;
         len += comma != NULL;
         list = (struct span){list.at + len, list.len - len};
@@ -355,6 +348,7 @@ struct http_head *http_head_new(struct span whole, struct http_fault *fault)
 {
     struct http_head *h;
     size_t fields;
+    bool parsed;
 
     *fault = (struct http_fault){0};
     if (whole.len > 1 && whole.at[0] == '\r')
@@ -367,14 +361,11 @@ struct http_head *http_head_new(struct span whole, struct http_fault *fault)
     h->bytes = span_dup(whole);
     for (char *tab = h->bytes; (tab = strchr(tab, '\t')); tab++)
         *tab = ' '; /* white space to HTTP, and not to http-parser */
-    if (parse(h, whole.len, fault)) {
-        end_values(h);
+    parsed = parse(h, whole.len, fault);
+    end_values(h);
+    if (parsed)
         *fault = interpret(h);
-    }
-    if (fault->status == 0)
-        return h;
-    http_head_free(h);
-    return NULL;
+    return h;
 }
 
 void http_head_free(struct http_head *h)

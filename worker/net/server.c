@@ -80,6 +80,11 @@ bool server_draining(void)
     return draining;
 }
 
+bool server_busy(void)
+{
+    return connections_busy();
+}
+
 /* As many as the system gives. */
 static unsigned raise_descriptors(void)
 {

@@ -4,6 +4,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 
 #define PROBLEM_BYTES 256
 #define TIME_BYTES 32
+#define KEY_UPDATES_MAX 256 /* of one connection */
 
 /* Of TLS 1.2; all of TLS 1.3 are good. Forward secrecy and authenticated encryption, nothing else. */
 static const char ciphers[] = "ECDHE+AESGCM:ECDHE+CHACHA20";
@@ -91,6 +93,21 @@ static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, 
     return SSL_TLSEXT_ERR_OK;
 }
 
+/* Each costs as much as many records, and nobody needs many of them. */
+static void on_message(int written, int version, int content_type, const void *data, size_t len, SSL *ssl, void *arg)
+{
+    uintptr_t key_updates = (uintptr_t)SSL_get_app_data(ssl);
+
+    (void)version, (void)arg;
+    if (!written && content_type == SSL3_RT_HANDSHAKE && len > 0 && *(const unsigned char *)data == SSL3_MT_KEY_UPDATE)
+        SSL_set_app_data(ssl, (void *)(key_updates + 1));
+}
+
+bool tls_is_abused(const SSL *ssl)
+{
+    return (uintptr_t)SSL_get_app_data(ssl) > KEY_UPDATES_MAX;
+}
+
 /* Sessions are not resumed: each process would have to know the ticket keys of all others, and change them often. An
    idle connection keeps no buffers. */
 static void prepare(SSL_CTX *context)
@@ -101,6 +118,8 @@ static void prepare(SSL_CTX *context)
                                      SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_mode(context,
                      SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_clear_mode(context, SSL_MODE_AUTO_RETRY); /* else one read goes on while records without data come */
+    SSL_CTX_set_msg_callback(context, on_message);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(context, 0);
     SSL_CTX_set_read_ahead(context, 1); /* one read for a record instead of two */

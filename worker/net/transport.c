@@ -58,6 +58,8 @@ ssize_t transport_read(struct transport *t, void *buf, size_t len)
     t->read_wants_write = false;
     n = SSL_read(t->ssl, buf, (int)len);
     t->dry = n <= 0;
+    if (tls_is_abused(t->ssl))
+        return TRANSPORT_BROKEN;
     return n > 0 ? n : tls_result(t, n, true);
 }
 
@@ -108,6 +110,7 @@ void transport_close(struct transport *t)
 {
     int fd = t->fd;
 
+    transport_say_end(t);
     transport_forget(t);
     if (fd >= 0)
         close(fd);

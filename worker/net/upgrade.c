@@ -82,8 +82,7 @@ static struct bytes *refuse(struct upgrade *u, const struct refusal *why)
     u->refused = why->reason;
     LOG_INFO("handshake_refused", LOG_TEXT("reason", why->reason), LOG_INT("status", why->status),
              LOG_TEXT("ip", u->ip), LOG_TEXT("path", h->path));
-    return http_refusal(why->status, why->sentence, http_head_field(h, "origin").at,
-                        why->status == 404 ? h->path : NULL);
+    return http_refusal(why->status, why->sentence, h);
 }
 
 /* In either field, or in the query. All that are there, each ended by a zero, and an empty one behind them; the caller
@@ -105,6 +104,8 @@ static char *tokens_of(const struct http_head *h, size_t *len)
     token = span_dup(bytes_span(all.bytes));
     sodium_memzero(bytes_data(all.bytes), *len);
     builder_free(&all);
+    if (argument)
+        sodium_memzero(argument, strlen(argument));
     free(argument);
     return (char *)token;
 }

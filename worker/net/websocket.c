@@ -179,8 +179,9 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
         return session_is_closing(ws->session) ? -1 : 0;
     case LWS_CALLBACK_SERVER_WRITEABLE:
         return session_writable(ws->session) ? 0 : -1;
-    case LWS_CALLBACK_CLOSED:
+    case LWS_CALLBACK_CLOSED: /* its descriptor is closed later */
         on_closed(ws);
+        transport_say_end(&ws->io.transport);
         return 0;
     case LWS_CALLBACK_WSI_DESTROY:
         let_go(ws);
@@ -208,6 +209,7 @@ void websocket_open(struct transport *t, const struct websocket_opening *o)
     snprintf(ws->ip, sizeof(ws->ip), "%s", o->ip);
     opening = o;
     if (!lws_adopt_descriptor_vhost_via_info(&adopted)) {
+        opening = NULL;
         LOG_ERROR("adopt_failed", LOG_TEXT("ip", ws->ip));
         let_go(ws); /* it is not known whether WSI_DESTROY, which frees it, is still to come */
         return;
