@@ -38,8 +38,8 @@ def fleet():
 def options():
     """{name: (default, what is allowed)} of the worker; allowed is None for a secret."""
     text = subprocess.run([WORKER, "--help"], capture_output=True, text=True, check=True).stdout
-    plain = re.findall(r"^  --\S+ +([A-Z_]+) +(?:\[(.*?)\] )?(.*)$", text, re.M)
-    secret = re.findall(r"^ +([A-Z_]+) +or file \1_FILE$", text, re.M)
+    plain = re.findall(r"^  --\S+ +([A-Z_0-9]+) +(?:\[(.*?)\] )?(.*)$", text, re.M)
+    secret = re.findall(r"^ +([A-Z_0-9]+) +or file \1_FILE$", text, re.M)
     return {**{name: (default, allowed) for name, default, allowed in plain}, **dict.fromkeys(secret, ("", None))}
 
 
