@@ -46,6 +46,25 @@ class Others:
         return sorted(self.times)
 
 
+@contextlib.contextmanager
+def crowd(worker, begin):
+    """As many connections of one address as it can open, on each of which begin(socket, number) says something. Others
+    are not to be held up by them, neither as they come nor while they stay."""
+    others = Others(worker)
+    with contextlib.ExitStack() as stack:
+        stack.callback(others.stop)
+        for i in range(CROWD_OF_SOCKETS):
+            s = stack.enter_context(contextlib.closing(dial(worker)))
+            with contextlib.suppress(OSError):
+                begin(s, i)
+        before = len(others.times)
+        wait_until(lambda: len(others.times) > before + 50, 10, "others' requests while all of them are there")
+        yield
+        times = others.stop()
+    p99 = times[len(times) * 99 // 100]
+    assert p99 < 0.1 * SLOW * CROWD, f"p99 {p99:.3f} s"
+
+
 def head(first, *fields):
     return "\r\n".join([f"{first} HTTP/1.1", "Host: x", *fields, "", ""]).encode()
 
@@ -61,37 +80,20 @@ LOCKS = {"a length below zero": head("POST /servers", "Content-Length: -1"),
 @pytest.mark.parametrize("kept", [False, True], ids=["first", "second"])
 @pytest.mark.parametrize("lock", LOCKS.values(), ids=LOCKS)
 def test_requests_without_end_from_one_address_do_not_hold_up_others(start, many_descriptors, lock, kept):
-    worker = start(1, LOG_LEVEL="info").workers[0]
-    others = Others(worker)
-    with contextlib.ExitStack() as stack:
-        stack.callback(others.stop)
-        for _ in range(CROWD_OF_SOCKETS):
-            s = stack.enter_context(contextlib.closing(dial(worker)))
-            with contextlib.suppress(OSError):
-                s.sendall(GOOD * kept)
-                if kept:
-                    read_until(s, b"}")
-                s.sendall(lock)
-        before = len(others.times)
-        wait_until(lambda: len(others.times) > before + 50, 10, "others' requests while all of them are there")
-        times = others.stop()
-    assert times[len(times) * 99 // 100] < 0.1 * SLOW * CROWD, f"p99 {times[len(times) * 99 // 100]:.3f} s"
+    def begin(s, _):
+        s.sendall(GOOD * kept)
+        if kept:
+            read_until(s, b"}")
+        s.sendall(lock)
+
+    with crowd(start(1, LOG_LEVEL="info").workers[0], begin):
+        pass
 
 
 def test_handshakes_without_end_from_one_address_do_not_hold_up_others(many_descriptors, closing, tmp_path):
     """The same with TLS: half a handshake is what it takes."""
-    worker = secure_worker(closing, tmp_path)
-    others = Others(worker)
-    with contextlib.ExitStack() as stack:
-        stack.callback(others.stop)
-        for i in range(CROWD_OF_SOCKETS):
-            s = stack.enter_context(contextlib.closing(dial(worker)))
-            with contextlib.suppress(OSError):
-                s.sendall(b"\x16\x03\x01" * (i % 2))
-        before = len(others.times)
-        wait_until(lambda: len(others.times) > before + 50, 10, "others' requests while all of them are there")
-        times = others.stop()
-    assert times[len(times) * 99 // 100] < 0.1 * SLOW * CROWD, f"p99 {times[len(times) * 99 // 100]:.3f} s"
+    with crowd(secure_worker(closing, tmp_path), lambda s, i: s.sendall(b"\x16\x03\x01" * (i % 2))):
+        pass
 
 
 def test_who_was_refused_and_stays_keeps_no_memory_and_no_descriptors(start, many_descriptors):
@@ -99,17 +101,10 @@ def test_who_was_refused_and_stays_keeps_no_memory_and_no_descriptors(start, man
     worker = start(1, LOG_LEVEL="info").workers[0]
     process = psutil.Process(worker.pid)
     before = process.memory_info().rss, process.num_fds()
-    others = Others(worker)
-    with contextlib.ExitStack() as stack:
-        stack.callback(others.stop)
-        for _ in range(CROWD_OF_SOCKETS):
-            s = stack.enter_context(contextlib.closing(dial(worker)))
-            with contextlib.suppress(OSError):
-                s.sendall(head("POST /servers", "Content-Length: 99999999") + b"x" * 30_000)
+    unwanted = head("POST /servers", "Content-Length: 99999999") + b"x" * 30_000
+    with crowd(worker, lambda s, _: s.sendall(unwanted)):
         assert process.num_fds() - before[1] < 2200
         assert (process.memory_info().rss - before[0]) / 2**20 < 60 or ASAN
-        times = others.stop()
-    assert times[len(times) * 99 // 100] < 0.1 * SLOW * CROWD, f"p99 {times[len(times) * 99 // 100]:.3f} s"
 
 
 def test_answers_that_nobody_takes_are_bounded(start, many_descriptors):
