@@ -93,11 +93,11 @@ char *http_head_argument(const struct http_head *h, const char *name)
     size_t len = strlen(name), used, slash;
 
     for (; rest.len > 0; rest = (struct span){rest.at + used, rest.len - used}) {
-        const char *and = memchr(rest.at, '&', rest.len);
-        struct span argument = {rest.at, and? (size_t)(and-rest.at) : rest.len};
+        const char *end = memchr(rest.at, '&', rest.len);
+        struct span argument = {rest.at, end ? (size_t)(end - rest.at) : rest.len};
         char *value;
 
-        used = argument.len + (and != NULL);
+        used = argument.len + (end != NULL);
         if (argument.len <= len || strncmp(argument.at, name, len) != 0 || argument.at[len] != '=')
             continue;
         value = mem_alloc(argument.len - len);
