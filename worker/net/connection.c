@@ -210,7 +210,7 @@ static enum progress step_work(struct connection *c)
 void connection_answered(struct connection *c)
 {
     if (c->state == STATE_WORK && !c->running)
-        run(c);
+        transport_again(&c->watch); /* behind what is on its way to Redis: whoever is answered may ask another worker */
 }
 
 /* What still comes is taken off: else closing would be a reset, which may overtake the answer. */

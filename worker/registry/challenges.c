@@ -304,11 +304,22 @@ static void give_up(struct verifying *v, unsigned status, const char *sentence)
     verifying_free(v);
 }
 
+/* The challenge counts no more, or ends by itself: whoever hears this may ask any worker for the next one. */
+static void on_forgotten(const struct reply *r, void *arg)
+{
+    struct verifying *v = arg;
+    struct exchange *x = exchange_find(v->exchange);
+
+    (void)r;
+    if (x)
+        conclude(x, v);
+    verifying_free(v);
+}
+
 /* Whoever has spent the nonce is told what came of it, and nobody else. */
 static void on_spent(const struct reply *r, void *arg)
 {
     struct verifying *v = arg;
-    struct exchange *x = exchange_find(v->exchange);
     char key[KEY_MAX];
     long long spent;
 
@@ -321,10 +332,7 @@ static void on_spent(const struct reply *r, void *arg)
         return;
     }
     key_challenges(key, v->device);
-    redis_command(NULL, NULL, "ZREM", key, v->nonce, NULL);
-    if (x)
-        conclude(x, v);
-    verifying_free(v);
+    redis_command(on_forgotten, v, "ZREM", key, v->nonce, NULL);
 }
 
 static void on_data(const struct reply *r, void *arg)
