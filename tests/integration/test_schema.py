@@ -157,6 +157,7 @@ def test_a_redis_that_comes_back_empty_is_marked_again(redis, launch, connect):
 
 def test_a_redis_that_is_emptied_is_marked_again(redis, launch):
     worker = launch()
+    wait_until(lambda: redis.client.exists(f"sb:worker:{worker.wid}"), 5, "the lease, whose loss is noticed")
     redis.client.flushall()
     wait_until(lambda: redis.client.get(SCHEMA) == "1", 6, "the mark")
     assert ready(worker) and not worker.events("redis_lost")
