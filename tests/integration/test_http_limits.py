@@ -255,6 +255,7 @@ def test_in_a_drain_idle_connections_are_closed_and_answers_say_so(start, wire):
     assert late.ask("GET", "/ready")[1]["Connection"] == "close"
     assert wire(worker).upgrade() == 503
     socket_client.close()
+    assert worker.process.wait(10 * SLOW) == 0
 
 
 @pytest.mark.parametrize("more", [b"}", None], ids=["a request", "an answer"])
@@ -271,6 +272,7 @@ def test_a_drain_without_sockets_waits_for_requests_that_are_under_way(start, wi
         client.send(more)
     status, headers, body = client.answer()
     assert status == (400 if more else 200) and (more or body.endswith(b"\n"))
+    assert worker.process.wait(10 * SLOW) == 0
 
 
 def test_in_a_drain_who_was_answered_that_there_are_too_many_is_closed_too(start, wire):
@@ -283,3 +285,4 @@ def test_in_a_drain_who_was_answered_that_there_are_too_many_is_closed_too(start
     begun = time.monotonic()
     assert client.ended() and time.monotonic() - begun < 2 * SLOW
     socket_client.close()
+    assert worker.process.wait(10 * SLOW) == 0
