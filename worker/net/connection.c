@@ -86,6 +86,12 @@ void connection_begin_request(struct connection *c)
     connection_set_deadline(c, REQUEST_MS);
 }
 
+static void await_request(struct connection *c)
+{
+    c->state = STATE_HEAD;
+    connection_set_deadline(c, (int64_t)config->keepalive_seconds * 1000);
+}
+
 /* --- what it is answered --- */
 
 /* Who does not take its answer, or does not go, makes room for those that come after it. */
@@ -130,8 +136,7 @@ static void on_deadline(void *arg)
 
     c->deadline = NULL;
     if (c->state == STATE_PAUSE) {
-        c->state = STATE_HEAD;
-        connection_set_deadline(c, (int64_t)config->keepalive_seconds * 1000);
+        await_request(c);
         run(c);
     } else if ((c->state == STATE_HEAD && c->in_len > 0) || c->state == STATE_BODY) {
         LOG_INFO("limit_hit", LOG_TEXT("limit", "time for a request"), LOG_TEXT("ip", c->ip));
@@ -190,8 +195,7 @@ static enum progress step_answer(struct connection *c)
         c->state = STATE_PAUSE;
         connection_set_deadline(c, PAUSE_MS);
     } else {
-        c->state = STATE_HEAD;
-        connection_set_deadline(c, (int64_t)config->keepalive_seconds * 1000);
+        await_request(c);
     }
     return GOES_ON;
 }

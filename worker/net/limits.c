@@ -53,11 +53,7 @@ static struct span last_entry(const char *text, size_t len)
 
     while (begin > 0 && text[begin - 1] != ',')
         begin--;
-    while (begin < len && (text[begin] == ' ' || text[begin] == '\t'))
-        begin++;
-    while (len > begin && (text[len - 1] == ' ' || text[len - 1] == '\t'))
-        len--;
-    return (struct span){text + begin, len - begin};
+    return span_trim((struct span){text + begin, len - begin});
 }
 
 /* Copies an address without port and brackets; one that came mapped into IPv6 is the same client's as IPv4.

@@ -26,7 +26,6 @@
 
 struct websocket {
     struct websocket_io io; /* first: the one is found by the other */
-    struct lws *wsi;
     struct session *session;
     const struct socket_path *path;
     struct metric *gauge;
@@ -120,12 +119,12 @@ static void on_ping(struct websocket_io *io, struct span payload)
 
 /* --- from its handshake to its end --- */
 
-static void on_open(struct websocket *ws)
+static void on_open(struct websocket *ws, struct lws *wsi)
 {
     const struct websocket_opening *o = opening;
     const struct dialect *dialect = o->path->dialect;
 
-    ws->session = session_new(ws->wsi, dialect);
+    ws->session = session_new(wsi, dialect);
     ws->gauge = metric_series(connections, o->path->path);
     metric_add(ws->gauge, 1);
     LOG_DEBUG("connection_open", LOG_TEXT("path", o->path->path), LOG_INT("sid", session_id_of(ws->session)),
@@ -165,8 +164,7 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
         return 0;
     switch (reason) {
     case LWS_CALLBACK_ESTABLISHED:
-        ws->wsi = wsi;
-        on_open(ws);
+        on_open(ws, wsi);
         return 0;
     case LWS_CALLBACK_RECEIVE:
         session_received(ws->session, (struct span){in, len}, lws_is_final_fragment(wsi), lws_frame_is_binary(wsi),
