@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "integration"))
 
-from authority import Authority  # noqa: E402
+from authority import tls_options  # noqa: E402
 from harness import WORKER, Fleet, http_connection  # noqa: E402
 
 PROGRAMS = WORKER.parent
@@ -55,23 +55,11 @@ def pin(pid, cpus):
 
 
 @contextlib.contextmanager
-def certificate():
-    """What a worker needs so that it speaks TLS, with an EC key as most certificates have now."""
-    authority = Authority()
-    pair = authority.issue()
-    with tempfile.TemporaryDirectory(prefix="signalbox-tls-") as folder:
-        cert, key = Path(folder, "chain.pem"), Path(folder, "key.pem")
-        cert.write_bytes(pair.chain)
-        key.write_bytes(pair.key)
-        yield {"tls": authority.client(), "TLS_CERT": cert, "TLS_KEY": key}
-
-
-@contextlib.contextmanager
 def servers(count, tls=False, **env):
     """A fleet whose processes have their CPUs. tls: its workers speak it."""
     raise_limits()
     with contextlib.ExitStack() as stack:
-        files = stack.enter_context(certificate()) if tls else {}
+        files = tls_options(stack.enter_context(tempfile.TemporaryDirectory(prefix="signalbox-tls-"))) if tls else {}
         fleet = stack.enter_context(Fleet(count, **{**ENV, **files, **env}))
         for pid in pids(fleet).values():
             pin(pid, SERVERS)

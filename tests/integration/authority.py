@@ -3,6 +3,7 @@
 import datetime
 import ipaddress
 import ssl
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -67,3 +68,12 @@ class Authority:
         if alpn:
             context.set_alpn_protocols(alpn)
         return context
+
+
+def tls_options(folder):
+    """What a Worker needs so that it speaks TLS, its files in that folder, with an EC key as most certificates have now."""
+    authority = Authority()
+    pair, cert, key = authority.issue(), Path(folder, "chain.pem"), Path(folder, "key.pem")
+    cert.write_bytes(pair.chain)
+    key.write_bytes(pair.key)
+    return {"tls": authority.client(), "TLS_CERT": cert, "TLS_KEY": key}

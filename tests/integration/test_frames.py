@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from authority import Authority
+from authority import tls_options
 from clients import ABNF, frame, read_until
 from harness import CROWD, SLOW, Redis, Worker, metric, wait_until
 from test_http_framing import SOCKET, upgrade
@@ -23,11 +23,7 @@ def worker(request, closing, tmp_path):
     redis, options = Redis(), {}
     closing.callback(redis.close)
     if request.param == "tls":
-        authority = Authority()
-        pair = authority.issue()
-        (tmp_path / "cert").write_bytes(pair.chain)
-        (tmp_path / "key").write_bytes(pair.key)
-        options = {"TLS_CERT": tmp_path / "cert", "TLS_KEY": tmp_path / "key", "tls": authority.client()}
+        options = tls_options(tmp_path)
     one = Worker(redis.urls()[0], IP_CONNECT_RATE=0, **options)
     closing.callback(one.stop)
     return one

@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 
-from authority import Authority
+from authority import tls_options
 from clients import frame
 from harness import ASAN, UPGRADE, Redis, Worker, free_port, http_request, uid, wait_until
 from test_hostile_http import Wire, is_served, one, spent, wire  # noqa: F401
@@ -438,12 +438,9 @@ def test_requests_with_bodies_in_one_segment_stop_no_process_of_several(start, c
 
 def secure_worker(closing, tmp_path):
     """One that speaks TLS."""
-    redis, authority = Redis(), Authority()
+    redis = Redis()
     closing.callback(redis.close)
-    files, pair = [tmp_path / "chain", tmp_path / "key"], authority.issue()
-    files[0].write_bytes(pair.chain)
-    files[1].write_bytes(pair.key)
-    worker = Worker(redis.urls()[0], IP_CONNECT_RATE=0, TLS_CERT=files[0], TLS_KEY=files[1], tls=authority.client())
+    worker = Worker(redis.urls()[0], IP_CONNECT_RATE=0, **tls_options(tmp_path))
     closing.callback(worker.stop)
     return worker
 
