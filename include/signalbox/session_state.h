@@ -26,8 +26,8 @@ struct session {
     struct bytes *pong;                  /* to be written: it answers the last ping */
     size_t unsent;                       /* of the frame that lws could write only in part, and keeps */
     unsigned holds;
-    struct timer *pause;
-    unsigned refused; /* for its rate, since reading paused for that */
+    struct timer *timer; /* ends a pause of reading; of one that is closing, its patience */
+    unsigned refused;    /* for its rate, since reading paused for that */
     bool reading_stopped, over_bound, read_in_portions, write_wanted, flush_wanted, ping_wanted, watched, trusted;
 
     struct bucket rate;

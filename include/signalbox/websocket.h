@@ -24,6 +24,8 @@ struct websocket_opening {
 
 /* Moves the transport. Answers the handshake, and opens a session, before it returns. */
 void websocket_open(struct transport *t, const struct websocket_opening *o);
+/* Ends the connection at once, without a close frame; its session has ended when this returns. */
+void websocket_kill(struct lws *wsi);
 /* Its session reads again: what was taken off the socket before is not waited for. */
 void websocket_resume(struct lws *wsi);
 

@@ -532,9 +532,9 @@ def test_a_chunk_for_many_waiters_is_the_same_for_those_with_tls_and_those_witho
         assert waiter.expect("chunk_data", 10)["data"] == data
 
 
-def flood(worker, slow, connect):
+def flood(worker, slow, connect, sender_at=None):
     """Offers to a client that does not read, until it is let go."""
-    sender = connect(worker, "/signal/demo")
+    sender = connect(sender_at or worker, "/signal/demo")
     sender.send(type="register", pairingCode="SENDER")
     sender.expect("registered")
     slow.sendall(frame('{"type":"register","pairingCode":"SLOWLY"}'))
@@ -561,6 +561,14 @@ def test_a_client_that_never_reads_is_let_go_all_the_same(launch, connect, upgra
     worker = launch(MESSAGE_RATE=0)
     slow = upgrade(worker, "/signal/demo", receive_buffer=4096)
     flood(worker, slow, connect)
+    wait_until(lambda: get(worker, "/stats")["connections"] == 1, 10, "its end")
+
+
+def test_a_client_that_never_reads_is_let_go_where_nothing_else_happens(launch, connect, upgrade):
+    """libwebsockets' timers run only when one of its sockets has had its turn: there is no other one here."""
+    worker, other = launch(MESSAGE_RATE=0), launch(MESSAGE_RATE=0)
+    slow = upgrade(worker, "/signal/demo", receive_buffer=4096)
+    flood(worker, slow, connect, other)
     wait_until(lambda: get(worker, "/stats")["connections"] == 1, 10, "its end")
 
 

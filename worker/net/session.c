@@ -12,6 +12,7 @@
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
 #include "signalbox/slots.h"
+#include "signalbox/websocket.h"
 
 #define END_CALLBACKS_MAX 16
 #define FLUSHES_ROOM_LEAST 64
@@ -19,7 +20,7 @@
 #define KEPT_MAX ((size_t)256 << 20) /* for all clients together */
 #define KEPT_AFTER_SHEDDING (KEPT_MAX / 8 * 7)
 #define LOUD_GOODBYE_MS 200 /* for a client that was too loud, or speaks nonsense, to read its close frame */
-#define KILL_SECONDS 5      /* for a close frame that cannot be written, or is not answered */
+#define KILL_MS 5000        /* for a close frame that cannot be written, or is not answered */
 _Static_assert(BYTES_HEADROOM >= LWS_PRE, "lws writes its frame header before the bytes");
 
 static struct slots sessions;
@@ -155,6 +156,21 @@ static void drop_output(struct session *s)
     frames_clear(&s->out);
 }
 
+static void on_kill(void *arg)
+{
+    struct session *s = arg;
+
+    s->timer = NULL;
+    websocket_kill(s->wsi);
+}
+
+/* lws' own timers run only once lws has something else to do as well. */
+static void kill_in(struct session *s, int64_t ms)
+{
+    timer_free(s->timer);
+    s->timer = timer_once(ms, on_kill, s);
+}
+
 /* Its close frame could not be written behind a frame that is written in part: it is hung up on. */
 static void shed(struct session *s)
 {
@@ -167,7 +183,7 @@ static void shed(struct session *s)
     session_drop_part(s);
     session_close(s, CLOSE_TOO_SLOW, "too much is waiting");
     if (blocked)
-        lws_set_timeout(s->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_ASYNC);
+        kill_in(s, 0);
     set_unsent(s, 0);
 }
 
@@ -219,7 +235,7 @@ void session_close(struct session *s, enum close_code code, const char *reason)
     s->close_code = code;
     s->close_reason = reason;
     slots_drop(&sessions, s->id);
-    lws_set_timeout(s->wsi, PENDING_TIMEOUT_CLOSE_SEND, KILL_SECONDS);
+    kill_in(s, KILL_MS);
     session_want_write(s);
 }
 
@@ -302,22 +318,6 @@ static void flush(void)
     flushes_count = 0;
 }
 
-/* lws waits 5 s for a client's close frame, and reads all that comes before it. */
-static void on_hang_up(void *arg)
-{
-    struct session *s = arg;
-
-    s->pause = NULL;
-    lws_set_timeout(s->wsi, PENDING_TIMEOUT_CLOSE_ACK, LWS_TO_KILL_SYNC);
-    loop_poke();
-}
-
-static void hang_up_soon(struct session *s)
-{
-    timer_free(s->pause);
-    s->pause = timer_once(LOUD_GOODBYE_MS, on_hang_up, s);
-}
-
 static void write_pong(struct session *s)
 {
     lws_write(s->wsi, (unsigned char *)bytes_data(s->pong), bytes_len(s->pong), LWS_WRITE_PONG);
@@ -357,8 +357,8 @@ bool session_writable(struct session *s)
     lws_close_reason(s->wsi, (enum lws_close_status)s->close_code, (unsigned char *)s->close_reason,
                      strlen(s->close_reason));
     end(s);
-    if (s->close_code == CLOSE_POLICY || s->close_code == CLOSE_PROTOCOL_ERROR)
-        hang_up_soon(s);
+    /* Until its own close frame comes lws reads all that the client sends. */
+    kill_in(s, s->close_code == CLOSE_POLICY || s->close_code == CLOSE_PROTOCOL_ERROR ? LOUD_GOODBYE_MS : KILL_MS);
     lws_set_timeout(s->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
     return true;
 }
@@ -375,7 +375,7 @@ void session_ended(struct session *s)
     frames_clear(&s->waiting);
     session_drop_part(s);
     set_unsent(s, 0);
-    timer_free(s->pause);
+    timer_free(s->timer);
     bytes_unref(s->pong);
     free(s);
 }

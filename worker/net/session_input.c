@@ -41,7 +41,7 @@ static struct metric *rate_hits, *too_big;
 /* A client is not read while there is a reason not to. What it sends, its close frame too, waits in the kernel. */
 static void set_reading(struct session *s)
 {
-    bool stop = s->pause || s->over_bound || s->read_in_portions;
+    bool stop = s->timer || s->over_bound || s->read_in_portions;
 
     if (stop == s->reading_stopped || s->state != SESSION_OPEN)
         return;
@@ -62,7 +62,7 @@ static void on_paused(void *arg)
 {
     struct session *s = arg;
 
-    s->pause = NULL;
+    s->timer = NULL;
     set_reading(s);
 }
 
@@ -70,7 +70,7 @@ static void on_paused(void *arg)
 static void pause_reading(struct session *s)
 {
     s->refused = 0;
-    s->pause = timer_once(REFUSED_PAUSE_MS, on_paused, s);
+    s->timer = timer_once(REFUSED_PAUSE_MS, on_paused, s);
     set_reading(s);
 }
 
@@ -87,7 +87,7 @@ static bool take_rate(struct session *s)
         LOG_INFO("limit_hit", LOG_TEXT("limit", "MESSAGE_RATE"), LOG_INT("sid", s->id));
     }
     s->excess_last_ms = now;
-    if (++s->refused >= REFUSED_IN_A_ROW && !s->pause)
+    if (++s->refused >= REFUSED_IN_A_ROW && !s->timer)
         pause_reading(s);
     return false;
 }

@@ -101,6 +101,14 @@ static void serve_unread(void *arg)
         serve_first_unread();
 }
 
+void websocket_kill(struct lws *wsi)
+{
+    struct lws_pollfd hung_up = {.fd = lws_get_socket_fd(wsi), .revents = LWS_POLLHUP};
+
+    lws_service_fd(context, &hung_up);
+    loop_poke();
+}
+
 void websocket_resume(struct lws *wsi)
 {
     struct websocket *ws = lws_get_opaque_user_data(wsi);
