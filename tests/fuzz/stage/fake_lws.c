@@ -26,10 +26,9 @@ int lws_callback_on_writable(struct lws *wsi)
 
 void lws_set_timeout(struct lws *wsi, enum pending_timeout reason, int seconds)
 {
-    if (seconds == LWS_TO_KILL_SYNC)
-        fake_lws_close(wsi);
-    else
-        wsi->kill_ms = reason == NO_PENDING_TIMEOUT ? 0 : loop_ms() + seconds * 1000;
+    (void)reason;
+    assert(seconds == LWS_TO_KILL_SYNC);
+    fake_lws_close(wsi);
 }
 
 int lws_partial_buffered(struct lws *wsi)
@@ -98,6 +97,11 @@ void websocket_open(struct transport *t, const struct websocket_opening *o)
     if (dialect->on_open)
         dialect->on_open(wsi->session, &(struct opening){o->rest, o->ip, o->argument});
     ip_close(o->ip);
+}
+
+void websocket_kill(struct lws *wsi)
+{
+    fake_lws_close(wsi);
 }
 
 void websocket_resume(struct lws *wsi)

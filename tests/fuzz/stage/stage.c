@@ -317,9 +317,6 @@ static void step_time(struct span text)
     struct words w = {text};
 
     fake_loop_jump((int64_t)(take_number(&w) % 100000));
-    for (size_t i = 0; i < STAGE_CLIENTS; i++)
-        if (stage_clients[i].kill_ms && stage_clients[i].kill_ms <= loop_ms())
-            fake_lws_close(&stage_clients[i]);
 }
 
 static struct address take_address(struct words *w)

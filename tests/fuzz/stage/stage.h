@@ -53,7 +53,6 @@ bool fake_wire_turn(int fd); /* does what the loop would; false: there is nothin
 struct lws {
     struct session *session;
     bool wants_write, blocked, paused;
-    int64_t kill_ms; /* 0: never */
     char nonce[65];  /* of the last challenge */
 };
 extern struct lws stage_clients[STAGE_CLIENTS];
