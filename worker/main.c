@@ -8,35 +8,19 @@
 #include <unistd.h>
 
 #include "signalbox/address.h"
-#include "signalbox/arrival.h"
-#include "signalbox/booth.h"
 #include "signalbox/check.h"
-#include "signalbox/claim.h"
 #include "signalbox/config.h"
-#include "signalbox/delivery.h"
+#include "signalbox/domain.h"
 #include "signalbox/drain.h"
 #include "signalbox/embedded.h"
-#include "signalbox/forward.h"
-#include "signalbox/group.h"
-#include "signalbox/heartbeat.h"
-#include "signalbox/http.h"
 #include "signalbox/inbox.h"
-#include "signalbox/leader.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
-#include "signalbox/ownership.h"
-#include "signalbox/page.h"
-#include "signalbox/reaper.h"
 #include "signalbox/redis.h"
-#include "signalbox/registry.h"
-#include "signalbox/relay.h"
-#include "signalbox/room.h"
 #include "signalbox/schema.h"
 #include "signalbox/script.h"
 #include "signalbox/server.h"
-#include "signalbox/signal.h"
-#include "signalbox/status.h"
 #include "signalbox/supervisor.h"
 #include "signalbox/tls.h"
 #include "signalbox/version.h"
@@ -102,34 +86,18 @@ static void on_hangup(int number)
     reload();
 }
 
-static void init_fleet(void)
+/* Before anything else is sent: what follows calls scripts. */
+static void on_redis_up(void)
 {
-    scripts_init();
-    heartbeat_init();
-    ownership_init();
-    claim_init();
-    delivery_init();
-    forward_init();
-    arrival_init();
-    group_init();
-    leader_init();
-    reaper_init();
+    scripts_load();
+    domains_redis_up();
 }
 
 static void stop(void)
 {
     server_fini();
     redis_fini();
-    claim_fini();
-    forward_fini();
-    arrival_fini();
-    group_fini();
-    signal_fini();
-    rooms_fini();
-    registry_fini();
-    booth_fini();
-    ownership_fini();
-    heartbeat_fini();
+    domains_fini();
     loop_fini();
     metrics_fini();
 }
@@ -146,18 +114,12 @@ static int run(void)
     loop_on_signal(SIGTERM, on_signal);
     loop_on_signal(SIGINT, on_signal);
     loop_on_signal(SIGHUP, on_hangup);
-    init_fleet();
-    status_init();
-    page_init();
-    signal_init();
-    relay_init();
-    rooms_init();
-    registry_init();
-    booth_init();
+    scripts_init();
+    domains_init();
     snprintf(name, sizeof(name), "signalbox-%s", self_wid());
     inbox_init();
     schema_init(on_schema_refused);
-    if (!redis_init(*config->redis_url ? config->redis_url : embedded_url(), name, schema_look, problem))
+    if (!redis_init(*config->redis_url ? config->redis_url : embedded_url(), name, schema_look, on_redis_up, problem))
         status = complain(EXIT_USAGE, problem);
     else if (!server_init(processes > 1))
         status = EXIT_FAILURE;
@@ -177,6 +139,8 @@ static int start(void)
     char problem[256];
     int status;
 
+    if (!domains_check(problem))
+        return complain(EXIT_USAGE, problem);
     if (!tls_load(problem)) /* here, so that every worker has it, also one that is started again */
         return complain(EXIT_USAGE, problem);
     if (*config->redis_url && !redis_check_url(config->redis_url, problem))

@@ -5,9 +5,14 @@
 
 #include <stdbool.h>
 
-/* leader_alone: only the leader looks; else every worker does. due: called for each entry whose time has come; it comes
- * up again after again_ms unless it is moved or taken off. */
-void agenda_watch(const char *key, bool leader_alone, long long again_ms, void (*due)(const char *entry));
+struct agenda {
+    const char *key;
+    bool leader_alone; /* only the leader looks; else every worker does */
+    /* Called for each entry whose time has come; it comes up again after again_ms unless it is moved or taken off. */
+    void (*due)(const char *entry);
+    long long again_ms;
+};
+void agenda_init(void);
 void agenda_set(const char *key, const char *entry, long long at_ms); /* by Redis' clock */
 /* Takes an entry off, unless it was put on again since it was looked at: it is to come up not later than by_ms, or
    exactly at at_ms. */

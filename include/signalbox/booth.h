@@ -8,6 +8,8 @@
 #include "signalbox/address.h"
 #include "signalbox/bytes.h"
 #include "signalbox/dialect.h"
+#include "signalbox/domain.h"
+#include "signalbox/http.h"
 
 #define KIND_MEMBER "pool"   /* of entries: who holds the id of a member of the pool */
 #define KIND_CLIENT "client" /* likewise of a client */
@@ -26,9 +28,14 @@ json_t *wire_ice_servers(const char *client);
 void booth_client_id(char out[static CLIENT_ID_MAX]);
 void booth_send(struct session *s, json_t *message); /* takes the reference */
 
-void booth_init(void);
-void booth_fini(void);
+extern const struct domain booth_domain;
+
+extern const struct dialect worker_sync_dialect, signaling_dialect;
+extern const struct entry_kind worker_sync_kind, signaling_kind;
+extern const struct http_route bootstrap_routes[];
+void worker_sync_on_pool_change(void);
+void worker_sync_on_session_end(struct session *s);
 void worker_sync_init(void);
 void worker_sync_fini(void);
-void signaling_init(void);
-void bootstrap_init(void);
+void signaling_on_pool_change(void);
+void signaling_on_session_end(struct session *s);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "signalbox/address.h"
+#include "signalbox/agenda.h"
 #include "signalbox/keys.h"
 #include "signalbox/ownership.h"
 #include "signalbox/tally.h"
@@ -31,5 +32,8 @@ void chunk_asked(const char *chunk, const char *source, long long until_ms); /* 
 
 void chunk_push_init(void);
 void chunk_request_init(void);
+extern struct agenda chunk_pull_agenda; /* of the sources that have not pushed yet */
 void chunk_pull_init(void);
-void chunks_init(void); /* all of it */
+void chunks_init(void);         /* all of it */
+void chunks_let_ended_go(void); /* by the leader: sources, waiters and data whose time is over */
+extern const struct entry_kind source_kind, wait_kind;

@@ -25,5 +25,6 @@ enum claim_refreshed { REFRESH_UNKNOWN, REFRESH_REPLACED, REFRESH_KEPT, REFRESH_
 void claim_refresh(const char *key, const struct address *holder, void (*done)(enum claim_refreshed result, void *arg),
                    void *arg); /* done runs once, later */
 
+void claim_on_session_end(struct session *s);
 void claim_init(void);
 void claim_fini(void);

@@ -85,6 +85,12 @@ struct dialect {
     const struct refusal *(*refuse)(const char *ip); /* of an upgrade; NULL: it is let in. NULL itself: all are */
 };
 
+struct socket_path {
+    const char *path; /* "/relay"; also matches what begins with "/relay/" */
+    const char *name; /* in the list of endpoints */
+    const struct dialect *dialect;
+};
+
 /* Gives d these rows and behind them all of another dialect, whose errors are told as there. The caller frees what is
    returned, after d's last message. */
 struct message_type *dialect_join(struct dialect *d, const struct message_type *own, size_t count,
@@ -104,9 +110,8 @@ bool message_member(const char *name, struct span *value);
 /* As session_fail(), but told as the dialect does, not the row of the last message. */
 void dialect_fail(struct session *s, enum err e, const char *detail);
 
-void dialect_init(void);
+void dialect_init(void); /* after the domains: the members that their messages may have are kept from then on */
 void dialect_fini(void);
-void dialect_add(const struct dialect *d); /* from now on the members that its messages may have are kept */
 void dialect_receive(struct session *s, struct span frame, bool binary);
 const struct json_names *dialect_names(void); /* of the fields and members of all dialects */
 /* As dialect_receive(), for a frame that was scanned already; NULL: it is malformed. */

@@ -18,13 +18,11 @@ const char *workers_wid(size_t i);
 bool workers_alive(size_t i);
 void workers_drop(const char *wid); /* it has been cleaned up after */
 
-/* A number of this worker's own that its hash in Redis shows under that name, for the statistics; up to 4. */
-void heartbeat_show(const char *name, long long (*read)(void));
-
 /* Renews the lease and the place in the roster before it is time to, unless the worker is giving them up. */
 void heartbeat_now(void);
 
 void heartbeat_init(void);
+void heartbeat_on_redis_up(void);
 void heartbeat_fini(void);
 /* Gives the lease up; done runs once Redis knows, or cannot be told. Unless it owns nothing any more, the worker
    stays in the roster, so that another one cleans up after it. */

@@ -24,7 +24,6 @@ struct http_route {
     size_t body_max;                   /* bytes; 0: 64 KiB */
     bool (*admit)(struct exchange *x); /* before the body is read; false: it was answered. NULL: all are admitted */
 };
-void http_add_routes(const struct http_route *routes, size_t count); /* kept, not copied */
 
 struct exchange *exchange_find(exchange_id id); /* NULL: gone, or answered already */
 exchange_id exchange_id_of(const struct exchange *x);

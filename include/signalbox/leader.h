@@ -21,3 +21,4 @@ void leader_confirm(void (*work)(void *arg), void (*dropped)(void *arg), void *a
 void leader_resign(void); /* for good; another leads as soon as it asks */
 
 void leader_init(void);
+void leader_look(void); /* asks who leads, and asks to lead; also when Redis turns up */

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 struct redisAsyncContext;
 
@@ -34,6 +35,7 @@ struct link {
     int asked_server;
     int64_t backoff_ms, up_ms;
     bool up, stopped, write_wanted, flushing;
+    LIST_ENTRY(link) all;
     unsigned connects;
 };
 void link_start(struct link *l, const struct redis_target *target);

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 struct event_base;
 struct uv_loop_s;
@@ -21,10 +22,14 @@ struct uv_loop_s *loop_uv(void);
    libuv gets its turn once more before the loop sleeps. Cheap to call often. */
 void loop_poke(void);
 
-/* What many events ask for is done once, when those that are there have been looked at: callback runs after each turn
-   of libuv, and as soon as the present callback has returned where loop_end_turn() was called in it. Up to 4. */
-void loop_on_turn_end(void (*callback)(void));
-void loop_end_turn(void);
+/* What many events ask for is done once: run() follows when the present turn of libuv ends, or the present callback
+   where there is no turn. Asking again before that is nothing. The task is the caller's, and outlives the loop. */
+struct turn_end_task {
+    void (*run)(void);
+    bool queued;
+    STAILQ_ENTRY(turn_end_task) next;
+};
+void loop_at_turn_end(struct turn_end_task *t);
 
 int64_t loop_ms(void);  /* monotonic, ms */
 int64_t loop_us(void);  /* monotonic, µs */

@@ -30,7 +30,6 @@ struct entry_kind {
     /* Redis was lost meanwhile. NULL: the sender gets ERR_UNAVAILABLE */
     void (*lost)(const char *rest, session_id from);
 };
-void ownership_add_kind(const struct entry_kind *kind); /* kept, not copied */
 
 /* An entry, and after how long what it names ends by itself; 0: never. */
 struct note {
@@ -72,4 +71,6 @@ void ownership_resync(void);
 void ownership_reaped(void);
 
 void ownership_init(void);
+void ownership_on_redis_up(void);
+void ownership_on_session_end(struct session *s);
 void ownership_fini(void);

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "signalbox/bytes.h"
+#include "signalbox/domain.h"
 
 struct page_file {
     const char *name, *content_type;
@@ -15,4 +16,4 @@ struct page_file {
 extern const struct page_file page_files[]; /* ends with an empty one that page_files_count leaves out */
 extern const size_t page_files_count;
 
-void page_init(void);
+extern const struct domain page_domain;

@@ -3,6 +3,7 @@
    whichever worker is alive. */
 #pragma once
 
+#include "signalbox/agenda.h"
 #include "signalbox/caller.h"
 
 /* Opens a request of s to the holder of target, who is sent `message`; at most `most` are open to one. failed runs if
@@ -27,4 +28,6 @@ struct pairing_answer {
 void pairing_answer(struct session *s, const char *requester, long long tag, struct builder *message,
                     void (*done)(struct session *s, const struct pairing_answer *a));
 
+extern const struct entry_kind pairing_kind;
+extern struct agenda pairing_agenda; /* of the requests that nobody has answered */
 void pairing_init(void);

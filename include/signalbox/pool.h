@@ -28,10 +28,9 @@ bool pool_known(void); /* it has been read */
 /* done(ok) runs once, later, with the pool as it is now. Whoever asks while it is being read shares the next reading.
  */
 void pool_read(void (*done)(bool ok, void *arg), void *arg);
-/* Called when the version has changed, or a member is there or not there any more; up to 2. */
-void pool_on_change(void (*callback)(void));
-
 struct call pool_call(const struct script *script); /* with the keys of the pool */
 
-void pool_init(void);
+void pool_follow(void); /* reads it anew; also when Redis turns up: its channel may have been live before */
+/* on_change: called when the version has changed, or a member is there or not there any more. */
+void pool_init(void (*on_change)(void));
 void pool_fini(void);

@@ -19,14 +19,13 @@ bool redis_check_url(const char *url, char problem[static 256]) __attribute__((w
 
 /* Reads url (redis://[user:pass@]host[:port][/db] or unix:///path[?db=n]); false: problem says what is wrong
    without showing a password. Connecting begins at once. guard runs after each connect of the command connection: until
-   it has said redis_open(), only what is sent with redis_send_first() goes out. */
-bool redis_init(const char *url, const char *client_name, void (*guard)(void), char problem[static 256])
-    __attribute__((warn_unused_result));
+   it has said redis_open(), only what is sent with redis_send_first() goes out; on_up runs each time it has. */
+bool redis_init(const char *url, const char *client_name, void (*guard)(void), void (*on_up)(void),
+                char problem[static 256]) __attribute__((warn_unused_result));
 void redis_fini(void); /* pending callbacks run with NULL */
 
-bool redis_up(void);                      /* commands are answered */
-bool redis_connected(void);               /* those of the guard are, at least */
-void redis_on_up(void (*callback)(void)); /* each time it turns up; up to 8 */
+bool redis_up(void);        /* commands are answered */
+bool redis_connected(void); /* those of the guard are, at least */
 void redis_open(void);
 void redis_shut(void); /* until redis_open(), which the guard may say after the next connect */
 

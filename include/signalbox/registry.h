@@ -5,6 +5,8 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "signalbox/domain.h"
+#include "signalbox/http.h"
 #include "signalbox/keys.h"
 #include "signalbox/request.h"
 #include "signalbox/script.h"
@@ -21,12 +23,12 @@ json_t *policy_of(struct span text);
 
 const struct signing_key *attestation_key(void); /* NULL: not configured */
 
-void registry_init(void);
-void registry_fini(void);
+extern const struct domain registry_domain;
+
+extern const struct http_route servers_routes[], versions_routes[], devices_routes[], references_routes[],
+    challenges_routes[];
 void servers_init(void);
 void servers_fini(void);
-void versions_init(void);
 void devices_init(void);
 void devices_fini(void);
-void references_init(void);
 void challenges_init(void);

@@ -3,6 +3,8 @@
 #pragma once
 
 #include "signalbox/dialect.h"
+#include "signalbox/domain.h"
+#include "signalbox/http.h"
 #include "signalbox/ownership.h"
 
 /* Handlers of the dialect's table, one file each for a group of messages. */
@@ -35,8 +37,10 @@ void peer_holder_find(struct session *s, const char *peer,
 extern const struct dialect relay_dialect;
 
 void relay_kept(const char *peer, const struct address *holder); /* a relay is in the registry again */
-void peers_init(void);
-void relays_init(void);
+void relays_on_session_end(struct session *s);
+void rendezvous_let_ended_go(void); /* by the leader: points and tokens whose time is over */
 void rendezvous_init(void);
-void stats_init(void);
-void relay_init(void); /* all of it: the kinds of entries, the paths, the routes */
+extern const struct entry_kind peer_kind, day_kind, hour_kind;
+extern const struct http_route stats_routes[];
+
+extern const struct domain relay_domain;

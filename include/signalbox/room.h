@@ -2,7 +2,10 @@
 /* room: the protocol of /ws (PROTOCOL.md section 7), and the rooms in its HTTP API. */
 #pragma once
 
+#include "signalbox/agenda.h"
 #include "signalbox/dialect.h"
+#include "signalbox/domain.h"
+#include "signalbox/http.h"
 #include "signalbox/keys.h"
 #include "signalbox/script.h"
 
@@ -40,12 +43,14 @@ enum err handle_discover(struct session *s, const struct message *m);
 
 struct call room_call(const struct script *script, const char *room); /* with both keys of the room */
 
-void rooms_init(void);
-void rooms_fini(void);
-void membership_init(void);
+extern const struct domain rooms_domain;
+
+extern const struct entry_kind membership_kind;
+extern const struct domain_metric membership_metrics[];
+void membership_on_session_end(struct session *s);
 void membership_open(void);             /* a socket was opened */
 void membership_refresh(session_id id); /* gives its place back to a peer, if Redis has lost it */
-void room_index_init(void);
+extern const struct agenda room_index_agenda;
 void room_index_add(const char *room);                   /* it is there, or there again */
 void room_index_look(const char *room, long long at_ms); /* it may have ended by then */
-void rooms_api_init(void);
+extern const struct http_route rooms_api_routes[];

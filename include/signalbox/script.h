@@ -39,4 +39,5 @@ void call_send_in_order(struct call *c, redis_callback callback, void *arg);
 /* The same for the guard of redis_init(). */
 void call_send_first(struct call *c, redis_callback callback, void *arg);
 
-void scripts_init(void); /* before redis_init(): loads every script at each connect */
+void scripts_init(void); /* before redis_init() */
+void scripts_load(void); /* into Redis; before anything else is sent after a connect */

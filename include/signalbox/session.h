@@ -60,7 +60,6 @@ void session_forwarded(struct session *s, size_t bytes);
 void session_ping(struct session *s);
 void session_trust(struct session *s); /* from now on MESSAGE_RATE does not hold for it: it speaks for many */
 
-void session_on_end(void (*callback)(struct session *s)); /* once for each session, before it is freed; up to 16 */
 size_t session_count(void);
 /* Visits one of several parts of about equal size; 0 of 1 is all. */
 void session_each_part(unsigned part, unsigned parts, void (*visit)(struct session *s, void *arg), void *arg);

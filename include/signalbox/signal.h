@@ -2,5 +2,6 @@
 /* signal: the protocols of /signal and of the apps (PROTOCOL.md sections 6 and 6a). */
 #pragma once
 
-void signal_init(void);
-void signal_fini(void);
+#include "signalbox/domain.h"
+
+extern const struct domain signal_domain;

@@ -2,7 +2,9 @@
 /* status: /health, /ready, /api/info and /metrics. */
 #pragma once
 
+#include "signalbox/domain.h"
+
 struct exchange;
 
-void status_init(void);
+extern const struct domain status_domain;
 void status_info(struct exchange *x); /* answers as /api/info */

@@ -58,16 +58,42 @@ void booth_send(struct session *s, json_t *message)
     json_decref(message);
 }
 
-void booth_init(void)
+static void on_pool_change(void)
 {
-    pool_init();
-    worker_sync_init();
-    signaling_init();
-    bootstrap_init();
+    worker_sync_on_pool_change();
+    signaling_on_pool_change();
 }
 
-void booth_fini(void)
+static void on_session_end(struct session *s)
+{
+    worker_sync_on_session_end(s);
+    signaling_on_session_end(s);
+}
+
+static void init(void)
+{
+    pool_init(on_pool_change);
+    worker_sync_init();
+}
+
+static void fini(void)
 {
     worker_sync_fini();
     pool_fini();
 }
+
+static const struct socket_path paths[] = {
+    {"/worker-sync", "worker_sync", &worker_sync_dialect}, {"/signaling", "signaling", &signaling_dialect}, {0}};
+static const struct http_route *const routes[] = {bootstrap_routes, NULL};
+static const struct entry_kind *const kinds[] = {&worker_sync_kind, &signaling_kind, NULL};
+
+const struct domain booth_domain = {
+    .name = "pool",
+    .paths = paths,
+    .routes = routes,
+    .kinds = kinds,
+    .on_redis_up = pool_follow,
+    .on_session_end = on_session_end,
+    .init = init,
+    .fini = fini,
+};

@@ -80,12 +80,8 @@ static void handle_workers(struct exchange *x)
     pool_read(on_pool, id);
 }
 
-void bootstrap_init(void)
-{
-    static const struct http_route routes[] = {
-        {HTTP_GET, "/workers", "workers", handle_workers},
-        {HTTP_POST, "/bootstrap", "bootstrap", handle_bootstrap},
-    };
-
-    http_add_routes(routes, sizeof(routes) / sizeof(routes[0]));
-}
+const struct http_route bootstrap_routes[] = {
+    {HTTP_GET, "/workers", "workers", handle_workers},
+    {HTTP_POST, "/bootstrap", "bootstrap", handle_bootstrap},
+    {0},
+};

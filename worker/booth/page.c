@@ -52,12 +52,11 @@ static void handle_index(struct exchange *x)
         status_info(x);
 }
 
-void page_init(void)
-{
-    static const struct http_route routes[] = {
-        {HTTP_GET, "/", "index", handle_index},
-        {HTTP_GET, STATIC "*", "static", handle_static},
-    };
+static const struct http_route page_routes[] = {
+    {HTTP_GET, "/", "index", handle_index},
+    {HTTP_GET, STATIC "*", "static", handle_static},
+    {0},
+};
+static const struct http_route *const routes[] = {page_routes, NULL};
 
-    http_add_routes(routes, sizeof(routes) / sizeof(routes[0]));
-}
+const struct domain page_domain = {.routes = routes};

@@ -19,7 +19,6 @@
 #define READ_MS 1000 /* also where no change was heard of */
 #define EXPIRE_MS 200
 #define EXPIRE_BATCH "100"
-#define CALLBACKS_MAX 2
 
 struct entry {
     struct pool_member member; /* first: a member is found by its place in here */
@@ -35,19 +34,8 @@ static long long born;        /* of the pool in Redis, its ms */
 static int64_t kept_until_ms; /* till then members are kept that Redis has lost */
 static bool known, reading, again;
 static int64_t read_ms;
-static void (*callbacks[CALLBACKS_MAX])(void);
+static void (*on_change)(void);
 static struct metric *members_gauge, *changes;
-
-void pool_on_change(void (*callback)(void))
-{
-    size_t i = 0;
-
-    while (i < CALLBACKS_MAX && callbacks[i])
-        i++;
-    if (i == CALLBACKS_MAX)
-        abort();
-    callbacks[i] = callback;
-}
 
 static struct entry *find(const char *id, size_t len)
 {
@@ -261,8 +249,7 @@ static void apply(long long number, const struct reply *records, const struct re
         return;
     metric_add(changes, 1);
     LOG_INFO("pool_change", LOG_INT("ring_version", version), LOG_INT("members", HASH_COUNT(pool)));
-    for (size_t i = 0; i < CALLBACKS_MAX && callbacks[i]; i++)
-        callbacks[i]();
+    on_change();
 }
 
 struct asking {
@@ -286,8 +273,6 @@ static void answer_all(struct askers *all, bool ok)
     }
 }
 
-static void follow(void);
-
 static void on_read(const struct reply *r, void *arg)
 {
     const struct reply *records, *at, *loads, *seen;
@@ -308,11 +293,11 @@ static void on_read(const struct reply *r, void *arg)
     if (!ok)
         answer_all(&waiting, false);
     else if (again)
-        follow();
+        pool_follow();
 }
 
 /* Many changes at once are one: while it is being read, it will be read once more. */
-static void follow(void)
+void pool_follow(void)
 {
     struct call c;
 
@@ -331,7 +316,7 @@ void pool_read(void (*done)(bool ok, void *arg), void *arg)
 
     *a = (struct asking){.done = done, .arg = arg};
     STAILQ_INSERT_TAIL(&waiting, a, next);
-    follow();
+    pool_follow();
 }
 
 bool pool_known(void)
@@ -352,7 +337,7 @@ static void on_expired(const struct reply *r, void *arg)
     for (size_t i = 0; i < reply_count(silent); i++)
         LOG_WARNING("pool_member_silent", LOG_TEXT("id", reply_span(reply_at(silent, i)).at));
     if (number != version || when != born)
-        follow();
+        pool_follow();
 }
 
 static long long expire_ms(void)
@@ -377,29 +362,29 @@ static void on_tick(void *arg)
     call_text(&c, CHANNEL_POOL);
     call_send(&c, on_expired, NULL);
     if (loop_ms() - read_ms >= READ_MS)
-        follow();
+        pool_follow();
 }
 
 static void on_message(const char *channel, struct span message)
 {
     (void)channel;
     (void)message;
-    follow();
+    pool_follow();
 }
 
 static void on_live(const char *channel, bool live)
 {
     (void)channel;
     if (live && redis_up())
-        follow();
+        pool_follow();
 }
 
-void pool_init(void)
+void pool_init(void (*when_changed)(void))
 {
+    on_change = when_changed;
     members_gauge = metric_gauge("signalbox_ring_members", "Members of the pool that take new clients");
     changes = metric_counter("signalbox_pool_changes_total", "Changes of the pool that this worker has followed");
     redis_subscribe(CHANNEL_POOL, on_message, on_live);
-    redis_on_up(follow); /* the subscription may be live before commands are taken */
     timer_every(expire_ms(), on_tick, NULL);
 }
 

@@ -14,7 +14,6 @@
 #include "signalbox/ownership.h"
 #include "signalbox/pool.h"
 #include "signalbox/request.h"
-#include "signalbox/server.h"
 
 #define SWEEP_SOCKETS 500 /* about so many are looked at in one turn of the loop */
 
@@ -97,7 +96,7 @@ static void on_sweep(void *arg)
 }
 
 /* A few sockets at a time: there may be ten thousand. The next change waits until all have been looked at. */
-static void on_pool_change(void)
+void signaling_on_pool_change(void)
 {
     sweep_again = true;
     if (sweeper)
@@ -183,7 +182,7 @@ static void on_open(struct session *s, const struct opening *o)
     claim(s, o->argument);
 }
 
-static void on_session_end(struct session *s)
+void signaling_on_session_end(struct session *s)
 {
     struct client *c = client_of(s);
 
@@ -232,19 +231,10 @@ static const struct message_type types[] = {
     {"ping", handle_ping, {{FIELD_NONE}}, .gate = GATE_NEVER},
 };
 
-void signaling_init(void)
-{
-    static const struct entry_kind kind = {KIND_CLIENT, undo, .key = key_client, .gone = booth_gone};
-    static const struct dialect dialect = {.name = "signaling",
-                                           .types = types,
-                                           .count = sizeof(types) / sizeof(types[0]),
-                                           .wire_error = wire_error,
-                                           .on_open = on_open,
-                                           .argument = "clientId"};
-    static const struct socket_path paths[] = {{"/signaling", "signaling", &dialect}};
-
-    server_add_paths(paths, 1);
-    ownership_add_kind(&kind);
-    pool_on_change(on_pool_change);
-    session_on_end(on_session_end);
-}
+const struct entry_kind signaling_kind = {KIND_CLIENT, undo, .key = key_client, .gone = booth_gone};
+const struct dialect signaling_dialect = {.name = "signaling",
+                                          .types = types,
+                                          .count = sizeof(types) / sizeof(types[0]),
+                                          .wire_error = wire_error,
+                                          .on_open = on_open,
+                                          .argument = "clientId"};

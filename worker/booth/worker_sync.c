@@ -17,7 +17,6 @@
 #include "signalbox/loop.h"
 #include "signalbox/ownership.h"
 #include "signalbox/pool.h"
-#include "signalbox/server.h"
 
 #define AUTH_MS 5000
 #define ENDPOINT_MAX 2048
@@ -83,7 +82,7 @@ static void on_open(struct session *s, const struct opening *o)
     booth_send(s, json_pack("{ss ss}", "type", "challenge", "nonce", m->nonce));
 }
 
-static void on_session_end(struct session *s)
+void worker_sync_on_session_end(struct session *s)
 {
     struct member *m = member_of(s);
 
@@ -381,7 +380,7 @@ static struct bytes *wire_ring_update(void)
     return b;
 }
 
-static void on_pool_change(void)
+void worker_sync_on_pool_change(void)
 {
     struct bytes *b = NULL;
 
@@ -452,22 +451,17 @@ static const struct message_type types[] = {
     {"ping", handle_ping, {{FIELD_NONE}}, .gate = GATE_NEVER},
 };
 
+const struct entry_kind worker_sync_kind = {KIND_MEMBER, undo, .key = key_pool_member, .gone = booth_gone};
+const struct dialect worker_sync_dialect = {.name = "worker_sync",
+                                            .types = types,
+                                            .count = sizeof(types) / sizeof(types[0]),
+                                            .wire_error = wire_error,
+                                            .on_open = on_open,
+                                            .refuse = refuse};
+
 void worker_sync_init(void)
 {
-    static const struct entry_kind kind = {KIND_MEMBER, undo, .key = key_pool_member, .gone = booth_gone};
-    static const struct dialect dialect = {.name = "worker_sync",
-                                           .types = types,
-                                           .count = sizeof(types) / sizeof(types[0]),
-                                           .wire_error = wire_error,
-                                           .on_open = on_open,
-                                           .refuse = refuse};
-    static const struct socket_path paths[] = {{"/worker-sync", "worker_sync", &dialect}};
-
     allowed = cidr_parse(config->worker_allow);
-    server_add_paths(paths, 1);
-    ownership_add_kind(&kind);
-    pool_on_change(on_pool_change);
-    session_on_end(on_session_end);
 }
 
 void worker_sync_fini(void)

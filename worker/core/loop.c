@@ -12,11 +12,9 @@
 #include "signalbox/log.h"
 #include "signalbox/metrics.h"
 
-#define SIGNALS_MAX 8
 #define LAG_INTERVAL_MS 500
 #define FAREWELL_TURNS 100 /* for lws to close its handles, one after the other */
 #define TURNS_IN_A_ROW 2   /* of libuv: lws asks for a second one whenever something has come */
-#define TURN_CALLBACKS_MAX 4
 
 struct timer {
     struct event *event;
@@ -26,13 +24,18 @@ struct timer {
     LIST_ENTRY(timer) all;
 };
 
+struct signal_watch {
+    struct event *event;
+    void (*callback)(int signal);
+    LIST_ENTRY(signal_watch) all;
+};
+
 static struct event_base *base;
 static uv_loop_t uv;
 static struct event *uv_readable, *uv_timeout, *uv_poke, *turn_end;
-static struct event *signals[SIGNALS_MAX];
-static void (*signal_callbacks[SIGNALS_MAX])(int);
+static LIST_HEAD(, signal_watch) signals = LIST_HEAD_INITIALIZER(signals);
 static LIST_HEAD(, timer) timers = LIST_HEAD_INITIALIZER(timers);
-static void (*turn_callbacks[TURN_CALLBACKS_MAX])(void);
+static STAILQ_HEAD(, turn_end_task) turn_end_tasks = STAILQ_HEAD_INITIALIZER(turn_end_tasks);
 static bool in_turn; /* of libuv, whose end is near */
 static struct metric *lag;
 static int64_t lag_due;
@@ -68,8 +71,11 @@ static struct timeval timeval_of_ms(int64_t ms)
 static void on_turn_end(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd, (void)what, (void)arg;
-    for (size_t i = 0; i < TURN_CALLBACKS_MAX && turn_callbacks[i]; i++)
-        turn_callbacks[i]();
+    for (struct turn_end_task *t; (t = STAILQ_FIRST(&turn_end_tasks));) {
+        STAILQ_REMOVE_HEAD(&turn_end_tasks, next);
+        t->queued = false;
+        t->run();
+    }
 }
 
 /* libuv changes its epoll set only inside uv_run(), so it runs whenever its descriptor is readable, its next
@@ -100,19 +106,12 @@ static void on_poke(evutil_socket_t fd, short what, void *arg)
         event_base_loopcontinue(base);
 }
 
-void loop_on_turn_end(void (*callback)(void))
+void loop_at_turn_end(struct turn_end_task *t)
 {
-    size_t i = 0;
-
-    while (i < TURN_CALLBACKS_MAX && turn_callbacks[i])
-        i++;
-    if (i == TURN_CALLBACKS_MAX)
-        abort();
-    turn_callbacks[i] = callback;
-}
-
-void loop_end_turn(void)
-{
+    if (t->queued)
+        return;
+    t->queued = true;
+    STAILQ_INSERT_TAIL(&turn_end_tasks, t, next);
     if (!in_turn)
         event_active(turn_end, EV_TIMEOUT, 0);
 }
@@ -166,8 +165,11 @@ void loop_stop(void)
 
 void loop_fini(void)
 {
-    for (size_t i = 0; i < SIGNALS_MAX && signals[i]; i++)
-        event_free(signals[i]);
+    for (struct signal_watch *w; (w = LIST_FIRST(&signals));) {
+        LIST_REMOVE(w, all);
+        event_free(w->event);
+        free(w);
+    }
     event_free(uv_readable);
     event_free(uv_timeout);
     event_free(uv_poke);
@@ -250,24 +252,21 @@ void loop_defer(void (*callback)(void *arg), void *arg)
 
 static void on_signal(evutil_socket_t number, short what, void *arg)
 {
-    void (**callback)(int) = arg;
+    const struct signal_watch *w = arg;
 
     (void)what;
-    (*callback)((int)number);
+    w->callback((int)number);
 }
 
 void loop_on_signal(int number, void (*callback)(int signal))
 {
-    size_t i = 0;
+    struct signal_watch *w = mem_alloc(sizeof(*w));
     sigset_t one;
 
-    while (i < SIGNALS_MAX && signals[i])
-        i++;
-    if (i == SIGNALS_MAX)
-        abort();
-    signal_callbacks[i] = callback;
-    signals[i] = evsignal_new(base, number, on_signal, &signal_callbacks[i]);
-    event_add(signals[i], NULL);
+    w->callback = callback;
+    w->event = evsignal_new(base, number, on_signal, w);
+    event_add(w->event, NULL);
+    LIST_INSERT_HEAD(&signals, w, all);
     sigemptyset(&one);
     sigaddset(&one, number);
     sigprocmask(SIG_UNBLOCK, &one, NULL);

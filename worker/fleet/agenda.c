@@ -1,32 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 #include "signalbox/agenda.h"
 
+#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "scripts_data.h"
+#include "signalbox/domain.h"
 #include "signalbox/leader.h"
 #include "signalbox/loop.h"
 #include "signalbox/script.h"
 
 #define TICK_MS 250
 #define A_TIME 100
-#define AGENDAS_MAX 8
 
-struct agenda {
-    const char *key;
-    bool leader_alone;
-    long long again_ms;
-    void (*due)(const char *entry);
-};
-
-static struct agenda agendas[AGENDAS_MAX];
-
-static void look(struct agenda *a);
+static void look(const struct agenda *a);
 
 static void on_due(const struct reply *r, void *arg)
 {
-    struct agenda *a = arg;
+    const struct agenda *a = arg;
     const struct reply *entries;
 
     if (!r || !reply_read(r, "r", &entries))
@@ -37,34 +28,30 @@ static void on_due(const struct reply *r, void *arg)
         look(a);
 }
 
-static void look(struct agenda *a)
+static void look(const struct agenda *a)
 {
     struct call c = call_new(&script_agenda_due);
 
     call_key(&c, a->key);
     call_int(&c, A_TIME);
     call_int(&c, a->again_ms);
-    call_send(&c, on_due, a);
+    call_send(&c, on_due, (void *)(uintptr_t)a);
 }
 
 static void on_tick(void *arg)
 {
-    struct agenda *a = arg;
-
-    if (redis_up() && (!a->leader_alone || leader_is_self()))
-        look(a);
+    (void)arg;
+    if (!redis_up())
+        return;
+    for (const struct domain *const *d = domains; *d; d++)
+        for (const struct agenda *const *a = (*d)->agendas; a && *a; a++)
+            if (!(*a)->leader_alone || leader_is_self())
+                look(*a);
 }
 
-void agenda_watch(const char *key, bool leader_alone, long long again_ms, void (*due)(const char *entry))
+void agenda_init(void)
 {
-    size_t i = 0;
-
-    while (i < AGENDAS_MAX && agendas[i].key)
-        i++;
-    if (i == AGENDAS_MAX)
-        abort();
-    agendas[i] = (struct agenda){key, leader_alone, again_ms, due};
-    timer_every(TICK_MS, on_tick, &agendas[i]);
+    timer_every(TICK_MS, on_tick, NULL);
 }
 
 void agenda_set(const char *key, const char *entry, long long at_ms)

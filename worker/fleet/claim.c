@@ -150,7 +150,7 @@ static void on_heard(struct session *s)
     answer_probes_of(session_id_of(s), true);
 }
 
-static void on_session_end(struct session *s)
+void claim_on_session_end(struct session *s)
 {
     answer_probes_of(session_id_of(s), false);
 }
@@ -406,7 +406,6 @@ void claim_init(void)
     results =
         metric_family(METRIC_COUNTER, "signalbox_claims_total", "Claims of an identity by their result", "result");
     session_on_heard(on_heard);
-    session_on_end(on_session_end);
     inbox_on(INBOX_PROBE, on_probe);
     inbox_on(INBOX_ALIVE, on_alive);
     inbox_on(INBOX_ABSENT, on_absent);

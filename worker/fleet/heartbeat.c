@@ -10,6 +10,7 @@
 #include "scripts_data.h"
 #include "signalbox/address.h"
 #include "signalbox/config.h"
+#include "signalbox/domain.h"
 #include "signalbox/inbox.h"
 #include "signalbox/keys.h"
 #include "signalbox/log.h"
@@ -21,7 +22,6 @@
 #include "signalbox/session.h"
 #include "signalbox/version.h"
 
-#define SHOWN_MAX 4
 #define LOOK_MS 100
 #define FORGET_MS 3600000 /* a worker that left the roster so long ago is named by nothing any more */
 
@@ -40,10 +40,6 @@ static int64_t started_ms;
 static char node[HOST_NAME_MAX + 1];
 static struct metric *workers_gauge, *lease_losses;
 static int64_t beaten_ms; /* loop_ms() when the last beat was sent that Redis has answered; 0: none has */
-static struct {
-    const char *name;
-    long long (*read)(void);
-} shown[SHOWN_MAX];
 
 static struct worker *find_or_add(const char *wid)
 {
@@ -215,16 +211,14 @@ static void on_beat(const struct reply *r, void *arg)
     free(b);
 }
 
-void heartbeat_show(const char *name, long long (*read)(void))
+static void add_metrics(struct call *c)
 {
-    size_t i = 0;
-
-    while (i < SHOWN_MAX && shown[i].name)
-        i++;
-    if (i == SHOWN_MAX)
-        abort();
-    shown[i].name = name;
-    shown[i].read = read;
+    for (const struct domain *const *d = domains; *d; d++) {
+        for (const struct domain_metric *m = (*d)->metrics; m && m->name; m++) {
+            call_text(c, m->name);
+            call_int(c, m->read());
+        }
+    }
 }
 
 static void beat(void)
@@ -243,10 +237,7 @@ static void beat(void)
     call_text(&c, SIGNALBOX_VERSION);
     call_int(&c, started_ms);
     call_int(&c, (long long)session_count());
-    for (size_t i = 0; i < SHOWN_MAX && shown[i].name; i++) {
-        call_text(&c, shown[i].name);
-        call_int(&c, shown[i].read());
-    }
+    add_metrics(&c);
     call_send(&c, on_beat, b);
     c = call_new(&script_fleet_roster);
     call_key(&c, KEY_WORKERS);
@@ -273,7 +264,7 @@ static void on_look(void *arg)
         renew_or_ask();
 }
 
-static void on_up(void)
+void heartbeat_on_redis_up(void)
 {
     refused = false;
     if (may_have_lapsed())
@@ -291,7 +282,6 @@ void heartbeat_init(void)
         gethostname(node, sizeof(node) - 1);
     workers_gauge = metric_gauge("signalbox_workers", "Workers of the fleet that hold their lease");
     lease_losses = metric_counter("signalbox_lease_losses_total", "Times this worker found its lease lapsed");
-    redis_on_up(on_up);
     look_timer = timer_every(LOOK_MS, on_look, NULL);
     beat_timer = timer_every(BEAT_MS, on_timer, NULL);
 }

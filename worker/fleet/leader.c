@@ -134,7 +134,7 @@ void leader_resign(void)
     call_send(&c, NULL, NULL);
 }
 
-static void look(void)
+void leader_look(void)
 {
     ask(mem_alloc(sizeof(struct question)));
 }
@@ -144,7 +144,7 @@ static void on_tick(void *arg)
     (void)arg;
     report();
     if (redis_up())
-        look();
+        leader_look();
 }
 
 void leader_init(void)
@@ -152,6 +152,5 @@ void leader_init(void)
     leads = metric_gauge("signalbox_leader", "Whether this worker leads the fleet");
     changes = metric_counter("signalbox_leader_changes_total", "Changes of leader that this worker has seen");
     metrics_on_collect(report);
-    redis_on_up(look);
     timer_every(ASK_MS, on_tick, NULL);
 }

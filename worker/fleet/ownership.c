@@ -11,6 +11,7 @@
 #include "scripts_data.h"
 #include "signalbox/claim.h"
 #include "signalbox/config.h"
+#include "signalbox/domain.h"
 #include "signalbox/heartbeat.h"
 #include "signalbox/inbox.h"
 #include "signalbox/keys.h"
@@ -19,7 +20,6 @@
 #include "signalbox/metrics.h"
 #include "signalbox/script.h"
 
-#define KINDS_MAX 16
 #define UNDO_BATCH_LAST "127" /* rank of the last entry that is undone in one go */
 #define RESYNC_MS 20
 #define RESYNC_SOCKETS 50 /* about so many in each RESYNC_MS */
@@ -53,22 +53,10 @@ struct closed {
     TAILQ_ENTRY(closed) next;
 };
 
-static const struct entry_kind *kinds[KINDS_MAX];
 static struct identity *held_here; /* by entry */
 static TAILQ_HEAD(, closed) closed = TAILQ_HEAD_INITIALIZER(closed);
 static size_t pending;
 static struct metric *undone;
-
-void ownership_add_kind(const struct entry_kind *kind)
-{
-    size_t i = 0;
-
-    while (i < KINDS_MAX && kinds[i])
-        i++;
-    if (i == KINDS_MAX)
-        abort();
-    kinds[i] = kind;
-}
 
 static struct owned *owned_of(struct session *s)
 {
@@ -309,10 +297,12 @@ static const struct entry_kind *find_kind(const char *entry, const char **rest)
 {
     size_t len = strcspn(entry, "\t");
 
-    for (size_t i = 0; i < KINDS_MAX && kinds[i] && entry[len]; i++) {
-        if (strlen(kinds[i]->word) == len && memcmp(kinds[i]->word, entry, len) == 0) {
-            *rest = entry + len + 1;
-            return kinds[i];
+    for (const struct domain *const *d = domains; *d && entry[len]; d++) {
+        for (const struct entry_kind *const *kind = (*d)->kinds; kind && *kind; kind++) {
+            if (strlen((*kind)->word) == len && memcmp((*kind)->word, entry, len) == 0) {
+                *rest = entry + len + 1;
+                return *kind;
+            }
         }
     }
     LOG_WARNING("entry_of_unknown_kind");
@@ -500,7 +490,7 @@ static void retry(void)
             undo_closed(c);
 }
 
-static void on_session_end(struct session *s)
+void ownership_on_session_end(struct session *s)
 {
     struct owned *o = *session_slot(s, SLOT_OWNERSHIP);
     struct closed *c;
@@ -626,14 +616,17 @@ void ownership_reaped(void)
     reaped_ms = loop_ms();
 }
 
+void ownership_on_redis_up(void)
+{
+    retry();
+    ownership_resync();
+}
+
 void ownership_init(void)
 {
     inbox_on_heard_again(ownership_resync);
     timer_every(1000, on_refresh, NULL);
-    redis_on_up(retry);
-    redis_on_up(ownership_resync);
     undone = metric_counter("signalbox_entries_undone_total", "Registered entries removed for sockets that left");
-    session_on_end(on_session_end);
 }
 
 void ownership_fini(void)

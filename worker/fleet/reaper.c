@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "signalbox/address.h"
+#include "signalbox/domain.h"
 #include "signalbox/heartbeat.h"
 #include "signalbox/keys.h"
 #include "signalbox/leader.h"
@@ -17,7 +18,6 @@
 #define TICK_MS 500
 #define SWEEP_JOBS_MS 10000
 #define SOCKET_BATCH "32"
-#define JOBS_MAX 8
 
 /* The sweep under way, if wid is set. */
 static struct {
@@ -27,20 +27,8 @@ static struct {
     bool failed;
 } sweep;
 
-static void (*jobs[JOBS_MAX])(void);
 static int64_t jobs_due_ms;
 static struct metric *reaped;
-
-void reaper_add_job(void (*job)(void))
-{
-    size_t i = 0;
-
-    while (i < JOBS_MAX && jobs[i])
-        i++;
-    if (i == JOBS_MAX)
-        abort();
-    jobs[i] = job;
-}
 
 static void next_sockets(void);
 
@@ -116,8 +104,9 @@ static void next_sockets(void)
 static void run_jobs(void *arg)
 {
     (void)arg;
-    for (size_t i = 0; i < JOBS_MAX && jobs[i]; i++)
-        jobs[i]();
+    for (const struct domain *const *d = domains; *d; d++)
+        for (void (*const *job)(void) = (*d)->jobs; job && *job; job++)
+            (*job)();
 }
 
 static void on_jobs_dropped(void *arg)

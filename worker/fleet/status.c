@@ -53,17 +53,20 @@ static void handle_metrics(struct exchange *x)
     exchange_reply(x, 200, "text/plain; version=0.0.4; charset=utf-8", builder_take(&w));
 }
 
-void status_init(void)
-{
-    static const struct http_route routes[] = {
-        {HTTP_GET, "/health", "health", handle_health, true},
-        {HTTP_GET, "/ready", "ready", handle_ready, true},
-        {HTTP_GET, "/api/info", "info", status_info, false},
-        {HTTP_GET, "/metrics", "metrics", handle_metrics, true},
-    };
+static const struct http_route status_routes[] = {
+    {HTTP_GET, "/health", "health", handle_health, .always = true},
+    {HTTP_GET, "/ready", "ready", handle_ready, .always = true},
+    {HTTP_GET, "/api/info", "info", status_info},
+    {HTTP_GET, "/metrics", "metrics", handle_metrics, .always = true},
+    {0},
+};
+static const struct http_route *const routes[] = {status_routes, NULL};
 
-    http_add_routes(routes, sizeof(routes) / sizeof(routes[0]));
+static void init(void)
+{
     metric_set(
         metric_series(metric_family(METRIC_GAUGE, "signalbox_build_info", "Always 1", "version"), SIGNALBOX_VERSION),
         1);
 }
+
+const struct domain status_domain = {.routes = routes, .init = init};

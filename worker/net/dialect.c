@@ -6,6 +6,7 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "signalbox/domain.h"
 #include "signalbox/gate.h"
 #include "signalbox/keys.h"
 #include "signalbox/metrics.h"
@@ -54,11 +55,22 @@ static void add_names(const struct message_type *row)
     }
 }
 
+static void add_dialect(const struct dialect *d)
+{
+    for (const char *const *name = d->members; name && *name; name++)
+        add_name(*name);
+    for (size_t i = 0; i < d->count; i++)
+        add_names(&d->types[i]);
+}
+
 void dialect_init(void)
 {
     members.only = &names;
     add_name(type_field.name);
     add_names(&gate_attest);
+    for (const struct domain *const *d = domains; *d; d++)
+        for (const struct socket_path *p = (*d)->paths; p && p->path; p++)
+            add_dialect(p->dialect);
     messages_in = metric_family(METRIC_COUNTER, "signalbox_messages_in_total", "Messages received", "dialect type");
     messages_out =
         metric_family(METRIC_COUNTER, "signalbox_messages_out_total", "Messages sent to clients", "dialect type");
@@ -86,14 +98,6 @@ void dialect_fini(void)
     free(strings);
     strings = NULL;
     strings_room = 0;
-}
-
-void dialect_add(const struct dialect *d)
-{
-    for (const char *const *name = d->members; name && *name; name++)
-        add_name(*name);
-    for (size_t i = 0; i < d->count; i++)
-        add_names(&d->types[i]);
 }
 
 const struct json_names *dialect_names(void)

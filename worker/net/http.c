@@ -11,6 +11,8 @@
 #include "signalbox/config.h"
 #include "signalbox/connection.h"
 #include "signalbox/crypto.h"
+#include "signalbox/dialect.h"
+#include "signalbox/domain.h"
 #include "signalbox/http_head.h"
 #include "signalbox/limits.h"
 #include "signalbox/log.h"
@@ -19,7 +21,6 @@
 #include "signalbox/version.h"
 
 #define BODY_MAX (64 * 1024)
-#define TABLES_MAX 16
 
 struct exchange {
     exchange_id id; /* 0 once it is answered */
@@ -39,33 +40,15 @@ struct exchange {
     struct bytes *answer;
 };
 
-static struct {
-    const struct http_route *routes;
-    size_t count;
-} tables[TABLES_MAX];
 static struct slots exchanges;
 
-void http_add_routes(const struct http_route *routes, size_t count)
+static void each_route(void (*visit)(const struct http_route *r, void *arg), void *arg)
 {
-    size_t i = 0;
-
-    while (i < TABLES_MAX && tables[i].routes)
-        i++;
-    if (i == TABLES_MAX)
-        abort();
-    tables[i].routes = routes;
-    tables[i].count = count;
-}
-
-/* The route at position i over all tables; NULL after the last. */
-static const struct http_route *route_at(size_t i)
-{
-    for (size_t t = 0; t < TABLES_MAX && tables[t].routes; t++) {
-        if (i < tables[t].count)
-            return &tables[t].routes[i];
-        i -= tables[t].count;
-    }
-    return NULL;
+    for (const struct domain *const *d = domains; *d; d++)
+        if (domain_is_served(*d))
+            for (const struct http_route *const *table = (*d)->routes; table && *table; table++)
+                for (const struct http_route *r = *table; r->path; r++)
+                    visit(r, arg);
 }
 
 /* A slash that was sent as %2F separates nothing: it may be in what the star stands for alone. */
@@ -204,21 +187,23 @@ static enum http_method method_of(const struct exchange *x)
     return x->head->method == HTTP_HEAD ? HTTP_GET : x->head->method; /* whose body is left out */
 }
 
+static void match_route(const struct http_route *r, void *arg)
+{
+    struct exchange *x = arg;
+    size_t len = strlen(x->allow);
+
+    if (x->route || !path_matches(r->path, x->head))
+        return;
+    if (r->method == method_of(x))
+        x->route = r;
+    else
+        snprintf(x->allow + len, sizeof(x->allow) - len, "%s%s", len ? ", " : "", http_method_str(r->method));
+}
+
 /* Where there is none, x->allow has the methods that the path has routes for. */
 static void find_route(struct exchange *x)
 {
-    const struct http_route *r;
-
-    for (size_t i = 0; (r = route_at(i)) && !x->route; i++) {
-        size_t len = strlen(x->allow);
-
-        if (!path_matches(r->path, x->head))
-            continue;
-        if (r->method == method_of(x))
-            x->route = r;
-        else
-            snprintf(x->allow + len, sizeof(x->allow) - len, "%s%s", len ? ", " : "", http_method_str(r->method));
-    }
+    each_route(match_route, x);
     if (x->route)
         x->allow[0] = '\0';
 }
@@ -418,22 +403,21 @@ void exchange_ended(struct exchange *x)
     free(x);
 }
 
+static void list_route(const struct http_route *r, void *all)
+{
+    if (r->name)
+        json_object_set_new(all, r->name, json_sprintf("%s %s", http_method_str(r->method), r->path));
+}
+
 json_t *http_endpoints(void)
 {
     json_t *all = json_object();
-    const struct http_route *r;
-    const struct socket_path *p;
-    char text[128];
 
-    for (size_t i = 0; (r = route_at(i)); i++) {
-        snprintf(text, sizeof(text), "%s %s", http_method_str(r->method), r->path);
-        if (r->name)
-            json_object_set_new(all, r->name, json_string(text));
-    }
-    for (size_t i = 0; (p = server_path(i)); i++) {
-        snprintf(text, sizeof(text), "WS %s", p->path);
-        json_object_set_new(all, p->name, json_string(text));
-    }
+    each_route(list_route, all);
+    for (const struct domain *const *d = domains; *d; d++)
+        if (domain_is_served(*d))
+            for (const struct socket_path *p = (*d)->paths; p && p->path; p++)
+                json_object_set_new(all, p->name, json_sprintf("WS %s", p->path));
     return all;
 }
 

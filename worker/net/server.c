@@ -9,6 +9,7 @@
 #include "signalbox/config.h"
 #include "signalbox/connection.h"
 #include "signalbox/dialect.h"
+#include "signalbox/domain.h"
 #include "signalbox/gate.h"
 #include "signalbox/http.h"
 #include "signalbox/http_head.h"
@@ -22,50 +23,24 @@
 #include "signalbox/unfinished.h"
 #include "signalbox/websocket.h"
 
-#define PATH_TABLES_MAX 8
 #define DESCRIPTORS_MOST 262144 /* libwebsockets makes a table of as many, so not a million */
 
-static struct {
-    const struct socket_path *paths;
-    size_t count;
-} tables[PATH_TABLES_MAX];
 static bool draining;
 
-void server_add_paths(const struct socket_path *paths, size_t count)
+static bool is_path_of(const struct socket_path *p, const struct http_head *head)
 {
-    size_t i = 0;
+    size_t len = strlen(p->path);
 
-    while (i < PATH_TABLES_MAX && tables[i].paths)
-        i++;
-    if (i == PATH_TABLES_MAX)
-        abort();
-    tables[i].paths = paths;
-    tables[i].count = count;
-    for (size_t p = 0; p < count; p++)
-        dialect_add(paths[p].dialect);
-}
-
-const struct socket_path *server_path(size_t i)
-{
-    for (size_t t = 0; t < PATH_TABLES_MAX && tables[t].paths; t++) {
-        if (i < tables[t].count)
-            return &tables[t].paths[i];
-        i -= tables[t].count;
-    }
-    return NULL;
+    return strncmp(head->path, p->path, len) == 0 && head->encoded_slash > len &&
+           (head->path[len] == '\0' || (head->path[len] == '/' && len > 1));
 }
 
 const struct socket_path *server_path_of(const struct http_head *head)
 {
-    const struct socket_path *p;
-
-    for (size_t i = 0; (p = server_path(i)); i++) {
-        size_t len = strlen(p->path);
-
-        if (strncmp(head->path, p->path, len) == 0 && head->encoded_slash > len &&
-            (head->path[len] == '\0' || (head->path[len] == '/' && len > 1)))
-            return p;
-    }
+    for (const struct domain *const *d = domains; *d; d++)
+        for (const struct socket_path *p = (*d)->paths; p && p->path; p++)
+            if (is_path_of(p, head))
+                return domain_is_served(*d) ? p : NULL;
     return NULL;
 }
 

@@ -8,13 +8,13 @@
 
 #include "signalbox/config.h"
 #include "signalbox/dialect.h"
+#include "signalbox/domain.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
 #include "signalbox/slots.h"
 #include "signalbox/websocket.h"
 
-#define END_CALLBACKS_MAX 16
 #define FLUSHES_ROOM_LEAST 64
 #define FRAMES_A_TURN 64
 #define KEPT_MAX ((size_t)256 << 20) /* for all clients together */
@@ -27,8 +27,11 @@ static struct slots sessions;
 static size_t open_count;
 static session_id *flushes; /* who has frames to write at the end of this turn; some may be gone by then */
 static size_t flushes_count, flushes_room;
+
+static void flush(void);
+static struct turn_end_task flushing = {flush};
+
 static TAILQ_HEAD(, session) by_ping = TAILQ_HEAD_INITIALIZER(by_ping);
-static void (*end_callbacks[END_CALLBACKS_MAX])(struct session *);
 static void (*heard_callback)(struct session *);
 static struct metric *queue_bytes, *kept_bytes, *shed_clients, *too_slow, *ping_timeouts;
 
@@ -65,17 +68,6 @@ void **session_slot(struct session *s, enum session_slot slot)
 size_t session_count(void)
 {
     return open_count;
-}
-
-void session_on_end(void (*callback)(struct session *s))
-{
-    size_t i = 0;
-
-    while (i < END_CALLBACKS_MAX && end_callbacks[i])
-        i++;
-    if (i == END_CALLBACKS_MAX)
-        abort();
-    end_callbacks[i] = callback;
 }
 
 struct visit {
@@ -133,7 +125,7 @@ static void want_flush(struct session *s)
         flushes = mem_grow(flushes, flushes_room * sizeof(*flushes));
     }
     flushes[flushes_count++] = s->id;
-    loop_end_turn();
+    loop_at_turn_end(&flushing);
 }
 
 /* What it makes this worker keep. */
@@ -277,8 +269,7 @@ static void end(struct session *s)
     slots_drop(&sessions, s->id);
     open_count--;
     TAILQ_REMOVE(&by_ping, s, by_ping);
-    for (size_t i = 0; i < END_CALLBACKS_MAX && end_callbacks[i]; i++)
-        end_callbacks[i](s);
+    domains_session_end(s);
 }
 
 /* false: the connection is broken. */
@@ -418,7 +409,6 @@ void sessions_init(void)
     too_slow = metric_counter("signalbox_slow_clients_total", "Clients closed because they did not read");
     ping_timeouts = metric_counter("signalbox_ping_timeouts_total", "Clients closed because they did not answer pings");
     session_input_init();
-    loop_on_turn_end(flush);
     timer_every(tick < 5 ? 5 : tick > 1000 ? 1000 : tick, on_ping_tick, NULL);
 }
 

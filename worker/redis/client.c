@@ -17,7 +17,6 @@
 #define IN_FLIGHT_MAX 65536
 #define IN_FLIGHT_BYTES_MAX (32 << 20) /* sent and not answered, or held back; each is in memory two or three times */
 #define REPLY_PATIENCE_MS 2000
-#define UP_CALLBACKS_MAX 8
 #define WORDS_MAX 64
 
 struct pending {
@@ -33,7 +32,7 @@ static struct redis_target target;
 static struct link commands;
 static void (*guard)(void);
 static bool open; /* the guard lets all commands through */
-static void (*up_callbacks[UP_CALLBACKS_MAX])(void);
+static void (*on_up)(void);
 static size_t in_flight, in_flight_bytes; /* the bytes with those of what is held back */
 static STAILQ_HEAD(held, pending) held = STAILQ_HEAD_INITIALIZER(held);
 static size_t held_count;
@@ -62,8 +61,7 @@ void redis_open(void)
         return;
     open = true;
     metric_set(up, 1);
-    for (size_t i = 0; i < UP_CALLBACKS_MAX && up_callbacks[i]; i++)
-        up_callbacks[i]();
+    on_up();
 }
 
 void redis_shut(void)
@@ -87,11 +85,13 @@ bool redis_check_url(const char *url, char problem[static 256])
     return ok;
 }
 
-bool redis_init(const char *url, const char *client_name, void (*on_connect)(void), char problem[static 256])
+bool redis_init(const char *url, const char *client_name, void (*on_connect)(void), void (*when_up)(void),
+                char problem[static 256])
 {
     if (!redis_target_parse(&target, url, problem))
         return false;
     guard = on_connect;
+    on_up = when_up;
     round_trip = metric_histogram("signalbox_redis_round_trip_seconds", "Time from a Redis command to its reply");
     refused =
         metric_counter("signalbox_redis_refused_total", "Commands refused because Redis was away or too far behind");
@@ -122,17 +122,6 @@ bool redis_up(void)
 bool redis_connected(void)
 {
     return commands.up;
-}
-
-void redis_on_up(void (*callback)(void))
-{
-    size_t i = 0;
-
-    while (i < UP_CALLBACKS_MAX && up_callbacks[i])
-        i++;
-    if (i == UP_CALLBACKS_MAX)
-        abort();
-    up_callbacks[i] = callback;
 }
 
 static void on_error(const struct pending *p, const char *error)

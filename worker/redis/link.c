@@ -20,7 +20,6 @@
 #define BACKOFF_MOST_MS 2000
 #define STEADY_MS 5000 /* a connection that lasted so long is followed at once by another */
 #define CONNECT_PATIENCE_MS 3000
-#define LINKS_MAX 2
 #define NAME_SERVERS_MOST 3 /* as many as the C library asks */
 
 /* Without EVLOOP_ONCE it goes on while anything is readable, and libuv's descriptor may be so for ever. */
@@ -29,7 +28,10 @@
 /* libevent would ask the name servers by turns. Here, as in the C library, the first one is asked, and the next only
    while that is silent: often the first alone knows the names of the local network. */
 static struct evdns_base *dns;
-static struct link *links[LINKS_MAX];
+static LIST_HEAD(, link) links = LIST_HEAD_INITIALIZER(links);
+
+static void flush(void);
+static struct turn_end_task flushing = {flush};
 static struct sockaddr_storage servers[NAME_SERVERS_MOST];
 static int server_count, asked_server;
 
@@ -170,14 +172,14 @@ static void on_add_write(void *events)
         return;
     }
     l->write_wanted = true;
-    loop_end_turn();
+    loop_at_turn_end(&flushing);
 }
 
 static void flush(void)
 {
-    for (size_t i = 0; i < LINKS_MAX && links[i]; i++) {
-        struct link *l = links[i];
+    struct link *l;
 
+    LIST_FOREACH (l, &links, all) {
         if (!l->write_wanted || !l->context)
             continue;
         l->write_wanted = false;
@@ -280,16 +282,8 @@ static void connect_now(void *arg)
 
 void link_start(struct link *l, const struct redis_target *target)
 {
-    size_t i = 0;
-
     reconnects();
-    while (i < LINKS_MAX && links[i])
-        i++;
-    if (i == LINKS_MAX)
-        abort();
-    if (i == 0)
-        loop_on_turn_end(flush);
-    links[i] = l;
+    LIST_INSERT_HEAD(&links, l, all);
     l->target = target;
     l->backoff_ms = BACKOFF_LEAST_MS;
     l->stopped = false;

@@ -97,7 +97,7 @@ static void eval(struct running *run)
     builder_free(&w);
 }
 
-static void load_all(void)
+void scripts_load(void)
 {
     for (size_t i = 0; i < scripts_count; i++)
         redis_send(NULL, NULL, 3,
@@ -106,7 +106,7 @@ static void load_all(void)
 
 static void eval_unknown(void)
 {
-    load_all();
+    scripts_load();
     while (!STAILQ_EMPTY(&unknown)) {
         struct running *run = STAILQ_FIRST(&unknown);
 
@@ -182,5 +182,4 @@ void scripts_init(void)
     failures = metric_family(METRIC_COUNTER, "signalbox_script_failures_total",
                              "Script calls that Redis answered with an error", "script");
     counters = mem_alloc(scripts_count * sizeof(struct metric *));
-    redis_on_up(load_all);
 }

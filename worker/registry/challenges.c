@@ -421,13 +421,13 @@ static void handle_verify(struct exchange *x)
     json_decref(body);
 }
 
+const struct http_route challenges_routes[] = {
+    {HTTP_POST, "/attest/challenge", "attest_challenge", handle_challenge},
+    {HTTP_POST, "/attest/verify", "attest_verify", handle_verify},
+    {0},
+};
+
 void challenges_init(void)
 {
-    static const struct http_route routes[] = {
-        {HTTP_POST, "/attest/challenge", "attest_challenge", handle_challenge},
-        {HTTP_POST, "/attest/verify", "attest_verify", handle_verify},
-    };
-
     results = metric_family(METRIC_COUNTER, "signalbox_attestations_total", "Verified challenges by result", "result");
-    http_add_routes(routes, sizeof(routes) / sizeof(routes[0]));
 }

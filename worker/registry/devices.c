@@ -203,14 +203,13 @@ static void handle_register(struct exchange *x)
     json_decref(body);
 }
 
+const struct http_route devices_routes[] = {{HTTP_POST, "/attest/register", "attest_register", handle_register}, {0}};
+
 void devices_init(void)
 {
-    static const struct http_route routes[] = {{HTTP_POST, "/attest/register", "attest_register", handle_register}};
-
     if (*config->attestation_signing_key)
         key = signing_key_new(config->attestation_signing_key);
     has_build_key = public_key_read(span_of(config->build_token_verify_key), build_key);
-    http_add_routes(routes, 1);
 }
 
 void devices_fini(void)

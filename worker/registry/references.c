@@ -260,10 +260,6 @@ static void handle_upload(struct exchange *x)
     json_members_free(&m);
 }
 
-void references_init(void)
-{
-    static const struct http_route routes[] = {{HTTP_POST, "/attest/upload-reference", "attest_upload_reference",
-                                                handle_upload, .body_max = BODY_MAX, .admit = admit_upload}};
-
-    http_add_routes(routes, 1);
-}
+const struct http_route references_routes[] = {{HTTP_POST, "/attest/upload-reference", "attest_upload_reference",
+                                                handle_upload, .body_max = BODY_MAX, .admit = admit_upload},
+                                               {0}};

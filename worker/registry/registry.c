@@ -22,17 +22,20 @@ bool require_bearer(struct exchange *x, const char *secret, const char *not_conf
     return false;
 }
 
-void registry_init(void)
+static void init(void)
 {
     servers_init();
-    versions_init();
     devices_init();
-    references_init();
     challenges_init();
 }
 
-void registry_fini(void)
+static void fini(void)
 {
     servers_fini();
     devices_fini();
 }
+
+static const struct http_route *const routes[] = {servers_routes,    versions_routes,   devices_routes,
+                                                  references_routes, challenges_routes, NULL};
+
+const struct domain registry_domain = {.name = "registry", .routes = routes, .init = init, .fini = fini};

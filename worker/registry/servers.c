@@ -409,18 +409,18 @@ static void handle_remove(struct exchange *x)
         exchange_reply_json(x, 200, json_pack("{sb}", "success", 1));
 }
 
+const struct http_route servers_routes[] = {
+    {HTTP_GET, "/servers", "servers", handle_list},
+    {HTTP_POST, "/servers", "servers_register", handle_register, .admit = may_write},
+    {HTTP_POST, "/servers/heartbeat", "servers_heartbeat", handle_heartbeat, .admit = may_write},
+    {HTTP_DELETE, "/servers/*", "servers_unregister", handle_remove, .admit = may_write},
+    {0},
+};
+
 void servers_init(void)
 {
-    static const struct http_route routes[] = {
-        {HTTP_GET, "/servers", "servers", handle_list},
-        {HTTP_POST, "/servers", "servers_register", handle_register, .admit = may_write},
-        {HTTP_POST, "/servers/heartbeat", "servers_heartbeat", handle_heartbeat, .admit = may_write},
-        {HTTP_DELETE, "/servers/*", "servers_unregister", handle_remove, .admit = may_write},
-    };
-
     if (*config->bootstrap_signing_key)
         bootstrap_key = signing_key_new(config->bootstrap_signing_key);
-    http_add_routes(routes, sizeof(routes) / sizeof(routes[0]));
 }
 
 void servers_fini(void)

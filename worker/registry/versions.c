@@ -144,12 +144,8 @@ static void handle_set(struct exchange *x)
     free(text);
 }
 
-void versions_init(void)
-{
-    static const struct http_route routes[] = {
-        {HTTP_GET, "/attest/versions", "attest_versions", handle_get},
-        {HTTP_POST, "/attest/versions", "attest_versions_set", handle_set, .admit = admit_set},
-    };
-
-    http_add_routes(routes, sizeof(routes) / sizeof(routes[0]));
-}
+const struct http_route versions_routes[] = {
+    {HTTP_GET, "/attest/versions", "attest_versions", handle_get},
+    {HTTP_POST, "/attest/versions", "attest_versions_set", handle_set, .admit = admit_set},
+    {0},
+};

@@ -135,10 +135,12 @@ static void on_due(const char *chunk)
     chunk_pull(chunk, "", NULL, NULL);
 }
 
+struct agenda chunk_pull_agenda = {KEY_CHUNK_PULLS, .due = on_due};
+
 void chunk_pull_init(void)
 {
+    chunk_pull_agenda.again_ms = config->chunk_pull_timeout_ms;
     pulls = metric_counter("signalbox_chunk_pulls_total", "Sources asked to push a chunk");
     failovers = metric_counter("signalbox_chunk_failovers_total", "Pulls that went on to another source");
     exhausted = metric_counter("signalbox_chunk_exhausted_total", "Pulls that ended without a source left");
-    agenda_watch(KEY_CHUNK_PULLS, false, config->chunk_pull_timeout_ms, on_due);
 }

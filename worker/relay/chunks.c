@@ -5,7 +5,6 @@
 
 #include "scripts_data.h"
 #include "signalbox/chunk.h"
-#include "signalbox/reaper.h"
 #include "signalbox/script.h"
 
 const struct tally chunk_sources = {KEY_SOURCES, KEY_SOURCE_COUNTS};
@@ -91,20 +90,17 @@ static void undo_wait(const char *rest, const struct address *address)
     leave(&chunk_waits, "wait", rest, address, chunk, holder);
 }
 
-static void let_ended_go(void)
+void chunks_let_ended_go(void)
 {
     tally_tidy(&chunk_sources);
     tally_tidy(&chunk_waits);
 }
 
+const struct entry_kind source_kind = {"source", undo_source};
+const struct entry_kind wait_kind = {"wait", undo_wait};
+
 void chunks_init(void)
 {
-    static const struct entry_kind source = {"source", undo_source};
-    static const struct entry_kind wait = {"wait", undo_wait};
-
-    ownership_add_kind(&source);
-    ownership_add_kind(&wait);
-    reaper_add_job(let_ended_go);
     chunk_request_init();
     chunk_push_init();
     chunk_pull_init();

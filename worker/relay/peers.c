@@ -214,9 +214,4 @@ enum err handle_heartbeat(struct session *s, const struct message *m)
     return ERR_NONE;
 }
 
-void peers_init(void)
-{
-    static const struct entry_kind kind = {KIND, undo, .key = key_peer, .kept = relay_kept};
-
-    ownership_add_kind(&kind);
-}
+const struct entry_kind peer_kind = {KIND, undo, .key = key_peer, .kept = relay_kept};

@@ -3,7 +3,6 @@
 
 #include "signalbox/chunk.h"
 #include "signalbox/keys.h"
-#include "signalbox/server.h"
 
 #define CONNECTED_MOST 1000000000 /* so that no sum over a fleet overflows */
 #define COUNT_MOST (1LL << 53)
@@ -53,14 +52,25 @@ const struct dialect relay_dialect = {.name = "relay",
                                       .wire_error = wire_error,
                                       .members = members};
 
-void relay_init(void)
+static void init(void)
 {
-    static const struct socket_path paths[] = {{"/relay", "relay", &relay_dialect}};
-
-    server_add_paths(paths, sizeof(paths) / sizeof(paths[0]));
-    peers_init();
-    relays_init();
     rendezvous_init();
     chunks_init();
-    stats_init();
 }
+
+static const struct socket_path paths[] = {{"/relay", "relay", &relay_dialect}, {0}};
+static const struct http_route *const routes[] = {stats_routes, NULL};
+static const struct entry_kind *const kinds[] = {&peer_kind, &day_kind, &hour_kind, &source_kind, &wait_kind, NULL};
+static const struct agenda *const agendas[] = {&chunk_pull_agenda, NULL};
+static void (*const jobs[])(void) = {rendezvous_let_ended_go, chunks_let_ended_go, NULL};
+
+const struct domain relay_domain = {
+    .name = "relay",
+    .paths = paths,
+    .routes = routes,
+    .kinds = kinds,
+    .agendas = agendas,
+    .jobs = jobs,
+    .on_session_end = relays_on_session_end,
+    .init = init,
+};

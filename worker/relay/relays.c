@@ -235,7 +235,7 @@ static void note_registration(struct session *s, const struct picking *p)
     g->max_connections = p->max_connections;
 }
 
-static void on_session_end(struct session *s)
+void relays_on_session_end(struct session *s)
 {
     struct registrations *all = *session_slot(s, SLOT_RELAYS);
     struct registration *g;
@@ -388,9 +388,4 @@ enum err handle_update_load(struct session *s, const struct message *m)
     call_int(&c, l->connected);
     call_send(&c, on_loaded, l);
     return ERR_NONE;
-}
-
-void relays_init(void)
-{
-    session_on_end(on_session_end);
 }

@@ -11,7 +11,6 @@
 #include "signalbox/log.h"
 #include "signalbox/metrics.h"
 #include "signalbox/ownership.h"
-#include "signalbox/reaper.h"
 #include "signalbox/relay.h"
 #include "signalbox/rendezvous.h"
 #include "signalbox/script.h"
@@ -298,20 +297,17 @@ static void undo_hour(const char *rest, const struct address *holder)
     undo(&meeting_hour, rest, holder);
 }
 
-static void let_ended_go(void)
+void rendezvous_let_ended_go(void)
 {
     tally_tidy(&meeting_day.tally);
     tally_tidy(&meeting_hour.tally);
 }
 
+const struct entry_kind day_kind = {"day", undo_day};
+const struct entry_kind hour_kind = {"hour", undo_hour};
+
 void rendezvous_init(void)
 {
-    static const struct entry_kind day = {"day", undo_day};
-    static const struct entry_kind hour = {"hour", undo_hour};
-
     matches = metric_counter("signalbox_rendezvous_matches_total", "Live matches of hourly tokens");
     left_out = metric_counter("signalbox_rendezvous_left_out_total", "Entries that did not fit in a result");
-    ownership_add_kind(&day);
-    ownership_add_kind(&hour);
-    reaper_add_job(let_ended_go);
 }

@@ -153,12 +153,8 @@ static void handle_stats(struct exchange *x)
     ask_connections(a);
 }
 
-void stats_init(void)
-{
-    static const struct http_route routes[] = {
-        {HTTP_GET, "/stats", "stats", handle_stats, false},
-        {HTTP_GET, "/relay/stats", "relay_stats", handle_stats, false},
-    };
-
-    http_add_routes(routes, sizeof(routes) / sizeof(routes[0]));
-}
+const struct http_route stats_routes[] = {
+    {HTTP_GET, "/stats", "stats", handle_stats},
+    {HTTP_GET, "/relay/stats", "relay_stats", handle_stats},
+    {0},
+};

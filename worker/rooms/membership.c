@@ -504,7 +504,7 @@ void membership_refresh(session_id id)
     call_join(p->room, p, p->info, "again", id, on_back, asking_new(s, p->room));
 }
 
-static void on_session_end(struct session *s)
+void membership_on_session_end(struct session *s)
 {
     struct room_peer *p = room_peer_of(s);
 
@@ -539,12 +539,6 @@ static long long read_peers_in_rooms(void)
     return peers_in_rooms;
 }
 
-void membership_init(void)
-{
-    static const struct entry_kind kind = {KIND, undo};
-
-    ownership_add_kind(&kind);
-    session_on_end(on_session_end);
-    heartbeat_show("room_peers", read_peers);
-    heartbeat_show("room_members", read_peers_in_rooms);
-}
+const struct entry_kind membership_kind = {KIND, undo};
+const struct domain_metric membership_metrics[] = {
+    {"room_peers", read_peers}, {"room_members", read_peers_in_rooms}, {0}};

@@ -66,7 +66,4 @@ static void on_due(const char *room)
     look(room, on_looked);
 }
 
-void room_index_init(void)
-{
-    agenda_watch(KEY_ROOM_LOOKS, true, LOOK_AGAIN_MS, on_due);
-}
+const struct agenda room_index_agenda = {KEY_ROOM_LOOKS, .leader_alone = true, .due = on_due, LOOK_AGAIN_MS};

@@ -14,7 +14,6 @@
 #include "signalbox/loop.h"
 #include "signalbox/ownership.h"
 #include "signalbox/relay.h"
-#include "signalbox/server.h"
 
 #define KIND "member"
 
@@ -282,25 +281,37 @@ static const struct message_type own_types[] = {
     {"KEEP_ALIVE", handle_keep_alive, {REQUEST_ID}, .gate = GATE_NEVER},
 };
 
-void rooms_init(void)
-{
-    static const struct entry_kind kind = {KIND, undo, .key = key_member, .kept = kept, .gone = gone, .lost = lost};
-    static const char *const members[] = {"request_id", "display_name", "endpoint", "ip", "port", NULL};
-    static struct dialect dialect = {
-        .name = "rooms", .wire_error = wire_room_error, .on_open = on_open, .members = members};
-    static const struct socket_path paths[] = {{"/ws", "rooms", &dialect}};
+static const char *const members[] = {"request_id", "display_name", "endpoint", "ip", "port", NULL};
+static struct dialect dialect = {
+    .name = "rooms", .wire_error = wire_room_error, .on_open = on_open, .members = members};
 
+static void init(void)
+{
     types = dialect_join(&dialect, own_types, sizeof(own_types) / sizeof(own_types[0]), &relay_dialect);
     dialect.most = (size_t)config->room_max_message_bytes;
-    server_add_paths(paths, 1);
-    ownership_add_kind(&kind);
-    membership_init();
-    room_index_init();
-    rooms_api_init();
 }
 
-void rooms_fini(void)
+static void fini(void)
 {
     free(types);
     types = NULL;
 }
+
+static const struct socket_path paths[] = {{"/ws", "rooms", &dialect}, {0}};
+static const struct http_route *const routes[] = {rooms_api_routes, NULL};
+static const struct entry_kind room_peer_kind = {KIND,         undo,         .key = key_member,
+                                                 .kept = kept, .gone = gone, .lost = lost};
+static const struct entry_kind *const kinds[] = {&room_peer_kind, &membership_kind, NULL};
+static const struct agenda *const agendas[] = {&room_index_agenda, NULL};
+
+const struct domain rooms_domain = {
+    .name = "rooms",
+    .paths = paths,
+    .routes = routes,
+    .kinds = kinds,
+    .agendas = agendas,
+    .metrics = membership_metrics,
+    .on_session_end = membership_on_session_end,
+    .init = init,
+    .fini = fini,
+};

@@ -285,13 +285,9 @@ static void handle_room(struct exchange *x)
     call_send(&c, on_shown, w);
 }
 
-void rooms_api_init(void)
-{
-    static const struct http_route routes[] = {
-        {HTTP_GET, "/api/stats", "room_stats", handle_stats},
-        {HTTP_GET, "/api/rooms", "rooms_list", handle_rooms},
-        {HTTP_GET, "/api/rooms/*", "room", handle_room},
-    };
-
-    http_add_routes(routes, sizeof(routes) / sizeof(routes[0]));
-}
+const struct http_route rooms_api_routes[] = {
+    {HTTP_GET, "/api/stats", "room_stats", handle_stats},
+    {HTTP_GET, "/api/rooms", "rooms_list", handle_rooms},
+    {HTTP_GET, "/api/rooms/*", "room", handle_room},
+    {0},
+};

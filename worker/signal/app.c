@@ -9,7 +9,6 @@
 #include "signalbox/json.h"
 #include "signalbox/pairing.h"
 #include "signalbox/relay.h"
-#include "signalbox/server.h"
 
 #define CODE_LEN 6
 #define ALPHABET "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
@@ -314,15 +313,12 @@ enum err handle_call(struct session *s, const struct message *m)
     return ERR_NONE;
 }
 
+static const char *const members[] = {"callId", "sdp", "candidate", NULL};
+struct dialect app_dialect = {.name = "app", .wire_error = wire_error, .on_open = on_open, .members = members};
+
 void app_init(void)
 {
-    static const char *const members[] = {"callId", "sdp", "candidate", NULL};
-    static struct dialect dialect = {.name = "app", .wire_error = wire_error, .on_open = on_open, .members = members};
-    static const struct socket_path paths[] = {{"/client", "client", &dialect}, {"/", "app", &dialect}};
-
-    types = dialect_join(&dialect, own_types, sizeof(own_types) / sizeof(own_types[0]), &relay_dialect);
-    server_add_paths(paths, sizeof(paths) / sizeof(paths[0]));
-    links_init();
+    types = dialect_join(&app_dialect, own_types, sizeof(own_types) / sizeof(own_types[0]), &relay_dialect);
 }
 
 void app_fini(void)

@@ -342,7 +342,7 @@ void caller_register(struct session *s, const char *code, const char *public_key
         claim_code(true, g);
 }
 
-static void on_session_end(struct session *s)
+void callers_on_session_end(struct session *s)
 {
     struct caller *c = caller_of(s);
     char channel[KEY_MAX];
@@ -359,10 +359,4 @@ static void on_session_end(struct session *s)
     *session_slot(s, SLOT_CALLER) = NULL;
 }
 
-void callers_init(void)
-{
-    static const struct entry_kind code = {KIND, undo, .key = key_of_code, .kept = kept, .gone = gone};
-
-    ownership_add_kind(&code);
-    session_on_end(on_session_end);
-}
+const struct entry_kind caller_kind = {KIND, undo, .key = key_of_code, .kept = kept, .gone = gone};

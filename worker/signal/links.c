@@ -336,10 +336,5 @@ static void gone(const char *rest, const struct address *holder, session_id from
         send_link_error(s, NOT_PROCESSED);
 }
 
-void links_init(void)
-{
-    static const struct entry_kind link = {"link", undo, .gone = gone};
-
-    ownership_add_kind(&link);
-    agenda_watch(KEY_LINKS, false, LOOK_AGAIN_MS, on_due);
-}
+const struct entry_kind link_kind = {"link", undo, .gone = gone};
+const struct agenda links_agenda = {KEY_LINKS, .due = on_due, .again_ms = LOOK_AGAIN_MS};

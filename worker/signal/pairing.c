@@ -345,10 +345,10 @@ static void on_due(const char *rest)
     call_send(&c, on_looked, mem_dup(rest));
 }
 
+const struct entry_kind pairing_kind = {"ask", undo, .gone = gone};
+struct agenda pairing_agenda = {KEY_REQUESTS, .due = on_due};
+
 void pairing_init(void)
 {
-    static const struct entry_kind ask = {"ask", undo, .gone = gone};
-
-    ownership_add_kind(&ask);
-    agenda_watch(KEY_REQUESTS, false, look_again_ms(), on_due);
+    pairing_agenda.again_ms = look_again_ms();
 }

@@ -7,7 +7,6 @@
 #include "signalbox/app.h"
 #include "signalbox/json.h"
 #include "signalbox/pairing.h"
-#include "signalbox/server.h"
 
 #define DEFAULT_ROOM "default"
 #define REQUESTS_MOST 1000 /* open to one code; the spec sets no limit for this dialect */
@@ -144,17 +143,23 @@ static void on_open(struct session *s, const struct opening *o)
 
 static const struct dialect dialect = {"signal", types, sizeof(types) / sizeof(types[0]), wire_error, on_open};
 
-void signal_fini(void)
+static void init(void)
 {
-    app_fini();
-}
-
-void signal_init(void)
-{
-    static const struct socket_path paths[] = {{"/signal", "signal", &dialect}};
-
-    server_add_paths(paths, sizeof(paths) / sizeof(paths[0]));
-    callers_init();
     pairing_init();
     app_init();
 }
+
+static const struct socket_path paths[] = {
+    {"/signal", "signal", &dialect}, {"/client", "client", &app_dialect}, {"/", "app", &app_dialect}, {0}};
+static const struct entry_kind *const kinds[] = {&caller_kind, &pairing_kind, &link_kind, NULL};
+static const struct agenda *const agendas[] = {&pairing_agenda, &links_agenda, NULL};
+
+const struct domain signal_domain = {
+    .name = "signal",
+    .paths = paths,
+    .kinds = kinds,
+    .agendas = agendas,
+    .on_session_end = callers_on_session_end,
+    .init = init,
+    .fini = app_fini,
+};

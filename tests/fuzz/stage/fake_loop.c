@@ -20,8 +20,7 @@ TAILQ_HEAD(timers, timer);
 static struct timers timers = TAILQ_HEAD_INITIALIZER(timers), deferred = TAILQ_HEAD_INITIALIZER(deferred);
 static size_t count;
 static int64_t now_ms = BEGIN_MS;
-static void (*turn_callback)(void);
-static bool turn_ends;
+static STAILQ_HEAD(, turn_end_task) turn_end_tasks = STAILQ_HEAD_INITIALIZER(turn_end_tasks);
 
 void loop_init(void)
 {
@@ -53,14 +52,23 @@ void loop_poke(void)
 {
 }
 
-void loop_end_turn(void)
+void loop_at_turn_end(struct turn_end_task *t)
 {
-    turn_ends = true;
+    if (!t->queued)
+        STAILQ_INSERT_TAIL(&turn_end_tasks, t, next);
+    t->queued = true;
 }
 
-void loop_on_turn_end(void (*callback)(void))
+static bool end_turn(void)
 {
-    turn_callback = callback;
+    struct turn_end_task *t = STAILQ_FIRST(&turn_end_tasks);
+
+    if (!t)
+        return false;
+    STAILQ_REMOVE_HEAD(&turn_end_tasks, next);
+    t->queued = false;
+    t->run();
+    return true;
 }
 
 int64_t loop_ms(void)
@@ -128,11 +136,8 @@ void loop_defer(void (*callback)(void *arg), void *arg)
 bool fake_loop_turn(void)
 {
     struct timer *t = TAILQ_FIRST(&deferred);
-    bool turned = turn_ends;
+    bool turned = end_turn();
 
-    turn_ends = false;
-    if (turned)
-        turn_callback();
     if (!t)
         return turned;
     TAILQ_REMOVE(&deferred, t, next);

@@ -8,11 +8,12 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "signalbox/domain.h"
 #include "signalbox/loop.h"
 #include "signalbox/redis.h"
+#include "signalbox/script.h"
 #include "stage.h"
 
-#define UP_CALLBACKS_MAX 8
 #define WORDS_MAX 64
 #define ELEMENTS_MAX 40
 
@@ -132,7 +133,6 @@ struct pending {
 static STAILQ_HEAD(, pending) pending = STAILQ_HEAD_INITIALIZER(pending);
 static size_t waiting;
 static bool is_up;
-static void (*up_callbacks[UP_CALLBACKS_MAX])(void);
 
 bool redis_up(void)
 {
@@ -147,16 +147,6 @@ bool redis_subscriber_up(void)
 bool redis_connected(void)
 {
     return is_up;
-}
-
-void redis_on_up(void (*callback)(void))
-{
-    size_t i = 0;
-
-    while (up_callbacks[i])
-        i++;
-    assert(i < UP_CALLBACKS_MAX);
-    up_callbacks[i] = callback;
 }
 
 static void on_refused(void *arg)
@@ -391,8 +381,8 @@ void fake_redis_go(bool up)
         return;
     is_up = up;
     if (up) {
-        for (size_t i = 0; i < UP_CALLBACKS_MAX && up_callbacks[i]; i++)
-            up_callbacks[i]();
+        scripts_load();
+        domains_redis_up();
         return;
     }
     while (waiting)

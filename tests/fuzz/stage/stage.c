@@ -30,6 +30,7 @@
 #include "signalbox/crypto.h"
 #include "signalbox/delivery.h"
 #include "signalbox/dialect.h"
+#include "signalbox/domain.h"
 #include "signalbox/forward.h"
 #include "signalbox/gate.h"
 #include "signalbox/group.h"
@@ -461,22 +462,7 @@ static void load_config(void)
 static void init_worker(void)
 {
     scripts_init();
-    heartbeat_init();
-    ownership_init();
-    claim_init();
-    delivery_init();
-    forward_init();
-    arrival_init();
-    group_init();
-    leader_init();
-    reaper_init();
-    status_init();
-    page_init();
-    signal_init();
-    relay_init();
-    rooms_init();
-    registry_init();
-    booth_init();
+    domains_init();
     inbox_init();
     sessions_init();
     dialect_init();

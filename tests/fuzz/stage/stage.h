@@ -53,7 +53,7 @@ bool fake_wire_turn(int fd); /* does what the loop would; false: there is nothin
 struct lws {
     struct session *session;
     bool wants_write, blocked, paused;
-    char nonce[65];  /* of the last challenge */
+    char nonce[65]; /* of the last challenge */
 };
 extern struct lws stage_clients[STAGE_CLIENTS];
 bool fake_lws_write(struct lws *wsi); /* gives it its turn to write; false: it wants none */

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+#include <stddef.h>
+
+#include "signalbox/booth.h"
+#include "signalbox/fleet.h"
+#include "signalbox/page.h"
+#include "signalbox/registry.h"
+#include "signalbox/relay.h"
+#include "signalbox/room.h"
+#include "signalbox/signal.h"
+#include "signalbox/status.h"
+
+const struct domain *const domains[] = {
+    &fleet_domain, &status_domain,   &page_domain,  &signal_domain, &relay_domain,
+    &rooms_domain, &registry_domain, &booth_domain, NULL,
+};
