@@ -4,9 +4,9 @@
 #pragma once
 
 #include "signalbox/dialect.h"
+#include "signalbox/entry.h"
 #include "signalbox/keys.h"
 #include "signalbox/limits.h"
-#include "signalbox/ownership.h"
 
 #define APP_ROOM ""
 

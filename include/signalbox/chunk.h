@@ -5,8 +5,8 @@
 
 #include "signalbox/address.h"
 #include "signalbox/agenda.h"
+#include "signalbox/index.h"
 #include "signalbox/keys.h"
-#include "signalbox/ownership.h"
 #include "signalbox/tally.h"
 
 extern const struct tally chunk_sources, chunk_waits;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* claim: an identity belongs to one live socket of the whole fleet (PROTOCOL.md section 5, "Whose id is it").
-   Claiming one that another socket holds pings that socket, wherever it is; who does not answer within
-   TAKEOVER_PROBE_MS is closed 4000 and loses it. */
+/* claim: the contest for a hash in Redis that belongs to one live socket of the whole fleet. Claiming one that another
+   socket holds pings that socket, wherever it is; who does not answer within TAKEOVER_PROBE_MS is closed 4000 and loses
+   it (docs/design.md, "Whose id is it"). For fleet/identity.c and fleet/resync.c. */
 #pragma once
 
 #include "signalbox/address.h"
@@ -12,18 +12,16 @@
 enum claim_result { CLAIM_GRANTED, CLAIM_HELD, CLAIM_UNAVAILABLE };
 
 /* Claims the hash `key` for s; its field addr names the holder. done runs once, later; s is NULL if the session has
-   left meanwhile. since_ms, by Redis' clock, is when it was granted: a later holder has a later one. The caller has
-   noted the entry with ownership_note() before. */
+   left meanwhile. since_ms, by Redis' clock, is when it was granted: a later holder has a later one. */
 typedef void (*claim_done)(struct session *s, enum claim_result result, long long since_ms, void *arg);
 void claim_start(struct session *s, const char *key, claim_done done, void *arg);
+/* The same for who held it and finds another in its place: it is taken back from a dead holder, and from nobody who
+   merely cannot be asked (CLAIM_UNAVAILABLE). */
+void claim_contest(struct session *s, const char *key, claim_done done, void *arg);
 
 void claim_release(const char *key, const struct address *holder); /* deletes it if it still carries that address */
-/* Another IDENTITY_TTL_MS. Where Redis has lost it, or has it at the former address of its holder, it is given back.
-   A socket of ours whose id another one holds that lives is closed 4000: the word that it was replaced did not reach
-   us. REFRESH_UNKNOWN: Redis did not answer, or the other holder could not be asked. */
-enum claim_refreshed { REFRESH_UNKNOWN, REFRESH_REPLACED, REFRESH_KEPT, REFRESH_AGAIN };
-void claim_refresh(const char *key, const struct address *holder, void (*done)(enum claim_refreshed result, void *arg),
-                   void *arg); /* done runs once, later */
+/* A live socket elsewhere holds the id of this one, which is closed 4000. Nothing, if it has left. */
+void claim_close_replaced(session_id id);
 
 void claim_on_session_end(struct session *s);
 void claim_init(void);

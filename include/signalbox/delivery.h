@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* delivery: bytes to sockets anywhere in the fleet. At most once, in order per sender and target.
-   A target that is not there any more is undone (its entry, see ownership) and its sender is told. */
+   A target that is not there any more is undone (its entry, see entry) and its sender is told. */
 #pragma once
 
 #include <stddef.h>

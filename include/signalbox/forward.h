@@ -10,7 +10,7 @@
 #include "signalbox/session.h"
 
 /* key: the identity's hash in Redis; identity: "kind TAB id". If nobody holds it, or Redis is away, the kind of entry
-   is told, which may say more than the identity it begins with (gone and lost, see ownership). Borrows b. */
+   is told, which may say more than the identity it begins with (gone and lost, see entry). Borrows b. */
 void forward_send(const char *key, const char *identity, const char *entry, struct bytes *b, session_id from);
 
 void forward_init(void); /* after delivery_init() */

@@ -2,7 +2,7 @@
 /* inbox: frames between workers. Every worker listens on one channel; a frame names sockets there and carries the
    bytes for them. The layout, all numbers little-endian:
      u8 version  u8 operation  u8 wid[8] of the sender  u64 sid of the sender, or 0
-     u16 targets, each: u64 sid  u16 length  the entry that named it (fleet/ownership), or nothing
+     u16 targets, each: u64 sid  u16 length  the entry that named it (fleet/entry), or nothing
      the rest: the bytes to write */
 #pragma once
 

@@ -5,7 +5,7 @@
 #include "signalbox/dialect.h"
 #include "signalbox/domain.h"
 #include "signalbox/http.h"
-#include "signalbox/ownership.h"
+#include "signalbox/index.h"
 
 /* Handlers of the dialect's table, one file each for a group of messages. */
 enum err handle_register(struct session *s, const struct message *m);

@@ -45,7 +45,7 @@ struct call room_call(const struct script *script, const char *room); /* with bo
 
 extern const struct domain rooms_domain;
 
-extern const struct entry_kind membership_kind;
+extern const struct entry_kind room_peer_kind, membership_kind;
 extern const struct domain_metric membership_metrics[];
 void membership_on_session_end(struct session *s);
 void membership_open(void);             /* a socket was opened */

@@ -28,7 +28,8 @@ enum close_code {
 
 /* What a module keeps with a session; freed by that module when the session ends. */
 enum session_slot {
-    SLOT_OWNERSHIP,
+    SLOT_INDEX,
+    SLOT_IDENTITIES,
     SLOT_RELAYS,
     SLOT_CALLER,
     SLOT_ROOM_PEER,

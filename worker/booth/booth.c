@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "signalbox/claim.h"
+#include "signalbox/entry.h"
 #include "signalbox/forward.h"
 #include "signalbox/keys.h"
-#include "signalbox/ownership.h"
 #include "signalbox/pool.h"
 
 static void key_of(const char *kind, const char *id, char out[static KEY_MAX])

@@ -13,7 +13,7 @@
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
-#include "signalbox/ownership.h"
+#include "signalbox/resync.h"
 #include "signalbox/ring.h"
 
 #define READ_MS 1000 /* also where no change was heard of */
@@ -205,7 +205,7 @@ static void note_birth(long long when)
     if (born && when != born) {
         LOG_WARNING("pool_lost");
         kept_until_ms = loop_ms() + config->worker_health_timeout;
-        ownership_resync();
+        resync_all();
     }
     born = when;
 }

@@ -7,11 +7,11 @@
 
 #include "signalbox/booth.h"
 #include "signalbox/claim.h"
+#include "signalbox/identity.h"
 #include "signalbox/json.h"
 #include "signalbox/keys.h"
 #include "signalbox/limits.h"
 #include "signalbox/loop.h"
-#include "signalbox/ownership.h"
 #include "signalbox/pool.h"
 #include "signalbox/request.h"
 
@@ -21,7 +21,6 @@ struct client {
     char *id;
     char ip[IP_TEXT_MAX];
     char *worker; /* id of the member it was assigned; NULL: there was none */
-    bool asked;   /* for the id that it has */
     bool welcomed;
 };
 
@@ -107,24 +106,26 @@ void signaling_on_pool_change(void)
 
 /* --- the socket --- */
 
-static void on_claimed(struct session *s, enum claim_result result, long long since_ms, void *arg);
-
-static void entry_of(const char *id, char out[static ENTRY_MAX])
-{
-    snprintf(out, ENTRY_MAX, KIND_CLIENT "\t%s", id);
-}
-
-static void claim(struct session *s, const char *id)
+static void take_id(struct session *s, const char *id)
 {
     struct client *c = client_of(s);
-    char key[KEY_MAX], entry[ENTRY_MAX];
 
     free(c->id);
     c->id = mem_dup(id);
-    entry_of(id, entry);
-    ownership_note(s, 1, &(struct note){.entry = entry});
-    key_client(key, id);
-    claim_start(s, key, on_claimed, NULL);
+}
+
+static void welcome(struct session *s, enum claim_result result, void *arg)
+{
+    struct client *c = s ? client_of(s) : NULL;
+
+    (void)result;
+    (void)arg;
+    if (!s)
+        return;
+    c->welcomed = true;
+    booth_send(s, json_pack("{ss ss so so}", "type", "welcome", "clientId", c->id, "worker", assign(c), "iceServers",
+                            wire_ice_servers(c->id)));
+    session_release(s);
 }
 
 static void give_new_id(struct session *s)
@@ -132,39 +133,21 @@ static void give_new_id(struct session *s)
     char id[CLIENT_ID_MAX];
 
     booth_client_id(id);
-    client_of(s)->asked = false;
-    claim(s, id);
+    take_id(s, id);
+    identity_claim_new(s, &signaling_kind, id, welcome, NULL);
 }
 
-/* It does not get the id that it asked for: that of another live socket, or nobody can tell. It gets a new one. */
-static void refuse_id(struct session *s, enum err e)
+/* It may not get the id that it asked for: that of another live socket, or nobody can tell. It gets a new one. */
+static void on_claimed(struct session *s, enum claim_result result, void *arg)
 {
-    struct client *c = client_of(s);
-    char entry[ENTRY_MAX];
-
-    entry_of(c->id, entry);
-    ownership_forget(s, 1, &(struct note){.entry = entry});
-    session_fail(s, e, NULL);
-    give_new_id(s);
-}
-
-/* With a new id nobody is in its way: if Redis is away, it has it there with the next refresh. */
-static void on_claimed(struct session *s, enum claim_result result, long long since_ms, void *arg)
-{
-    struct client *c = s ? client_of(s) : NULL;
-
-    (void)arg;
-    if (!s)
-        return;
-    if (result == CLAIM_HELD || (result == CLAIM_UNAVAILABLE && c->asked)) {
-        refuse_id(s, result == CLAIM_HELD ? ERR_PEER_IN_USE : ERR_UNAVAILABLE);
+    if (!s || result == CLAIM_GRANTED) {
+        welcome(s, result, arg);
         return;
     }
-    identity_add(s, KIND_CLIENT, c->id, since_ms);
-    c->welcomed = true;
-    booth_send(s, json_pack("{ss ss so so}", "type", "welcome", "clientId", c->id, "worker", assign(c), "iceServers",
-                            wire_ice_servers(c->id)));
-    session_release(s);
+    if (result == CLAIM_UNAVAILABLE)
+        identity_release(s, &signaling_kind, client_of(s)->id);
+    session_fail(s, result == CLAIM_HELD ? ERR_PEER_IN_USE : ERR_UNAVAILABLE, NULL);
+    give_new_id(s);
 }
 
 static void on_open(struct session *s, const struct opening *o)
@@ -178,8 +161,8 @@ static void on_open(struct session *s, const struct opening *o)
         give_new_id(s);
         return;
     }
-    c->asked = true;
-    claim(s, o->argument);
+    take_id(s, o->argument);
+    identity_claim(s, &signaling_kind, o->argument, 0, NULL, on_claimed, NULL);
 }
 
 void signaling_on_session_end(struct session *s)
@@ -207,10 +190,7 @@ static enum err handle_forward(struct session *s, const struct message *m)
 
 static void undo(const char *id, const struct address *holder)
 {
-    char key[KEY_MAX];
-
-    key_client(key, id);
-    claim_release(key, holder);
+    identity_undo(&signaling_kind, id, holder);
 }
 
 #define FORWARD_ROW(name)                                                                                              \

@@ -11,11 +11,11 @@
 #include "signalbox/claim.h"
 #include "signalbox/config.h"
 #include "signalbox/crypto.h"
+#include "signalbox/identity.h"
 #include "signalbox/keys.h"
 #include "signalbox/limits.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
-#include "signalbox/ownership.h"
 #include "signalbox/pool.h"
 
 #define AUTH_MS 5000
@@ -137,22 +137,6 @@ static void put(const struct member *m, const char *record, bool draining, long 
     call_send(&c, callback, arg);
 }
 
-static void entry_of(const char *id, char out[static ENTRY_MAX])
-{
-    snprintf(out, ENTRY_MAX, KIND_MEMBER "\t%s", id);
-}
-
-static void take_out(struct session *s, const char *id)
-{
-    struct address self = self_address(session_id_of(s));
-    char entry[ENTRY_MAX];
-
-    entry_of(id, entry);
-    ownership_undo_entry(entry, &self);
-    ownership_forget(s, 1, &(struct note){.entry = entry});
-    identity_drop(s, KIND_MEMBER, id);
-}
-
 static void joined(struct joining *j, enum err e)
 {
     struct session *s = session_find(j->session);
@@ -164,9 +148,8 @@ static void joined(struct joining *j, enum err e)
         m->since_ms = j->since_ms;
         m->draining = j->draining;
         j->record = NULL;
-        identity_add(s, KIND_MEMBER, m->id, j->since_ms);
     } else if (m && !m->record) {
-        take_out(s, m->id);
+        identity_release(s, &worker_sync_kind, m->id);
     }
     if (s) {
         j->done(s, e, j->version);
@@ -188,7 +171,7 @@ static void on_put(const struct reply *r, void *arg)
         joined(j, j->version ? ERR_NONE : ERR_PEER_IN_USE);
 }
 
-static void on_claimed(struct session *s, enum claim_result result, long long since_ms, void *arg)
+static void on_claimed(struct session *s, enum claim_result result, void *arg)
 {
     struct joining *j = arg;
 
@@ -196,8 +179,8 @@ static void on_claimed(struct session *s, enum claim_result result, long long si
         joined(j, result == CLAIM_HELD ? ERR_PEER_IN_USE : ERR_UNAVAILABLE);
         return;
     }
-    j->since_ms = since_ms;
-    put(member_of(s), j->record, j->draining, since_ms, on_put, j);
+    j->since_ms = identity_since(s, &worker_sync_kind, j->id);
+    put(member_of(s), j->record, j->draining, j->since_ms, on_put, j);
 }
 
 /* Takes record. What else the socket sends waits until done has run. */
@@ -206,15 +189,11 @@ static void join(struct session *s, char *record, bool draining,
 {
     struct joining *j = mem_alloc(sizeof(*j));
     struct member *m = member_of(s);
-    char key[KEY_MAX], entry[ENTRY_MAX];
 
     *j = (struct joining){
         .session = session_id_of(s), .id = mem_dup(m->id), .record = record, .draining = draining, .done = done};
-    entry_of(m->id, entry);
-    ownership_note(s, 1, &(struct note){.entry = entry});
-    key_pool_member(key, m->id);
     session_hold(s);
-    claim_start(s, key, on_claimed, j);
+    identity_claim(s, &worker_sync_kind, m->id, 0, NULL, on_claimed, j);
 }
 
 /* --- messages --- */
@@ -354,7 +333,7 @@ static enum err handle_worker_leave(struct session *s, const struct message *mes
 
     (void)message;
     LOG_INFO("pool_member_left", LOG_TEXT("id", m->id), LOG_TEXT("ip", m->ip));
-    take_out(s, m->id);
+    identity_release(s, &worker_sync_kind, m->id);
     free(m->record);
     m->record = NULL;
     return ERR_NONE;
@@ -399,15 +378,14 @@ void worker_sync_on_pool_change(void)
 static void undo(const char *id, const struct address *holder)
 {
     struct call c = pool_call(&script_pool_remove);
-    char key[KEY_MAX], address[ADDRESS_MAX];
+    char address[ADDRESS_MAX];
 
     address_format(holder, address);
     call_text(&c, id);
     call_text(&c, address);
     call_text(&c, CHANNEL_POOL);
     call_send(&c, NULL, NULL);
-    key_pool_member(key, id);
-    claim_release(key, holder);
+    identity_undo(&worker_sync_kind, id, holder);
 }
 
 static const struct refusal *refuse(const char *ip)

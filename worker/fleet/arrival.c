@@ -7,9 +7,9 @@
 #include <uthash.h>
 
 #include "signalbox/delivery.h"
+#include "signalbox/identity.h"
 #include "signalbox/inbox.h"
 #include "signalbox/loop.h"
-#include "signalbox/ownership.h"
 
 #define FORGET_MS 10000 /* a worker that has sent no fence by then never will */
 #define TIDY_MS 1000

@@ -4,11 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <uthash.h>
 
 #include "scripts_data.h"
 #include "signalbox/config.h"
-#include "signalbox/heartbeat.h"
 #include "signalbox/inbox.h"
+#include "signalbox/lease.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
@@ -34,14 +35,21 @@ struct claim {
 
 /* Somebody elsewhere, or here, wants to know whether a socket of ours still answers. */
 struct probe {
-    session_id session;
+    struct probed *of;
     struct address asker; /* wid and number of the claim */
     struct timer *patience;
     LIST_ENTRY(probe) next;
 };
 
+/* A socket that is being probed, by one or more. */
+struct probed {
+    session_id session;
+    LIST_HEAD(, probe) probes;
+    UT_hash_handle hh;
+};
+
 static struct slots claims;
-static LIST_HEAD(, probe) probes = LIST_HEAD_INITIALIZER(probes);
+static struct probed *probed; /* by session */
 static struct metric_family *results;
 
 static void take(struct claim *c, const struct address *replaceable);
@@ -73,7 +81,7 @@ static void send_to(const struct address *to, enum inbox_operation operation, ui
     inbox_publish(to->wid, &w, 1, (struct span){"", 0}, unreached);
 }
 
-static void close_replaced(session_id id)
+void claim_close_replaced(session_id id)
 {
     struct session *s = session_find(id);
 
@@ -90,13 +98,13 @@ static void stop_asking(struct claim *c)
     c->patience = c->again = NULL;
 }
 
-/* probed: the socket that was asked; an answer about an earlier holder comes too late to count. */
-static void on_answer(uint64_t claim, bool alive, const struct address *probed)
+/* asked: the socket that was probed; an answer about an earlier holder comes too late to count. */
+static void on_answer(uint64_t claim, bool alive, const struct address *asked)
 {
     struct claim *c = slots_find(&claims, claim);
     struct address holder;
 
-    if (!c || !c->patience || probed->sid != c->holder.sid || memcmp(probed->wid, c->holder.wid, WID_LEN) != 0)
+    if (!c || !c->patience || asked->sid != c->holder.sid || memcmp(asked->wid, c->holder.wid, WID_LEN) != 0)
         return;
     stop_asking(c);
     holder = c->holder;
@@ -108,19 +116,25 @@ static void on_answer(uint64_t claim, bool alive, const struct address *probed)
 
 static void answer(const struct probe *p, bool alive)
 {
-    struct address probed = self_address(p->session);
+    struct address self = self_address(p->of->session);
 
     if (address_is_self(&p->asker))
-        on_answer(p->asker.sid, alive, &probed);
+        on_answer(p->asker.sid, alive, &self);
     else
-        send_to(&p->asker, alive ? INBOX_ALIVE : INBOX_ABSENT, p->session, NULL);
+        send_to(&p->asker, alive ? INBOX_ALIVE : INBOX_ABSENT, p->of->session, NULL);
 }
 
 static void probe_free(struct probe *p)
 {
+    struct probed *of = p->of;
+
     timer_free(p->patience);
     LIST_REMOVE(p, next);
     free(p);
+    if (LIST_EMPTY(&of->probes)) {
+        HASH_DEL(probed, of);
+        free(of);
+    }
 }
 
 static void on_unanswered(void *arg)
@@ -132,14 +146,20 @@ static void on_unanswered(void *arg)
     probe_free(p);
 }
 
+static struct probed *probed_find(session_id id)
+{
+    struct probed *of;
+
+    HASH_FIND(hh, probed, &id, sizeof(id), of);
+    return of;
+}
+
+/* An answer may end in another probe of the same socket: it is looked up each time. */
 static void answer_probes_of(session_id id, bool alive)
 {
-    struct probe *p = LIST_FIRST(&probes), *next;
+    for (struct probed *of; (of = probed_find(id));) {
+        struct probe *p = LIST_FIRST(&of->probes);
 
-    for (; p; p = next) {
-        next = LIST_NEXT(p, next);
-        if (p->session != id)
-            continue;
         answer(p, alive);
         probe_free(p);
     }
@@ -158,11 +178,17 @@ void claim_on_session_end(struct session *s)
 static void probe_start(session_id id, const struct address *asker)
 {
     struct session *s = session_find(id);
+    struct probed *of = probed_find(id);
     struct probe *p = mem_alloc(sizeof(*p));
 
-    p->session = id;
+    if (!of) {
+        of = mem_alloc(sizeof(*of));
+        of->session = id;
+        HASH_ADD(hh, probed, session, sizeof(of->session), of);
+    }
+    p->of = of;
     p->asker = *asker;
-    LIST_INSERT_HEAD(&probes, p, next);
+    LIST_INSERT_HEAD(&of->probes, p, next);
     p->patience = timer_once(s ? config->takeover_probe_ms : 0, on_unanswered, p);
     if (s) {
         session_watch(s);
@@ -176,16 +202,16 @@ static void on_probe_unreached(struct inbox_frame *frame, const char *wid, bool 
 {
     struct claim *c = slots_find(&claims, frame->from.sid);
     struct inbox_target t;
-    struct address probed = {0};
+    struct address holder = {0};
 
     if (!c || !c->patience || !inbox_next_target(frame, &t))
         return; /* without patience its take is under way again and will finish it */
-    probed.sid = t.sid;
-    memcpy(probed.wid, wid, WID_LEN);
+    holder.sid = t.sid;
+    memcpy(holder.wid, wid, WID_LEN);
     if (lost)
         finish(c, CLAIM_UNAVAILABLE);
     else if (!worker_alive(wid))
-        on_answer(frame->from.sid, false, &probed);
+        on_answer(frame->from.sid, false, &holder);
     else if (!c->again)
         c->again = timer_once(ASK_AGAIN_MS, ask_again, c);
 }
@@ -234,7 +260,7 @@ static void granted(struct claim *c)
     bool replaces = c->tries > 1 && !is_own(c);
 
     if (replaces && address_is_self(&c->holder))
-        close_replaced(c->holder.sid);
+        claim_close_replaced(c->holder.sid);
     else if (replaces)
         send_to(&c->holder, INBOX_REPLACED, 0, NULL);
     finish(c, CLAIM_GRANTED);
@@ -298,6 +324,11 @@ void claim_start(struct session *s, const char *key, claim_done done, void *arg)
     start(s, key, false, done, arg);
 }
 
+void claim_contest(struct session *s, const char *key, claim_done done, void *arg)
+{
+    start(s, key, true, done, arg);
+}
+
 void claim_release(const char *key, const struct address *holder)
 {
     struct call c = call_new(&script_claim_release);
@@ -307,65 +338,6 @@ void claim_release(const char *key, const struct address *holder)
     call_key(&c, key);
     call_text(&c, address);
     call_send(&c, NULL, NULL);
-}
-
-struct refreshing {
-    session_id holder;
-    char *key;
-    void (*done)(enum claim_refreshed result, void *arg);
-    void *arg;
-};
-
-static void refreshed(struct refreshing *f, enum claim_refreshed result)
-{
-    f->done(result, f->arg);
-    free(f->key);
-    free(f);
-}
-
-static void on_contested(struct session *s, enum claim_result result, long long since_ms, void *arg)
-{
-    struct refreshing *f = arg;
-
-    (void)since_ms;
-    if (s && result == CLAIM_HELD)
-        close_replaced(f->holder);
-    refreshed(f, result == CLAIM_HELD ? REFRESH_REPLACED : result == CLAIM_GRANTED ? REFRESH_AGAIN : REFRESH_UNKNOWN);
-}
-
-/* Who is in its place may be a former socket of the same client, whose last refresh came late to a Redis that had lost
-   the identity: it is asked. A successor that lives keeps it; so does one that cannot be asked just now. */
-static void on_refreshed(const struct reply *r, void *arg)
-{
-    struct refreshing *f = arg;
-    struct session *s = session_find(f->holder);
-    long long kept;
-
-    if (!r || !reply_read(r, "i", &kept) || kept < 0 || kept > 2)
-        refreshed(f, REFRESH_UNKNOWN);
-    else if (kept > 0)
-        refreshed(f, kept == 1 ? REFRESH_KEPT : REFRESH_AGAIN);
-    else if (s)
-        start(s, f->key, true, on_contested, f);
-    else
-        refreshed(f, REFRESH_REPLACED);
-}
-
-void claim_refresh(const char *key, const struct address *holder, void (*done)(enum claim_refreshed result, void *arg),
-                   void *arg)
-{
-    struct call c = call_new(&script_claim_refresh);
-    struct refreshing *f = mem_alloc(sizeof(*f));
-    char address[ADDRESS_MAX];
-
-    *f = (struct refreshing){holder->sid, mem_dup(key), done, arg};
-    address_format(holder, address);
-    call_key(&c, key);
-    call_text(&c, address);
-    self_former_text(holder->sid, address);
-    call_text(&c, address);
-    call_int(&c, IDENTITY_TTL_MS);
-    call_send(&c, on_refreshed, f);
 }
 
 static void on_probe(struct inbox_frame *frame)
@@ -398,7 +370,7 @@ static void on_replaced(struct inbox_frame *frame)
     struct inbox_target t;
 
     while (inbox_next_target(frame, &t))
-        close_replaced(t.sid);
+        claim_close_replaced(t.sid);
 }
 
 void claim_init(void)
@@ -425,8 +397,8 @@ static void claim_drop(void *thing, void *arg)
 /* After redis_fini() and with the timers gone: nobody else can finish these. */
 void claim_fini(void)
 {
-    while (!LIST_EMPTY(&probes))
-        probe_free(LIST_FIRST(&probes));
+    while (probed)
+        probe_free(LIST_FIRST(&probed->probes));
     slots_each(&claims, claim_drop, NULL);
     slots_free(&claims);
 }

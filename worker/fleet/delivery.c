@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "signalbox/heartbeat.h"
+#include "signalbox/entry.h"
 #include "signalbox/inbox.h"
 #include "signalbox/keys.h"
+#include "signalbox/lease.h"
 #include "signalbox/metrics.h"
-#include "signalbox/ownership.h"
 #include "signalbox/script.h"
 
 static struct metric *local, *remote, *not_found, *dropped;
@@ -19,9 +19,9 @@ void delivery_gone(const char *entry, const struct address *holder, session_id f
     if (!entry || !*entry)
         return;
     if (holder && (said || !worker_alive(holder->wid)))
-        ownership_gone(entry, holder, from);
+        entry_gone(entry, holder, from);
     else
-        ownership_missing(entry, holder, from);
+        entry_missing(entry, holder, from);
 }
 
 /* Nobody listens at that worker, or Redis was not reached: what became of the frame is then unknown, and counted. */
@@ -38,7 +38,7 @@ static void on_unreached(struct inbox_frame *frame, const char *wid, bool lost)
         if (!lost)
             delivery_gone(entry, &holder, frame->from.sid, false);
         else if (*entry)
-            ownership_lost(entry, frame->from.sid);
+            entry_lost(entry, frame->from.sid);
         metric_add(dropped, lost);
         free(entry);
     }

@@ -4,11 +4,11 @@
 #include <stddef.h>
 
 #include "signalbox/config.h"
-#include "signalbox/heartbeat.h"
+#include "signalbox/index.h"
 #include "signalbox/leader.h"
+#include "signalbox/lease.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
-#include "signalbox/ownership.h"
 #include "signalbox/server.h"
 #include "signalbox/session.h"
 
@@ -34,12 +34,12 @@ static void on_tick(void *arg)
         all_closed_ms = loop_ms();
         return;
     }
-    if ((session_count() > 0 || ownership_pending() > 0 || server_busy()) && loop_ms() - all_closed_ms < LAST_WAIT_MS)
+    if ((session_count() > 0 || index_pending() > 0 || server_busy()) && loop_ms() - all_closed_ms < LAST_WAIT_MS)
         return;
     timer_free(ticker);
     ticker = NULL;
-    LOG_INFO("drained", LOG_INT("connections", session_count()), LOG_INT("not_undone", ownership_pending()));
-    heartbeat_stop(session_count() == 0 && ownership_pending() == 0, done);
+    LOG_INFO("drained", LOG_INT("connections", session_count()), LOG_INT("not_undone", index_pending()));
+    lease_give_up(session_count() == 0 && index_pending() == 0, done);
 }
 
 void drain_start(void (*when_done)(void))

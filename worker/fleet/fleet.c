@@ -7,29 +7,34 @@
 #include "signalbox/delivery.h"
 #include "signalbox/forward.h"
 #include "signalbox/group.h"
-#include "signalbox/heartbeat.h"
+#include "signalbox/identity.h"
+#include "signalbox/index.h"
 #include "signalbox/leader.h"
-#include "signalbox/ownership.h"
+#include "signalbox/lease.h"
 #include "signalbox/reaper.h"
+#include "signalbox/resync.h"
 
 static void on_redis_up(void)
 {
-    heartbeat_on_redis_up();
-    ownership_on_redis_up();
+    lease_on_redis_up();
+    index_on_redis_up();
+    resync_all();
     leader_look();
 }
 
 static void on_session_end(struct session *s)
 {
-    ownership_on_session_end(s);
+    index_on_session_end(s);
+    identity_on_session_end(s);
     claim_on_session_end(s);
 }
 
 static void init(void)
 {
-    heartbeat_init();
-    ownership_init();
+    lease_init(index_reaped, resync_all);
+    index_init();
     claim_init();
+    resync_init();
     delivery_init();
     forward_init();
     arrival_init();
@@ -46,8 +51,9 @@ static void fini(void)
     forward_fini();
     arrival_fini();
     group_fini();
-    ownership_fini();
-    heartbeat_fini();
+    resync_fini();
+    index_fini();
+    lease_fini();
 }
 
 const struct domain fleet_domain = {

@@ -8,11 +8,12 @@
 
 #include "scripts_data.h"
 #include "signalbox/delivery.h"
+#include "signalbox/entry.h"
+#include "signalbox/identity.h"
 #include "signalbox/inbox.h"
 #include "signalbox/keys.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
-#include "signalbox/ownership.h"
 #include "signalbox/script.h"
 
 #define ROUTES_MAX 16384 /* that are remembered; past it forwards go by the script */
@@ -128,7 +129,7 @@ static void forward_end(struct forward *f)
 static void forward_lost(struct forward *f)
 {
     delivery_count_dropped();
-    ownership_lost(f->entry, f->from);
+    entry_lost(f->entry, f->from);
     forward_end(f);
 }
 
@@ -265,7 +266,7 @@ static void on_return(struct inbox_frame *frame)
         comes_back(f);
     } else {
         delivery_count_dropped();
-        ownership_lost(entry, frame->from.sid);
+        entry_lost(entry, frame->from.sid);
     }
     free(text);
     free(entry);

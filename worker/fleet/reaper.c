@@ -6,13 +6,13 @@
 
 #include "signalbox/address.h"
 #include "signalbox/domain.h"
-#include "signalbox/heartbeat.h"
+#include "signalbox/index.h"
 #include "signalbox/keys.h"
 #include "signalbox/leader.h"
+#include "signalbox/lease.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
-#include "signalbox/ownership.h"
 #include "signalbox/redis.h"
 
 #define TICK_MS 500
@@ -68,7 +68,7 @@ static void on_sockets(const struct reply *r, void *arg)
     for (size_t i = 0; i < reply_count(r); i++) {
         struct address a = {.sid = (uint64_t)reply_int(reply_at(r, i))};
         memcpy(a.wid, sweep.wid, WID_LEN);
-        ownership_undo(&a, leader_is_self, on_socket_undone, NULL);
+        index_undo(&a, leader_is_self, on_socket_undone, NULL);
     }
 }
 

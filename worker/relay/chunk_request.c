@@ -87,7 +87,7 @@ static void forget_wait(const struct requesting *q)
     chunk_entry(entry, "wait", q->chunk, q->peer);
     tally_wait(q, false);
     if (s)
-        ownership_forget(s, 1, &(struct note){.entry = entry});
+        index_forget(s, 1, &(struct note){.entry = entry});
 }
 
 static void on_waiting(const struct reply *r, void *arg)
@@ -114,7 +114,7 @@ static void wait_for_chunk(struct session *s, struct requesting *q)
     char key[KEY_MAX], holder[HOLDER_MAX], entry[ENTRY_MAX];
 
     chunk_entry(entry, "wait", q->chunk, q->peer);
-    ownership_note(s, 1, &(struct note){entry, config->chunk_wait_ttl_ms});
+    index_note(s, 1, &(struct note){entry, config->chunk_wait_ttl_ms});
     tally_wait(q, true);
     chunk_watch(q->chunk);
     key_chunk(key, q->chunk, "data");

@@ -7,9 +7,9 @@
 
 #include "scripts_data.h"
 #include "signalbox/address.h"
-#include "signalbox/heartbeat.h"
+#include "signalbox/identity.h"
 #include "signalbox/keys.h"
-#include "signalbox/ownership.h"
+#include "signalbox/lease.h"
 #include "signalbox/relay.h"
 #include "signalbox/script.h"
 
@@ -94,13 +94,13 @@ static void drop_stale(const struct relay *relay)
 
     memcpy(entry, "peer\t", 5);
     memcpy(entry + 5, relay->peer.at, relay->peer.len);
-    ownership_undo_entry(entry, &relay->holder);
+    entry_undo(entry, &relay->holder);
     free(entry);
 }
 
 static bool is_excluded(struct session *s, const struct picking *p, const char *peer)
 {
-    return (p->excluded && strcmp(peer, p->excluded) == 0) || identity_held(s, "peer", peer);
+    return (p->excluded && strcmp(peer, p->excluded) == 0) || identity_held(s, &peer_kind, peer);
 }
 
 static void pick(struct session *s, struct picking *p);
@@ -179,7 +179,7 @@ static void on_picked(const struct reply *r, void *arg)
 static void pick(struct session *s, struct picking *p)
 {
     struct call c = call_new(&script_relay_pick);
-    long long own = s ? (long long)identity_count(s, "peer") : 0;
+    long long own = s ? (long long)identity_count(s, &peer_kind) : 0;
 
     p->tries++;
     call_key(&c, KEY_RELAYS_FREE);
@@ -374,7 +374,7 @@ enum err handle_update_load(struct session *s, const struct message *m)
     session_hold(s);
     if (find_registration(s, l->peer))
         find_registration(s, l->peer)->connected = l->connected;
-    if (!identity_held(s, "peer", l->peer)) {
+    if (!identity_held(s, &peer_kind, l->peer)) {
         peer_holder_find(s, l->peer, on_load_holder, l);
         return ERR_NONE;
     }

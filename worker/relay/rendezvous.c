@@ -6,11 +6,11 @@
 
 #include "scripts_data.h"
 #include "signalbox/config.h"
-#include "signalbox/heartbeat.h"
+#include "signalbox/identity.h"
 #include "signalbox/keys.h"
+#include "signalbox/lease.h"
 #include "signalbox/log.h"
 #include "signalbox/metrics.h"
-#include "signalbox/ownership.h"
 #include "signalbox/relay.h"
 #include "signalbox/rendezvous.h"
 #include "signalbox/script.h"
@@ -233,7 +233,7 @@ static void meet_all(struct session *s, void *arg)
         finish(r);
         return;
     }
-    r->since_ms = identity_since(s, "peer", r->peer);
+    r->since_ms = identity_since(s, &peer_kind, r->peer);
     tally_meetings(r, &meeting_day);
     tally_meetings(r, &meeting_hour);
     while (r->sent < r->count && r->sent < CALLS_AT_ONCE)

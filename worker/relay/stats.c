@@ -3,9 +3,9 @@
 
 #include "scripts_data.h"
 #include "signalbox/chunk.h"
-#include "signalbox/heartbeat.h"
 #include "signalbox/http.h"
 #include "signalbox/keys.h"
+#include "signalbox/lease.h"
 #include "signalbox/relay.h"
 #include "signalbox/rendezvous.h"
 #include "signalbox/script.h"

@@ -6,10 +6,10 @@
 #include "scripts_data.h"
 #include "signalbox/config.h"
 #include "signalbox/group.h"
-#include "signalbox/heartbeat.h"
 #include "signalbox/inbox.h"
+#include "signalbox/index.h"
 #include "signalbox/json.h"
-#include "signalbox/ownership.h"
+#include "signalbox/lease.h"
 #include "signalbox/room.h"
 
 #define KIND "room"
@@ -167,7 +167,7 @@ static void on_given_up(const struct reply *r, void *arg)
     if (p && !is_its_room(p, a->room)) {
         room_entry(entry, a->room, p->id);
         if (left)
-            ownership_forget(s, 1, &(struct note){.entry = entry});
+            index_forget(s, 1, &(struct note){.entry = entry});
         else
             owe(p, a->room);
     }
@@ -215,7 +215,7 @@ static void on_left(const struct reply *r, void *arg)
         struct room_peer *p = room_peer_of(s);
 
         room_entry(entry, a->room, p->id);
-        ownership_forget(s, 1, &(struct note){.entry = entry});
+        index_forget(s, 1, &(struct note){.entry = entry});
         stop_listening(a->session, a->room);
         set_room(p, NULL, NULL);
         wire_envelope(&w, "ACK", NULL, NULL);
@@ -411,7 +411,7 @@ enum err handle_join(struct session *s, const struct message *m)
     builder_free(&info);
     p->joining = mem_dup(room);
     room_entry(entry, room, p->id);
-    ownership_note(s, 1, &(struct note){.entry = entry});
+    index_note(s, 1, &(struct note){.entry = entry});
     session_hold(s);
     key_room_channel(channel, room);
     group_join(channel, a->session, on_listening, a);
@@ -500,7 +500,7 @@ void membership_refresh(session_id id)
     if (!p->room || p->leaving)
         return;
     room_entry(entry, p->room, p->id);
-    ownership_note(s, 1, &(struct note){.entry = entry});
+    index_note(s, 1, &(struct note){.entry = entry});
     call_join(p->room, p, p->info, "again", id, on_back, asking_new(s, p->room));
 }
 

@@ -9,10 +9,10 @@
 #include "signalbox/claim.h"
 #include "signalbox/config.h"
 #include "signalbox/forward.h"
-#include "signalbox/heartbeat.h"
+#include "signalbox/identity.h"
 #include "signalbox/json.h"
+#include "signalbox/lease.h"
 #include "signalbox/loop.h"
-#include "signalbox/ownership.h"
 #include "signalbox/relay.h"
 
 #define KIND "member"
@@ -191,19 +191,10 @@ static void lost(const char *rest, session_id from)
 
 static void undo(const char *rest, const struct address *holder)
 {
-    char key[KEY_MAX], *peer = span_dup((struct span){rest, strcspn(rest, "\t")});
+    char *peer = span_dup((struct span){rest, strcspn(rest, "\t")});
 
-    key_member(key, peer);
-    claim_release(key, holder);
+    identity_undo(&room_peer_kind, peer, holder);
     free(peer);
-}
-
-static void note_id(struct session *s)
-{
-    char entry[sizeof(KIND) + PEER_ID_LEN + 1];
-
-    snprintf(entry, sizeof(entry), KIND "\t%s", room_peer_of(s)->id);
-    ownership_note(s, 1, &(struct note){.entry = entry});
 }
 
 static void kept(const char *peer, const struct address *holder)
@@ -226,8 +217,7 @@ static enum err handle_keep_alive(struct session *s, const struct message *m)
     return ERR_NONE;
 }
 
-/* It is welcome once the others can reach it; if Redis is away, that is with the next refresh. */
-static void on_claimed(struct session *s, enum claim_result result, long long since_ms, void *arg)
+static void welcome(struct session *s, enum claim_result result, void *arg)
 {
     struct builder w = {0};
 
@@ -235,7 +225,6 @@ static void on_claimed(struct session *s, enum claim_result result, long long si
     (void)arg;
     if (!s)
         return;
-    identity_add(s, KIND, room_peer_of(s)->id, since_ms);
     wire_envelope(&w, "ACK", room_peer_of(s)->id, NULL);
     builder_text(&w, ",\"payload\":{\"message\":\"connected\"}");
     session_send(s, wire_envelope_end(&w, ""));
@@ -246,17 +235,14 @@ static void on_open(struct session *s, const struct opening *o)
 {
     struct room_peer *p = mem_alloc(sizeof(*p));
     unsigned char id[PEER_ID_LEN / 2];
-    char key[KEY_MAX];
 
     (void)o;
     randombytes_buf(id, sizeof(id));
     sodium_bin2hex(p->id, sizeof(p->id), id, sizeof(id));
     *session_slot(s, SLOT_ROOM_PEER) = p;
     membership_open();
-    note_id(s);
     session_hold(s);
-    key_member(key, p->id);
-    claim_start(s, key, on_claimed, NULL);
+    identity_claim_new(s, &room_peer_kind, p->id, welcome, NULL);
 }
 
 #define REQUEST_ID                                                                                                     \
@@ -299,8 +285,7 @@ static void fini(void)
 
 static const struct socket_path paths[] = {{"/ws", "rooms", &dialect}, {0}};
 static const struct http_route *const routes[] = {rooms_api_routes, NULL};
-static const struct entry_kind room_peer_kind = {KIND,         undo,         .key = key_member,
-                                                 .kept = kept, .gone = gone, .lost = lost};
+const struct entry_kind room_peer_kind = {KIND, undo, .key = key_member, .kept = kept, .gone = gone, .lost = lost};
 static const struct entry_kind *const kinds[] = {&room_peer_kind, &membership_kind, NULL};
 static const struct agenda *const agendas[] = {&room_index_agenda, NULL};
 

@@ -6,8 +6,8 @@
 #include <time.h>
 
 #include "scripts_data.h"
-#include "signalbox/heartbeat.h"
 #include "signalbox/http.h"
+#include "signalbox/lease.h"
 #include "signalbox/loop.h"
 #include "signalbox/request.h"
 #include "signalbox/room.h"

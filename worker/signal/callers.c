@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include "scripts_data.h"
-#include "signalbox/claim.h"
 #include "signalbox/config.h"
 #include "signalbox/forward.h"
 #include "signalbox/group.h"
+#include "signalbox/identity.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/pairing.h"
@@ -21,7 +21,6 @@
 struct registering {
     session_id session;
     char *code, *public_key;
-    long long since_ms;
     void (*done)(struct session *s, enum registered result);
 };
 
@@ -146,13 +145,12 @@ static void pass(const struct script *script, const char *type, const char *room
 
 static void undo(const char *rest, const struct address *holder)
 {
-    char key[KEY_MAX], room[ID_MAX + 1];
+    char room[ID_MAX + 1];
     const char *code;
 
     if (!code_split(rest, room, &code))
         return;
-    key_code(key, room, code);
-    claim_release(key, holder);
+    identity_undo(&caller_kind, rest, holder);
     if (*room)
         pass(&script_signal_leave, "peer_left", room, code, holder, NULL);
 }
@@ -205,15 +203,18 @@ static void gone(const char *rest, const struct address *holder, session_id from
         session_fail(s, *room ? ERR_TARGET_NOT_FOUND : ERR_PEER_NOT_FOUND, code);
 }
 
+/* The id of a caller: room TAB code. */
+static void id_of(char out[static ENTRY_MAX], const struct caller *c, const char *code)
+{
+    snprintf(out, ENTRY_MAX, "%s\t%s", c->room, code);
+}
+
 static void release_code(struct session *s, struct caller *c)
 {
-    struct address self = self_address(session_id_of(s));
-    char entry[ENTRY_MAX];
+    char id[ENTRY_MAX];
 
-    code_entry(entry, KIND, c->room, c->code);
-    ownership_undo_entry(entry, &self);
-    ownership_forget(s, 1, &(struct note){.entry = entry});
-    identity_drop(s, KIND, entry + sizeof(KIND));
+    id_of(id, c, c->code);
+    identity_release(s, &caller_kind, id);
     free(c->code);
     free(c->public_key);
     c->code = c->public_key = NULL;
@@ -250,13 +251,11 @@ static void finish(struct registering *g, struct session *s, enum registered res
 static void fail(struct registering *g, struct session *s, enum registered result)
 {
     struct caller *c = s ? caller_of(s) : NULL;
-    struct address self = self_address(g->session);
-    char entry[ENTRY_MAX];
+    char id[ENTRY_MAX];
 
     if (c && !(c->code && strcmp(c->code, g->code) == 0)) {
-        code_entry(entry, KIND, c->room, g->code);
-        ownership_undo_entry(entry, &self);
-        ownership_forget(s, 1, &(struct note){.entry = entry});
+        id_of(id, c, g->code);
+        identity_release(s, &caller_kind, id);
     }
     finish(g, s, result);
 }
@@ -267,7 +266,6 @@ static void on_described(const struct reply *r, void *arg)
     struct session *s = session_find(g->session);
     struct caller *c = s ? caller_of(s) : NULL;
     struct address self = self_address(g->session);
-    char entry[ENTRY_MAX];
     long long ours;
     bool same;
 
@@ -282,8 +280,6 @@ static void on_described(const struct reply *r, void *arg)
     free(c->public_key);
     c->code = mem_dup(g->code);
     c->public_key = mem_dup(g->public_key);
-    code_entry(entry, KIND, c->room, c->code);
-    identity_add(s, KIND, entry + sizeof(KIND), g->since_ms);
     LOG_DEBUG("code_registered", LOG_CODE("code", c->code), LOG_INT("sid", g->session));
     if (*c->room && !same) /* who is told that it is in hears of all who come or go from then on */
         pass(&script_signal_join, "peer_joined", c->room, c->code, &self, g);
@@ -291,7 +287,7 @@ static void on_described(const struct reply *r, void *arg)
         finish(g, s, REGISTERED);
 }
 
-static void on_claimed(struct session *s, enum claim_result result, long long since_ms, void *arg)
+static void on_claimed(struct session *s, enum claim_result result, void *arg)
 {
     struct registering *g = arg;
     struct caller *c = s ? caller_of(s) : NULL;
@@ -302,7 +298,6 @@ static void on_claimed(struct session *s, enum claim_result result, long long si
         fail(g, s, result == CLAIM_HELD ? REGISTERED_HELD : REGISTERED_UNAVAILABLE);
         return;
     }
-    g->since_ms = since_ms;
     key_code(key, c->room, g->code);
     call = describe(key, g->session, g->public_key);
     call_send(&call, on_described, g);
@@ -312,18 +307,14 @@ static void claim_code(bool ok, void *arg)
 {
     struct registering *g = arg;
     struct session *s = session_find(g->session);
-    char key[KEY_MAX], entry[ENTRY_MAX];
-    struct caller *c;
+    char id[ENTRY_MAX];
 
     if (!s || !ok) {
         finish(g, s, REGISTERED_UNAVAILABLE);
         return;
     }
-    c = caller_of(s);
-    code_entry(entry, KIND, c->room, g->code);
-    ownership_note(s, 1, &(struct note){.entry = entry});
-    key_code(key, c->room, g->code);
-    claim_start(s, key, on_claimed, g);
+    id_of(id, caller_of(s), g->code);
+    identity_claim(s, &caller_kind, id, 0, NULL, on_claimed, g);
 }
 
 void caller_register(struct session *s, const char *code, const char *public_key,
@@ -333,7 +324,7 @@ void caller_register(struct session *s, const char *code, const char *public_key
     struct caller *c = caller_of(s);
     char channel[KEY_MAX];
 
-    *g = (struct registering){session_id_of(s), mem_dup(code), mem_dup(public_key), 0, done};
+    *g = (struct registering){session_id_of(s), mem_dup(code), mem_dup(public_key), done};
     session_hold(s);
     key_presence(channel, c->room);
     if (*c->room)

@@ -8,6 +8,7 @@
 #include "signalbox/app.h"
 #include "signalbox/config.h"
 #include "signalbox/delivery.h"
+#include "signalbox/index.h"
 #include "signalbox/json.h"
 #include "signalbox/script.h"
 
@@ -151,7 +152,7 @@ enum err handle_link_request(struct session *s, const struct message *m)
     l->public_key = span_dup(m->values[1].raw);
     l->device_name = m->values[2].present ? span_dup(m->values[2].raw) : mem_dup("null");
     link_entry(entry, device, c->code);
-    ownership_note(s, 1, &(struct note){entry, config->pair_timeout_ms});
+    index_note(s, 1, &(struct note){entry, config->pair_timeout_ms});
     key_code(key, APP_ROOM, device);
     call_key(&call, key);
     key_link(key, device);

@@ -9,7 +9,8 @@
 #include "signalbox/agenda.h"
 #include "signalbox/config.h"
 #include "signalbox/delivery.h"
-#include "signalbox/heartbeat.h"
+#include "signalbox/index.h"
+#include "signalbox/lease.h"
 #include "signalbox/script.h"
 
 #define LOOK_AGAIN_MS 1000
@@ -117,7 +118,7 @@ void pairing_ask(struct session *s, const char *target, long long most, struct b
     *a = (struct asking){session_id_of(s), mem_dup(c->room),      mem_dup(c->code),
                          mem_dup(target),  builder_take(message), failed};
     request_entry(entry, c->room, target, c->code);
-    ownership_note(s, 1, &(struct note){entry, config->pair_timeout_ms});
+    index_note(s, 1, &(struct note){entry, config->pair_timeout_ms});
     key_code(key, c->room, target);
     call_key(&call, key);
     key_requests(key, c->room, target);

@@ -34,14 +34,14 @@
 #include "signalbox/forward.h"
 #include "signalbox/gate.h"
 #include "signalbox/group.h"
-#include "signalbox/heartbeat.h"
 #include "signalbox/inbox.h"
+#include "signalbox/index.h"
 #include "signalbox/keys.h"
 #include "signalbox/leader.h"
+#include "signalbox/lease.h"
 #include "signalbox/limits.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
-#include "signalbox/ownership.h"
 #include "signalbox/page.h"
 #include "signalbox/pool.h"
 #include "signalbox/reaper.h"
@@ -558,7 +558,7 @@ static void farewell(void)
         assert(fake_wire_open(i));
     for (int i = 0; i < STAGE_CLIENTS; i++)
         fake_wire_drop(i);
-    assert(session_count() == 0 && ownership_pending() == 0);
+    assert(session_count() == 0 && index_pending() == 0);
     assert(fake_loop_timers() == timers && fake_redis_channels() == channels);
 }
 

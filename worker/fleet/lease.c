@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "signalbox/heartbeat.h"
+#include "signalbox/lease.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -16,7 +16,6 @@
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
-#include "signalbox/ownership.h"
 #include "signalbox/schema.h"
 #include "signalbox/script.h"
 #include "signalbox/session.h"
@@ -130,6 +129,8 @@ static void on_roster(const struct reply *r, void *arg)
     metric_set(workers_gauge, (double)alive);
 }
 
+static void (*lost_callback)(void), (*renewed_callback)(void);
+
 static void beat(void);
 
 static char former[WID_LEN + 1];
@@ -139,7 +140,7 @@ static char former[WID_LEN + 1];
 static void on_settled(void *arg)
 {
     (void)arg;
-    ownership_resync();
+    renewed_callback();
     redis_command(NULL, NULL, "ZADD", KEY_WORKERS, "NX", "0", former, NULL);
 }
 
@@ -149,7 +150,7 @@ static void renew(void)
     beaten_ms = 0;
     metric_add(lease_losses, 1);
     LOG_WARNING("lease_lost", LOG_INT("lease_ms", LEASE_MS));
-    ownership_reaped();
+    lost_callback();
     memcpy(former, self_wid(), sizeof(former));
     self_wid_renew();
     log_worker(self_wid());
@@ -205,7 +206,7 @@ static void on_beat(const struct reply *r, void *arg)
         if (forgotten) {
             LOG_WARNING("redis_forgot");
             schema_look();
-            ownership_resync();
+            renewed_callback();
         }
     }
     free(b);
@@ -245,7 +246,7 @@ static void beat(void)
     call_send(&c, on_roster, NULL);
 }
 
-void heartbeat_now(void)
+void lease_beat_now(void)
 {
     if (redis_up() && beat_timer && !may_have_lapsed())
         beat();
@@ -254,7 +255,7 @@ void heartbeat_now(void)
 static void on_timer(void *arg)
 {
     (void)arg;
-    heartbeat_now();
+    lease_beat_now();
 }
 
 static void on_look(void *arg)
@@ -264,7 +265,7 @@ static void on_look(void *arg)
         renew_or_ask();
 }
 
-void heartbeat_on_redis_up(void)
+void lease_on_redis_up(void)
 {
     refused = false;
     if (may_have_lapsed())
@@ -273,8 +274,10 @@ void heartbeat_on_redis_up(void)
         beat();
 }
 
-void heartbeat_init(void)
+void lease_init(void (*on_lost)(void), void (*on_renewed)(void))
 {
+    lost_callback = on_lost;
+    renewed_callback = on_renewed;
     started_ms = clock_ms();
     if (*config->node_id)
         strncpy(node, config->node_id, sizeof(node) - 1);
@@ -299,7 +302,7 @@ static void on_stopped(const struct reply *r, void *arg)
     free(s);
 }
 
-void heartbeat_stop(bool owns_nothing, void (*done)(void))
+void lease_give_up(bool owns_nothing, void (*done)(void))
 {
     struct stopping *s = mem_alloc(sizeof(*s));
     char key[KEY_MAX];
@@ -314,7 +317,7 @@ void heartbeat_stop(bool owns_nothing, void (*done)(void))
     redis_command(on_stopped, s, "DEL", key, NULL);
 }
 
-void heartbeat_fini(void)
+void lease_fini(void)
 {
     struct worker *w, *next;
 

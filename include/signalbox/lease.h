@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* heartbeat: this worker's lease, and what it knows of the others' (DESIGN.md section 4). */
+/* lease: this worker's lease, renewed by a beat each BEAT_MS, and what it knows of the others' (docs/design.md, "Who
+   is alive"). It knows nothing of what sockets own. */
 #pragma once
 
 #include <stdbool.h>
@@ -7,6 +8,7 @@
 
 #define LEASE_MS 7000 /* so that a dead worker's entries are gone within 10 s, sweep included */
 #define BEAT_MS 2000
+#define SETTLED_MS 3000 /* by then what was under way when the lease or Redis was lost has arrived */
 
 /* false: that worker has no lease, and what names it counts as gone. A wid heard of for the first time has LEASE_MS
    to be seen in the roster. */
@@ -19,11 +21,13 @@ bool workers_alive(size_t i);
 void workers_drop(const char *wid); /* it has been cleaned up after */
 
 /* Renews the lease and the place in the roster before it is time to, unless the worker is giving them up. */
-void heartbeat_now(void);
+void lease_beat_now(void);
 
-void heartbeat_init(void);
-void heartbeat_on_redis_up(void);
-void heartbeat_fini(void);
+/* on_lost: others may have taken this worker for dead, and it has another wid now. on_renewed: what its sockets own is
+   to be written to Redis again, which others cleaned up, or which Redis has forgotten. */
+void lease_init(void (*on_lost)(void), void (*on_renewed)(void));
+void lease_on_redis_up(void);
+void lease_fini(void);
 /* Gives the lease up; done runs once Redis knows, or cannot be told. Unless it owns nothing any more, the worker
    stays in the roster, so that another one cleans up after it. */
-void heartbeat_stop(bool owns_nothing, void (*done)(void));
+void lease_give_up(bool owns_nothing, void (*done)(void));

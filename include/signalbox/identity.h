@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/* identity: an id belongs to one live socket of the whole fleet. A session notes an id in the index, claims it, and
+   holds it until it lets go of it or ends. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <uthash.h>
+
+#include "signalbox/claim.h"
+#include "signalbox/entry.h"
+#include "signalbox/index.h"
+#include "signalbox/session.h"
+
+#define IDENTITIES_MAX 256 /* ids of one kind that one socket may hold */
+
+/* done runs once, later; s is NULL if the session has left meanwhile. CLAIM_UNAVAILABLE: Redis may have given it the id
+   all the same, so that it stays noted until identity_release(), or the session's end. */
+typedef void (*identity_done)(struct session *s, enum claim_result result, void *arg);
+
+/* Claims the id for s, after it and more notes were made in the index: they are copied, and forgotten again where
+   another live socket holds the id. kind: has a key. */
+void identity_claim(struct session *s, const struct entry_kind *kind, const char *id, size_t note_count,
+                    const struct note *notes, identity_done done, void *arg);
+/* The same for an id that was made at random, which nobody else has: it is granted, and if Redis is away just now,
+   Redis has it with the next refresh. */
+void identity_claim_new(struct session *s, const struct entry_kind *kind, const char *id, identity_done done,
+                        void *arg);
+/* s has it no more, here and in Redis. */
+void identity_release(struct session *s, const struct entry_kind *kind, const char *id);
+/* Deletes the id's hash if it still carries that address. */
+void identity_undo(const struct entry_kind *kind, const char *id, const struct address *holder);
+
+/* What a session holds, without asking Redis. */
+bool identity_held(struct session *s, const struct entry_kind *kind, const char *id);
+size_t identity_count(struct session *s, const struct entry_kind *kind);
+/* When it was granted, by Redis' clock, ms: a later holder has a later one. 0: not held. */
+long long identity_since(struct session *s, const struct entry_kind *kind, const char *id);
+struct session *identity_holder(const char *entry); /* the session of this worker that holds "kind TAB id"; or NULL */
+
+/* For fleet/resync.c alone. */
+struct identity {
+    const struct entry_kind *kind;
+    const char *id; /* within entry */
+    char *entry;    /* word of its kind TAB id */
+    long long since_ms;
+    session_id session;
+    bool waits; /* to be refreshed again */
+    UT_hash_handle hh;
+};
+struct identity *identity_of(session_id session, const char *entry); /* NULL: it does not hold it, or has left */
+size_t identities_of(struct session *s, struct identity *const **all);
+/* Who is granted an id up to then (loop_ms()) notes it once more: Redis was emptied, perhaps between note and claim. */
+void identities_note_again(int64_t until_ms);
+
+void identity_on_session_end(struct session *s);

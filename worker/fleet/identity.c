@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/identity.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "signalbox/loop.h"
+
+struct identities {
+    struct identity **all;
+    size_t count, room;
+};
+
+static struct identity *by_entry;
+static int64_t note_again_until_ms;
+
+/* --- what a session holds --- */
+
+static size_t place_of(const struct identities *h, const struct entry_kind *kind, const char *id)
+{
+    size_t i = 0;
+
+    while (i < h->count && (h->all[i]->kind != kind || strcmp(h->all[i]->id, id) != 0))
+        i++;
+    return i;
+}
+
+static struct identity *find(struct session *s, const struct entry_kind *kind, const char *id)
+{
+    const struct identities *h = *session_slot(s, SLOT_IDENTITIES);
+    size_t i = h ? place_of(h, kind, id) : 0;
+
+    return h && i < h->count ? h->all[i] : NULL;
+}
+
+bool identity_held(struct session *s, const struct entry_kind *kind, const char *id)
+{
+    return find(s, kind, id) != NULL;
+}
+
+long long identity_since(struct session *s, const struct entry_kind *kind, const char *id)
+{
+    const struct identity *found = find(s, kind, id);
+
+    return found ? found->since_ms : 0;
+}
+
+size_t identity_count(struct session *s, const struct entry_kind *kind)
+{
+    const struct identities *h = *session_slot(s, SLOT_IDENTITIES);
+    size_t n = 0;
+
+    for (size_t i = 0; h && i < h->count; i++)
+        n += h->all[i]->kind == kind;
+    return n;
+}
+
+struct session *identity_holder(const char *entry)
+{
+    const struct identity *i;
+
+    HASH_FIND_STR(by_entry, entry, i);
+    return i ? session_find(i->session) : NULL;
+}
+
+struct identity *identity_of(session_id session, const char *entry)
+{
+    struct session *s = session_find(session);
+    const char *id;
+    const struct entry_kind *kind = entry_kind_of(entry, &id);
+
+    return s ? find(s, kind, id) : NULL;
+}
+
+size_t identities_of(struct session *s, struct identity *const **all)
+{
+    const struct identities *h = *session_slot(s, SLOT_IDENTITIES);
+
+    *all = h ? h->all : NULL;
+    return h ? h->count : 0;
+}
+
+/* --- holding one, and letting go of it --- */
+
+static void format_entry(char out[static ENTRY_MAX], const struct entry_kind *kind, const char *id)
+{
+    snprintf(out, ENTRY_MAX, "%s\t%s", kind->word, id);
+}
+
+static struct identity *identity_new(const struct entry_kind *kind, const char *id, session_id session)
+{
+    struct identity *i = mem_alloc(sizeof(*i)), *former;
+    char entry[ENTRY_MAX];
+
+    format_entry(entry, kind, id);
+    i->kind = kind;
+    i->entry = mem_dup(entry);
+    i->id = i->entry + strlen(kind->word) + 1;
+    i->session = session;
+    HASH_FIND_STR(by_entry, i->entry, former);
+    if (former)
+        HASH_DEL(by_entry, former);
+    HASH_ADD_KEYPTR(hh, by_entry, i->entry, strlen(i->entry), i);
+    return i;
+}
+
+/* A successor on this worker may have taken the place in by_entry of one that is just being closed. */
+static void identity_free(struct identity *i)
+{
+    struct identity *indexed;
+
+    HASH_FIND_STR(by_entry, i->entry, indexed);
+    if (indexed == i)
+        HASH_DEL(by_entry, i);
+    free(i->entry);
+    free(i);
+}
+
+static struct identity *add(struct session *s, const struct entry_kind *kind, const char *id)
+{
+    void **slot = session_slot(s, SLOT_IDENTITIES);
+    struct identities *h;
+
+    if (!*slot)
+        *slot = mem_alloc(sizeof(*h));
+    h = *slot;
+    if (h->count == h->room) {
+        h->room = h->room ? h->room * 2 : 1;
+        h->all = mem_grow(h->all, h->room * sizeof(*h->all));
+    }
+    return h->all[h->count++] = identity_new(kind, id, session_id_of(s));
+}
+
+static void hold(struct session *s, const struct entry_kind *kind, const char *id, long long since_ms)
+{
+    struct identity *i = find(s, kind, id);
+
+    if (!i)
+        i = add(s, kind, id);
+    i->since_ms = since_ms;
+    if (loop_ms() < note_again_until_ms)
+        index_note(s, 1, &(struct note){.entry = i->entry});
+}
+
+static void drop(struct session *s, const struct entry_kind *kind, const char *id)
+{
+    struct identities *h = *session_slot(s, SLOT_IDENTITIES);
+    size_t i = h ? place_of(h, kind, id) : 0;
+
+    if (!h || i == h->count)
+        return;
+    identity_free(h->all[i]);
+    h->all[i] = h->all[--h->count];
+}
+
+void identities_note_again(int64_t until_ms)
+{
+    note_again_until_ms = until_ms;
+}
+
+void identity_undo(const struct entry_kind *kind, const char *id, const struct address *holder)
+{
+    char key[KEY_MAX];
+
+    kind->key(key, id);
+    claim_release(key, holder);
+}
+
+void identity_release(struct session *s, const struct entry_kind *kind, const char *id)
+{
+    struct address self = self_address(session_id_of(s));
+    char entry[ENTRY_MAX];
+
+    format_entry(entry, kind, id);
+    entry_undo(entry, &self);
+    index_forget(s, 1, &(struct note){.entry = entry});
+    drop(s, kind, id);
+}
+
+void identity_on_session_end(struct session *s)
+{
+    struct identities *h = *session_slot(s, SLOT_IDENTITIES);
+
+    if (!h)
+        return;
+    for (size_t i = 0; i < h->count; i++)
+        identity_free(h->all[i]);
+    free(h->all);
+    free(h);
+    *session_slot(s, SLOT_IDENTITIES) = NULL;
+}
+
+/* --- claiming --- */
+
+struct claiming {
+    const struct entry_kind *kind;
+    char *id;
+    bool is_new;
+    identity_done done;
+    void *arg;
+    size_t note_count;
+    struct note notes[]; /* with entries of their own; the last is the id's */
+};
+
+static void claiming_free(struct claiming *c)
+{
+    for (size_t i = 0; i < c->note_count; i++)
+        free((char *)c->notes[i].entry);
+    free(c->id);
+    free(c);
+}
+
+static void on_claimed(struct session *s, enum claim_result result, long long since_ms, void *arg)
+{
+    struct claiming *c = arg;
+
+    if (c->is_new)
+        result = CLAIM_GRANTED;
+    if (s && result == CLAIM_GRANTED) {
+        hold(s, c->kind, c->id, since_ms);
+    } else if (s && result == CLAIM_HELD) {
+        drop(s, c->kind, c->id);
+        index_forget(s, c->note_count, c->notes);
+    }
+    c->done(s, result, c->arg);
+    claiming_free(c);
+}
+
+static void claim(struct session *s, struct claiming *c, size_t note_count, const struct note *notes)
+{
+    char key[KEY_MAX], entry[ENTRY_MAX];
+
+    format_entry(entry, c->kind, c->id);
+    for (size_t i = 0; i < note_count; i++)
+        c->notes[i] = (struct note){mem_dup(notes[i].entry), notes[i].ttl_ms};
+    c->notes[note_count] = (struct note){mem_dup(entry), 0};
+    c->note_count = note_count + 1;
+    index_note(s, c->note_count, c->notes);
+    c->kind->key(key, c->id);
+    claim_start(s, key, on_claimed, c);
+}
+
+static struct claiming *claiming_new(const struct entry_kind *kind, const char *id, size_t note_count,
+                                     identity_done done, void *arg)
+{
+    struct claiming *c = mem_alloc(sizeof(*c) + (note_count + 1) * sizeof(c->notes[0]));
+
+    c->kind = kind;
+    c->id = mem_dup(id);
+    c->done = done;
+    c->arg = arg;
+    return c;
+}
+
+void identity_claim(struct session *s, const struct entry_kind *kind, const char *id, size_t note_count,
+                    const struct note *notes, identity_done done, void *arg)
+{
+    claim(s, claiming_new(kind, id, note_count, done, arg), note_count, notes);
+}
+
+void identity_claim_new(struct session *s, const struct entry_kind *kind, const char *id, identity_done done, void *arg)
+{
+    struct claiming *c = claiming_new(kind, id, 0, done, arg);
+
+    c->is_new = true;
+    claim(s, c, 0, NULL);
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/index.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "scripts_data.h"
+#include "signalbox/keys.h"
+#include "signalbox/lease.h"
+#include "signalbox/log.h"
+#include "signalbox/loop.h"
+#include "signalbox/metrics.h"
+#include "signalbox/script.h"
+
+#define UNDO_BATCH_LAST "127" /* rank of the last entry that is undone in one go */
+#define UNDOING_MAX 256       /* closed sockets that are undone at once */
+#define RETRY_MS 1000
+
+/* What a session has in the index. */
+struct indexed {
+    bool noted;
+    /* loop_ms(): since when, and till when, it has entries in Redis that its client alone could write again */
+    int64_t stored_since_ms, stored_until_ms;
+};
+
+/* A socket that has closed and still has entries in Redis. */
+struct closed {
+    struct address address;
+    TAILQ_ENTRY(closed) next;
+};
+
+static TAILQ_HEAD(closed_list, closed) waiting = TAILQ_HEAD_INITIALIZER(waiting), undoing =
+                                                                                      TAILQ_HEAD_INITIALIZER(undoing);
+static size_t waiting_count, undoing_count;
+static int64_t reaped_ms; /* loop_ms() when this worker was last taken for dead */
+static struct metric *undone;
+
+static struct indexed *indexed_of(struct session *s)
+{
+    void **slot = session_slot(s, SLOT_INDEX);
+
+    if (!*slot)
+        *slot = mem_alloc(sizeof(struct indexed));
+    return *slot;
+}
+
+static struct call index_call(const struct script *script, const struct address *a)
+{
+    struct call c = call_new(script);
+    char key[KEY_MAX];
+
+    key_owners(key, a->wid);
+    call_key(&c, key);
+    key_owned(key, a->wid, a->sid);
+    call_key(&c, key);
+    snprintf(key, sizeof(key), "%" PRIu64, a->sid);
+    call_text(&c, key);
+    return c;
+}
+
+/* --- notes --- */
+
+/* Its client is told to begin anew: what it has stored is in nobody else's memory. */
+static void close_lost(struct session *s)
+{
+    LOG_INFO("registrations_lost", LOG_INT("sid", session_id_of(s)));
+    session_close(s, CLOSE_GOING_AWAY, "registrations lost");
+}
+
+struct noting {
+    struct address address; /* under which it is noted */
+    int64_t until_ms;
+};
+
+static void remember_stored(struct indexed *i, int64_t until_ms)
+{
+    if (until_ms <= i->stored_until_ms)
+        return;
+    if (i->stored_until_ms < loop_ms())
+        i->stored_since_ms = loop_ms();
+    i->stored_until_ms = until_ms;
+}
+
+/* The first socket of a worker, or Redis was emptied and does not list this worker: were it to die before its next
+   beat, nobody would clean up after it. What was stored under a name that this worker has lost since is lost, too. */
+static void on_noted(const struct reply *r, void *arg)
+{
+    struct noting *n = arg;
+    struct session *s = session_find(n->address.sid);
+    long long new, first;
+
+    if (r && reply_read(r, "ii", &new, &first) && first)
+        lease_beat_now();
+    if (s && n->until_ms > 0 && strcmp(n->address.wid, self_wid()) != 0)
+        close_lost(s);
+    else if (r && s)
+        remember_stored(indexed_of(s), n->until_ms);
+    free(n);
+}
+
+void index_note(struct session *s, size_t count, const struct note *notes)
+{
+    struct address self = self_address(session_id_of(s));
+    struct noting *n;
+    struct call c;
+
+    if (count == 0)
+        return;
+    n = mem_alloc(sizeof(*n));
+    n->address = self;
+    indexed_of(s)->noted |= redis_up(); /* else it will not arrive, and there is nothing to undo */
+    c = index_call(&script_own_note, &self);
+    for (size_t i = 0; i < count; i++) {
+        call_int(&c, notes[i].ttl_ms);
+        call_text(&c, notes[i].entry);
+        if (notes[i].ttl_ms > 0 && loop_ms() + notes[i].ttl_ms > n->until_ms)
+            n->until_ms = loop_ms() + notes[i].ttl_ms;
+    }
+    call_send(&c, on_noted, n);
+}
+
+void index_forget(struct session *s, size_t count, const struct note *notes)
+{
+    struct address self = self_address(session_id_of(s));
+    struct call c = index_call(&script_own_forget, &self);
+
+    for (size_t i = 0; i < count; i++)
+        call_text(&c, notes[i].entry);
+    call_send(&c, NULL, NULL);
+}
+
+void index_reaped(void)
+{
+    reaped_ms = loop_ms();
+}
+
+bool index_close_if_reaped(struct session *s)
+{
+    const struct indexed *i = indexed_of(s);
+    bool was_reaped = i->stored_until_ms > loop_ms() && i->stored_since_ms <= reaped_ms;
+
+    if (was_reaped)
+        close_lost(s);
+    return was_reaped;
+}
+
+/* --- undoing --- */
+
+struct undoing {
+    struct address address;
+    bool (*may)(void);
+    void (*done)(bool ok, void *arg);
+    void *arg;
+};
+
+static void finish(struct undoing *u, bool ok)
+{
+    u->done(ok, u->arg);
+    free(u);
+}
+
+static void next_batch(struct undoing *u);
+
+static void on_batch_forgotten(const struct reply *r, void *arg)
+{
+    struct undoing *u = arg;
+    long long left;
+
+    if (!r || !reply_read(r, "i", &left))
+        finish(u, false);
+    else if (left > 0)
+        next_batch(u);
+    else
+        finish(u, true);
+}
+
+/* Redis runs what is sent in its order: an entry leaves the index only after it was undone. */
+static void on_batch(const struct reply *r, void *arg)
+{
+    struct undoing *u = arg;
+    struct call c;
+
+    if (!r || (u->may && !u->may())) {
+        finish(u, false);
+        return;
+    }
+    c = index_call(&script_own_forget, &u->address);
+    for (size_t i = 0; i < reply_count(r); i++) {
+        struct span entry = reply_span(reply_at(r, i));
+        entry_undo(entry.at, &u->address);
+        call_span(&c, entry);
+    }
+    metric_add(undone, (double)reply_count(r));
+    call_send(&c, on_batch_forgotten, u);
+}
+
+static void next_batch(struct undoing *u)
+{
+    char key[KEY_MAX];
+
+    key_owned(key, u->address.wid, u->address.sid);
+    redis_command(on_batch, u, "ZRANGE", key, "0", UNDO_BATCH_LAST, NULL);
+}
+
+void index_undo(const struct address *a, bool (*may)(void), void (*done)(bool ok, void *arg), void *arg)
+{
+    struct undoing *u = mem_alloc(sizeof(*u));
+
+    *u = (struct undoing){*a, may, done, arg};
+    next_batch(u);
+}
+
+/* --- sockets of this worker that have closed --- */
+
+static void add_waiting(struct closed *c)
+{
+    TAILQ_INSERT_TAIL(&waiting, c, next);
+    waiting_count++;
+}
+
+static void undo_waiting(void);
+
+/* What fails waits for the next RETRY_MS: Redis is away, or refuses to write. */
+static void on_undone(bool ok, void *arg)
+{
+    struct closed *c = arg;
+
+    TAILQ_REMOVE(&undoing, c, next);
+    undoing_count--;
+    if (!ok) {
+        add_waiting(c);
+        return;
+    }
+    free(c);
+    undo_waiting();
+}
+
+/* After an outage there may be thousands of them, and the living have more to ask of Redis then. */
+static void undo_waiting(void)
+{
+    struct closed *c;
+
+    while (redis_up() && undoing_count < UNDOING_MAX && (c = TAILQ_FIRST(&waiting))) {
+        TAILQ_REMOVE(&waiting, c, next);
+        waiting_count--;
+        TAILQ_INSERT_TAIL(&undoing, c, next);
+        undoing_count++;
+        index_undo(&c->address, NULL, on_undone, c);
+    }
+}
+
+size_t index_pending(void)
+{
+    return waiting_count + undoing_count;
+}
+
+void index_on_session_end(struct session *s)
+{
+    struct indexed *i = *session_slot(s, SLOT_INDEX);
+    struct closed *c;
+
+    if (!i)
+        return;
+    if (i->noted) {
+        c = mem_alloc(sizeof(*c));
+        c->address = self_address(session_id_of(s));
+        add_waiting(c);
+        undo_waiting();
+    }
+    free(i);
+    *session_slot(s, SLOT_INDEX) = NULL;
+}
+
+void index_on_redis_up(void)
+{
+    undo_waiting();
+}
+
+static void on_retry(void *arg)
+{
+    (void)arg;
+    undo_waiting();
+}
+
+void index_init(void)
+{
+    undone = metric_counter("signalbox_entries_undone_total", "Registered entries removed for sockets that left");
+    timer_every(RETRY_MS, on_retry, NULL);
+}
+
+static void free_list(struct closed_list *list)
+{
+    for (struct closed *c; (c = TAILQ_FIRST(list));) {
+        TAILQ_REMOVE(list, c, next);
+        free(c);
+    }
+}
+
+void index_fini(void)
+{
+    free_list(&waiting);
+    free_list(&undoing);
+}
