@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "lua"))
 
 from names import key  # noqa: E402
+from scripts import code_of  # noqa: E402
 
 FIRST_SID, BATCH, HOUR_MS = 1 << 40, 2000, 3_600_000
 
@@ -16,7 +17,7 @@ FIRST_SID, BATCH, HOUR_MS = 1 << 40, 2000, 3_600_000
 def run(fleet, name, calls):
     """Runs a script with each (keys, args) of calls."""
     client = fleet.redis.client
-    sha = client.script_load((ROOT / "redis-lua" / f"{name}.lua").read_text())
+    sha = client.script_load(code_of(name))
     pipe = client.pipeline(transaction=False)
     for i, (keys, args) in enumerate(calls, 1):
         pipe.evalsha(sha, len(keys), *keys, *args)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Turns SOURCE_DIR/<domain>/<verb>.lua into OUTPUT_DIR/scripts_data.c and .h, one `struct script` each.
 # The comment lines that open a script are its contract: its name, its KEYS and ARGV, its reply. Only this reads them:
-# what is embedded, and hashed, begins behind them.
+# what is embedded, and hashed, begins behind them. `-- USES a, b` puts shared/a.lua and shared/b.lua before it.
 #   cmake -D SOURCE_DIR=redis-lua -D OUTPUT_DIR=build/generated -P cmake/embed_scripts.cmake
 cmake_minimum_required(VERSION 3.25)
 include(${CMAKE_CURRENT_LIST_DIR}/embed.cmake)
@@ -42,11 +42,25 @@ function(count_named header word out)
     set(${out} ${highest} PARENT_SCOPE)
 endfunction()
 
+# The pieces that a `-- USES` line of the header names, one after the other.
+function(read_used header out)
+    set(used "")
+    if(header MATCHES "\n-- USES +([^\n]*)")
+        string(REPLACE ", " ";" names "${CMAKE_MATCH_1}")
+        foreach(name IN LISTS names)
+            read_script("${SOURCE_DIR}/shared/${name}.lua" piece_header piece)
+            string(APPEND used "${piece}")
+        endforeach()
+    endif()
+    set(${out} "${used}" PARENT_SCOPE)
+endfunction()
+
 set(declarations "")
 set(definitions "")
 set(list "")
 set(count 0)
 file(GLOB paths RELATIVE "${SOURCE_DIR}" "${SOURCE_DIR}/*/*.lua")
+list(FILTER paths EXCLUDE REGEX "^shared/")
 list(SORT paths)
 foreach(path IN LISTS paths)
     string(REGEX REPLACE "\\.lua$" "" name "${path}")
@@ -77,6 +91,8 @@ foreach(path IN LISTS paths)
         set(args ${before})
     endif()
 
+    read_used("${header}" used)
+    string(PREPEND body "${used}")
     string(LENGTH "${body}" size)
     string(SHA1 sha1 "${body}")
     string(HEX "${body}" bytes)

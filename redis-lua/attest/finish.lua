@@ -1,14 +1,13 @@
 -- attest/finish: a reference has been uploaded as a whole: it takes the place of the one before.
 -- KEYS[1] its regions (hash: index, "offset length hex")   KEYS[2] the reference (hash)   KEYS[3] the reference's regions (hash)
 -- ARGV[1] how many regions   ARGV[2...] other fields of the reference, each before its value
+-- USES    now
 -- RETURN  {ms when it was uploaded, or 0: its regions were given up meanwhile}
 local uploaded, reference, regions, count = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 
 if redis.call('HLEN', uploaded) ~= tonumber(count) then
   return {0}
 end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('UNLINK', regions)
 redis.call('RENAME', uploaded, regions)
 redis.call('PERSIST', regions)

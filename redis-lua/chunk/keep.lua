@@ -1,20 +1,18 @@
 -- chunk/keep: note that a chunk was cached, and say which ones have to go for it: the least recently used.
 -- KEYS[1] last use (zset: chunk, µs)   KEYS[2] when they expire (zset: chunk, ms)   KEYS[3] pulls (zset: chunk, ms)
 -- ARGV[1] chunk   ARGV[2] cache ttl ms   ARGV[3] chunks kept at most
+-- USES    now
 -- RETURN  {{chunks to delete}, now µs}
 local uses, ends, pulls = KEYS[1], KEYS[2], KEYS[3]
 local chunk, ttl, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 for _, ended in ipairs(redis.call('ZRANGEBYSCORE', ends, '-inf', now, 'LIMIT', 0, 100)) do
   redis.call('ZREM', ends, ended)
   redis.call('ZREM', uses, ended)
 end
 redis.call('ZREM', pulls, chunk)
 redis.call('ZADD', ends, now + ttl, chunk)
-local now_us = time[1] .. string.format('%06d', time[2])
-redis.call('ZADD', uses, now_us, chunk)
+redis.call('ZADD', uses, string.format('%.0f', us), chunk)
 local evicted = {}
 local too_many = math.min(redis.call('ZCARD', uses) - most, 100)
 if too_many > 0 then
@@ -22,4 +20,4 @@ if too_many > 0 then
   redis.call('ZREM', uses, unpack(evicted))
   redis.call('ZREM', ends, unpack(evicted))
 end
-return {evicted, tonumber(now_us)}
+return {evicted, us}

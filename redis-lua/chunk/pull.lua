@@ -2,13 +2,12 @@
 -- KEYS[1] sources (zset: "address peer", ms of the end)   KEYS[2] waits (zset: "address peer", ms of the end)
 -- KEYS[3] the pull under way (hash: source, until)   KEYS[4] sources that were asked in vain (set)
 -- ARGV[1] source that has left ("address peer"), or ""   ARGV[2] pull time-out ms   ARGV[3] seed, random
+-- USES    now
 -- RETURN  {"pull" | "again" after one in vain | "none" | "idle", source to ask, ms by which the one asked is to push
 --          or 0, {waiters, with "none" after one in vain}, now ms}
 local sources, waits, pull, tried = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local left, timeout, seed = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local asked = redis.call('HMGET', pull, 'source', 'until')
 if asked[1] then
   if left ~= asked[1] and (left ~= '' or tonumber(asked[2]) > now) then

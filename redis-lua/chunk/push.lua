@@ -4,13 +4,12 @@
 -- KEYS[3] the pull under way (hash: source, until)   KEYS[4] sources that were asked in vain (set)
 -- ARGV[1] data   ARGV[2] cache ttl ms   ARGV[3] wid of the pushing worker   ARGV[4] what a channel begins with
 -- ARGV[5] head of the frame (inbox.h), up to its targets   ARGV[6] message before the data   ARGV[7] message behind it
+-- USES    now, publish
 -- RETURN  {{"address peer" of each waiter}}; those of the pushing worker are left to it
 local cached, waits, pull, tried = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local data, ttl, self, channel, head, before, behind = unpack(ARGV)
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('HSET', cached, 'data', data, 'accesses', 0, 'cachedAt', time[1] .. string.format('%06d', time[2]))
+redis.call('HSET', cached, 'data', data, 'accesses', 0, 'cachedAt', string.format('%.0f', us))
 redis.call('PEXPIRE', cached, ttl)
 local waiters = redis.call('ZRANGEBYSCORE', waits, '(' .. now, '+inf')
 redis.call('DEL', waits, pull, tried)
@@ -26,7 +25,7 @@ end
 for wid, sids in pairs(targets) do
   for first = 1, #sids, 65535 do
     local last = math.min(first + 65534, #sids)
-    redis.call('PUBLISH', channel .. wid, head .. struct.pack('<I2', last - first + 1)
+    publish(channel .. wid, head .. struct.pack('<I2', last - first + 1)
       .. table.concat(sids, '', first, last) .. before .. data .. behind)
   end
 end

@@ -1,6 +1,7 @@
 -- claim/refresh: let an identity live on, if it is still that socket's; one that Redis has lost is given back to it.
 -- KEYS[1] the identity (hash)
 -- ARGV[1] address of the socket   ARGV[2] address that it had under a former wid of its worker, or ""   ARGV[3] ttl ms
+-- USES    now
 -- RETURN  {0 if it is another's, 1 if it is its, 2 if it is its again: it was lost, or at the former address}
 local identity, address, former, ttl = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 
@@ -8,8 +9,6 @@ local holder = redis.call('HGET', identity, 'addr')
 if holder and holder ~= address and holder ~= former then
   return {0}
 end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if not holder then
   redis.call('HSET', identity, 'registeredAt', now)
 end

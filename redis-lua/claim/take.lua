@@ -1,6 +1,7 @@
 -- claim/take: give an identity to a socket, if it is free, its own already, or held by the socket it may replace.
 -- KEYS[1] the identity (hash)
 -- ARGV[1] address of the claimer   ARGV[2] address it may replace, or ""   ARGV[3] ttl ms
+-- USES    now
 -- RETURN  {address of the holder that keeps it, or "" when it was given, ms since when the claimer has it}
 local identity = KEYS[1]
 local claimer, replaceable, ttl = ARGV[1], ARGV[2], ARGV[3]
@@ -10,8 +11,6 @@ local holder, since = had[1], tonumber(had[2] or 0)
 if holder and holder ~= claimer and holder ~= replaceable then
   return {holder, 0}
 end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if holder ~= claimer then
   since = math.max(now, since + 1)
   redis.call('HSET', identity, 'addr', claimer, 'registeredAt', since)

@@ -2,6 +2,7 @@
 -- KEYS[1] the identity (hash)
 -- ARGV[1] wid of the sending worker   ARGV[2] what a channel begins with   ARGV[3] head of the frame (inbox.h)
 -- ARGV[4] entry that names the identity   ARGV[5] message
+-- USES    publish
 -- RETURN  {address of the holder or "", workers that received it, or -1: it is on the sending worker}
 local self, channel, head, entry, message = unpack(ARGV)
 
@@ -9,9 +10,5 @@ local address = redis.call('HGET', KEYS[1], 'addr')
 if not address then
   return {'', 0}
 end
-local wid, sid = address:match('^(%x+)%.(%d+)$')
-if wid == self then
-  return {address, -1}
-end
-return {address, redis.call('PUBLISH', channel .. wid,
-  head .. struct.pack('<I2I8I2', 1, tonumber(sid), #entry) .. entry .. message)}
+local _, heard = tell(address, self, channel, head, entry, message)
+return {address, heard}

@@ -1,11 +1,10 @@
 -- fleet/lead: lead the fleet, or go on leading it, unless another does; tells who leads.
 -- KEYS[1] the leader (hash)
 -- ARGV[1] wid, or "": only look   ARGV[2] for how long, ms
+-- USES    now
 -- RETURN  {wid of the leader or "", its number: each time one begins to lead, it gets a greater one}
 local leader, wid, lasts = KEYS[1], ARGV[1], ARGV[2]
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local known = redis.call('HMGET', leader, 'wid', 'number', 'until')
 local leads, number, ends = known[1] or '', tonumber(known[2] or 0), tonumber(known[3] or 0)
 

@@ -1,11 +1,10 @@
 -- own/note: remember what a socket is about to register; what has ended by itself since is forgotten.
 -- KEYS[1] the worker's owners (set of sids)   KEYS[2] what this socket owns (zset: entry, ms of its end)
 -- ARGV[1] sid   ARGV[2...] entries, each with its ttl ms before it, 0 for one that does not end
+-- USES    now
 -- RETURN  {entries that are new, 1 if the worker had no owners before, else 0}
 local owners, owned = KEYS[1], KEYS[2]
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZREMRANGEBYSCORE', owned, '-inf', now)
 local first = 1 - redis.call('EXISTS', owners)
 redis.call('SADD', owners, ARGV[1])

@@ -4,12 +4,11 @@
 -- KEYS[3] loads (hash: id, load)   KEYS[4] seen (zset: id, last heartbeat ms)   KEYS[5] version of the ring
 -- KEYS[6] watch (hash: born, last, from: ms when it was made, last called, and called without a pause since)
 -- ARGV[1] ms of silence   ARGV[2] ms between two calls at most   ARGV[3] how many at most   ARGV[4] channel of changes
+-- USES    now, publish
 -- RETURN  {version of the ring, ms when the pool was made, {ids of those that left}}
 local members, at, loads, seen, version, watch = unpack(KEYS)
 local silence, pause, most, channel = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local text = string.format('%.0f', now)
 redis.call('HSETNX', watch, 'born', text)
 redis.call('SET', version, text, 'NX')
@@ -28,6 +27,6 @@ if #silent > 0 then
   redis.call('HDEL', at, unpack(silent))
   redis.call('HDEL', loads, unpack(silent))
   redis.call('ZREM', seen, unpack(silent))
-  redis.call('PUBLISH', channel, redis.call('INCR', version))
+  publish(channel, redis.call('INCR', version))
 end
 return {tonumber(redis.call('GET', version)), tonumber(watched[3]), silent}

@@ -4,6 +4,7 @@
 -- KEYS[6] watch (hash: born, ms when the pool was made)
 -- ARGV[1] id   ARGV[2] address wid.sid   ARGV[3] ms since when it holds its id   ARGV[4] JSON   ARGV[5] status
 -- ARGV[6] load   ARGV[7] channel of changes
+-- USES    now, publish
 -- RETURN  {version of the ring, or 0: a later one has the id}
 local members, at, loads, seen, version, watch = unpack(KEYS)
 local id, address, since, record, status, load, channel = unpack(ARGV)
@@ -12,11 +13,10 @@ local there = redis.call('HGET', at, id)
 if there and tonumber(there:match('%d+$')) > tonumber(since) then
   return {0}
 end
-local time = redis.call('TIME')
-local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+local ms = string.format('%.0f', now)
 -- A Redis that has lost the pool does not begin again with numbers that members have seen.
-redis.call('SET', version, now, 'NX')
-redis.call('HSETNX', watch, 'born', now)
+redis.call('SET', version, ms, 'NX')
+redis.call('HSETNX', watch, 'born', ms)
 redis.call('ZADD', seen, now, id)
 local is_at = address .. ' ' .. status .. ' ' .. since
 if there == is_at and redis.call('HGET', members, id) == record and redis.call('HGET', loads, id) == load then
@@ -26,5 +26,5 @@ redis.call('HSET', members, id, record)
 redis.call('HSET', at, id, is_at)
 redis.call('HSET', loads, id, load)
 local number = redis.call('INCR', version)
-redis.call('PUBLISH', channel, number)
+publish(channel, number)
 return {number}

@@ -2,6 +2,7 @@
 -- KEYS[1] members (hash: id, JSON)   KEYS[2] where they are (hash: id, "address status since")
 -- KEYS[3] loads (hash: id, load)   KEYS[4] seen (zset: id, last heartbeat ms)   KEYS[5] version of the ring
 -- ARGV[1] id   ARGV[2] address wid.sid   ARGV[3] channel of changes
+-- USES    publish
 -- RETURN  {1 if it was there, else 0}
 local members, at, loads, seen, version = unpack(KEYS)
 local id, address, channel = unpack(ARGV)
@@ -14,5 +15,5 @@ redis.call('HDEL', members, id)
 redis.call('HDEL', at, id)
 redis.call('HDEL', loads, id)
 redis.call('ZREM', seen, id)
-redis.call('PUBLISH', channel, redis.call('INCR', version))
+publish(channel, redis.call('INCR', version))
 return {1}

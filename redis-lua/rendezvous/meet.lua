@@ -2,6 +2,7 @@
 -- KEYS[1] the meeting (hash: peer, "address since LF text")   KEYS[2] when its entries end (zset: peer, ms)
 -- ARGV[1] peer   ARGV[2] its address   ARGV[3] ms since when it has its id there   ARGV[4] text for the others
 -- ARGV[5] ttl ms   ARGV[6] entries kept at most   ARGV[7] bytes of others' entries in the reply at most
+-- USES    now
 -- RETURN  {1, or 0 if a later holder of the peer's id has registered here, {peer, entry, peer, entry, ...} newest first,
 --          {"address peer" of entries that were dropped, being the oldest of too many}, entries left out of the reply}
 local meeting, ends = KEYS[1], KEYS[2]
@@ -16,8 +17,6 @@ if own then
   end
 end
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local ended = redis.call('ZRANGEBYSCORE', ends, '-inf', now)
 if #ended > 0 then
   redis.call('HDEL', meeting, unpack(ended))

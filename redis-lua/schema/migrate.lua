@@ -2,6 +2,7 @@
 -- KEYS[1] the layout (string)   KEYS[2] the migration under way (hash)
 -- ARGV[1] wid   ARGV[2] the layout that its version has   ARGV[3] how long it has for a step, ms
 -- ARGV[4] the layout to which it has just made a step, or 0   ARGV[5] where the next one begins; "": it was the last
+-- USES    now
 -- RETURN  {layout (0 none, -1 not a number), 1 if that step completed it, 1 if the caller makes the next step, where}
 local key, migration = KEYS[1], KEYS[2]
 local wid, wanted, lasts, made, cursor = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
@@ -15,8 +16,6 @@ if layout < 0 or layout >= wanted then
   return {layout, 0, 0, ''}
 end
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local known = redis.call('HMGET', migration, 'wid', 'until', 'cursor')
 local holder, ends, at = known[1], tonumber(known[2] or 0), known[3] or ''
 if holder == wid and made == layout + 1 then

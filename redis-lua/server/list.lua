@@ -2,12 +2,11 @@
 -- KEYS[1] entries (hash: id, JSON up to lastSeen)   KEYS[2] when they were last seen (zset: id, ms)
 -- ARGV[1] ms that an entry lives   ARGV[2] id of the one that is seen now, and left out; "" for none
 -- ARGV[3] its entry as it was looked at, or "*" if nobody looked
+-- USES    now
 -- RETURN  {1, or 0 if that one is not there; now ms; {entry, last seen ms, ...}}
 local entries, seen = KEYS[1], KEYS[2]
 local ttl, id, looked = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if id ~= '' then
   local last = redis.call('ZSCORE', seen, id)
   local entry = redis.call('HGET', entries, id)

@@ -4,12 +4,11 @@
 -- ARGV[1] requester   ARGV[2] address of the one who answers   ARGV[3] address of the requester
 -- ARGV[4] wid of the sending worker   ARGV[5] what a channel begins with   ARGV[6] head of the frame (inbox.h)
 -- ARGV[7] entry that names the requester   ARGV[8] message
+-- USES    now, publish
 -- RETURN  {"none": no such request, "unheard", "told", or "here": the requester is on the sending worker; now ms; ms of its end}
 local requests = KEYS[1]
 local requester, address, asker, self, channel, head, entry, message = unpack(ARGV)
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local request = redis.call('HGET', requests, requester)
 if not request then
   return {'none', now, 0}
@@ -18,13 +17,7 @@ local ends, from, asked = request:match('^(%d+) (%S+) (%S+)$')
 if asked ~= address or from ~= asker or tonumber(ends) <= now then
   return {'none', now, 0}
 end
-local wid, sid = from:match('^(%x+)%.(%d+)$')
-local result = 'here'
-if wid ~= self then
-  local heard = redis.call('PUBLISH', channel .. wid,
-    head .. struct.pack('<I2I8I2', 1, tonumber(sid), #entry) .. entry .. message)
-  result = heard > 0 and 'told' or 'unheard'
-end
+local result = tell(from, self, channel, head, entry, message)
 if result ~= 'unheard' then
   redis.call('HDEL', requests, requester)
 end

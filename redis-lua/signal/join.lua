@@ -1,6 +1,7 @@
 -- signal/join: count a code among the members of a room, and tell the others.
 -- KEYS[1] the room's members (hash: code, address)
 -- ARGV[1] code   ARGV[2] address   ARGV[3] members of a room that is told at most   ARGV[4] its channel   ARGV[5] frame
+-- USES    publish
 -- RETURN  {members, 1 if the code was not among them at that address}
 local members, code, address, most, channel, frame = KEYS[1], unpack(ARGV)
 
@@ -10,6 +11,6 @@ end
 redis.call('HSET', members, code, address)
 local count = redis.call('HLEN', members)
 if count <= tonumber(most) then
-  redis.call('PUBLISH', channel, frame)
+  publish(channel, frame)
 end
 return {count, 1}

@@ -3,13 +3,12 @@
 -- KEYS[1] the requests open to a code (hash: requester, "ms-of-the-end its-address address")
 -- ARGV[1] requester   ARGV[2] wid of the sending worker   ARGV[3] what a channel begins with
 -- ARGV[4] head of the frame (inbox.h)   ARGV[5] entry that names the requester   ARGV[6] message
+-- USES    now, publish
 -- RETURN  {"none": no such request, "open", and of one whose time is over: "unheard", "told", or "here": the requester is
 --          on the sending worker; address of the requester; address of the one asked; ms left; now ms}
 local requests = KEYS[1]
 local requester, self, channel, head, entry, message = unpack(ARGV)
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local request = redis.call('HGET', requests, requester)
 if not request then
   return {'none', '', '', 0, now}
@@ -19,13 +18,7 @@ local left = tonumber(ends) - now
 if left > 0 then
   return {'open', from, asked, left, now}
 end
-local wid, sid = from:match('^(%x+)%.(%d+)$')
-local result = 'here'
-if wid ~= self then
-  local heard = redis.call('PUBLISH', channel .. wid,
-    head .. struct.pack('<I2I8I2', 1, tonumber(sid), #entry) .. entry .. message)
-  result = heard > 0 and 'told' or 'unheard'
-end
+local result = tell(from, self, channel, head, entry, message)
 if result ~= 'unheard' then
   redis.call('HDEL', requests, requester)
 end

@@ -6,13 +6,12 @@
 -- ARGV[3] address of the web client, with "gone", or of the device, with "answer" and "unheard"
 -- ARGV[4] wid of the sending worker   ARGV[5] what a channel begins with   ARGV[6] head of the frame (inbox.h)
 -- ARGV[7] entry that names the web client, up to its code   ARGV[8] message
+-- USES    now, publish
 -- RETURN  {"none": nothing to end, "open": its time is not over, "unheard", "told", "here": ended, and the web client is on
 --          the sending worker; code of the web client; its address, public key and device name; now ms; ms of the end}
 local link = KEYS[1]
 local why, web, address, self, channel, head, entry, message = unpack(ARGV)
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local open = redis.call('HMGET', link, 'from', 'addr', 'publicKey', 'deviceName', 'until', 'asked')
 local from, addr, ends = open[1], open[2], tonumber(open[5] or 0)
 local bound = {answer = open[6], gone = addr, unheard = open[6], time = address}
@@ -22,13 +21,9 @@ end
 if why == 'time' and ends > now then
   return {'open', from, addr, open[3], open[4], now, ends}
 end
-local wid, sid = addr:match('^(%x+)%.(%d+)$')
 local result = 'here'
-if wid ~= self and (why == 'answer' or why == 'time') then
-  entry = entry .. from
-  local heard = redis.call('PUBLISH', channel .. wid,
-    head .. struct.pack('<I2I8I2', 1, tonumber(sid), #entry) .. entry .. message)
-  result = heard > 0 and 'told' or 'unheard'
+if why == 'answer' or why == 'time' then
+  result = tell(addr, self, channel, head, entry .. from, message)
 end
 if result ~= 'unheard' then
   redis.call('DEL', link)

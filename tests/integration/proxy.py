@@ -2,18 +2,21 @@
 """What stands between one worker and Redis, and holds back what Redis answers when a test wants it to."""
 import contextlib
 import hashlib
-import re
 import socket
+import sys
 import threading
 import time
 
 from harness import ROOT, SLOW
 
+sys.path.append(str(ROOT / "tests" / "lua"))
+
+from scripts import code_of  # noqa: E402
+
 
 def sha1_of(script):
-    """As a call names it: of the code, without the comment lines that open it."""
-    source = (ROOT / "redis-lua" / f"{script}.lua").read_bytes()
-    return hashlib.sha1(re.sub(rb"\A(--.*\n)*", b"", source)).hexdigest().encode()
+    """As a call names it."""
+    return hashlib.sha1(code_of(script).encode()).hexdigest().encode()
 
 
 def opened():

@@ -10,9 +10,8 @@ import pytest
 import redis
 
 from chunks import Chunk
-from names import ROOT, slot
-
-SCRIPTS = ROOT / "redis-lua"
+from names import slot
+from scripts import SCRIPTS, code_of, split, used_by
 
 
 class Script:
@@ -20,9 +19,9 @@ class Script:
 
     def __init__(self, path):
         self.name = f"{path.parent.name}/{path.stem}"
-        self.source = path.read_text()
-        self.header = re.match(r"(--.*\n)+", self.source).group()
-        self.body = self.source[len(self.header):]
+        self.header, self.body = split(self.name)
+        self.uses = used_by(self.header)
+        self.code = code_of(self.name)
         self.keys = max(map(int, re.findall(r"KEYS\[(\d+)\]", self.header)), default=0)
         self.args = max(map(int, re.findall(r"ARGV\[(\d+)\]", self.header)), default=0)
         more = re.search(r"ARGV\[(\d+)\.\.\.\]", self.header)
@@ -33,7 +32,7 @@ class Script:
 
 
 def all_scripts():
-    return [Script(path) for path in sorted(SCRIPTS.glob("*/*.lua"))]
+    return [Script(path) for path in sorted(SCRIPTS.glob("*/*.lua")) if path.parent.name != "shared"]
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +81,7 @@ def call(db, scripts):
         assert len(args) == script.args or script.more_args and len(args) > script.args, \
             f"{name} takes {script.args} arguments{' or more' * script.more_args}"
         assert len({slot(key) for key in keys}) == 1, f"the keys of {name} lie in several slots: {keys}"
-        reply = client.eval(script.source, len(keys), *keys, *args)
+        reply = client.eval(script.code, len(keys), *keys, *args)
         if client is not db:
             return reply  # of a pipeline, which has the replies later
         assert isinstance(reply, list)

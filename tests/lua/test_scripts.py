@@ -7,6 +7,7 @@ import pytest
 
 from conftest import all_scripts
 from names import IDS, key, slot
+from scripts import SCRIPTS
 
 ALL = all_scripts()
 RELAYS = (key("RELAYS"), key("RELAYS_FREE"), key("RELAYS_TOTALS"))
@@ -107,6 +108,8 @@ KEYS_OF = {
 # What grows with the data, or stops the server while it runs.
 FORBIDDEN = {"KEYS", "SCAN", "SSCAN", "HSCAN", "ZSCAN", "SMEMBERS", "HKEYS", "HVALS", "SORT", "RANDOMKEY", "DBSIZE",
              "FLUSHDB", "FLUSHALL", "EVAL", "CONFIG", "SAVE", "SUNION", "SINTER", "SDIFF"}
+# What the pieces in redis-lua/shared are there for.
+SHARED = {"now": ("now", "us"), "publish": ("publish", "frame_to", "tell")}
 each_script = pytest.mark.parametrize("script", ALL, ids=lambda script: script.name)
 
 
@@ -142,7 +145,7 @@ def test_the_header_is_the_contract(script):
     assert "\n-- RETURN  {" in script.header
     assert script.keys >= 1
     for word, named in ("KEYS", script.keys), ("ARGV", script.args):
-        used = {int(n) for n in re.findall(word + r"\[(\d+)\]", script.body)}
+        used = {int(n) for n in re.findall(word + r"\[(\d+)\]", script.code)}
         listed = {int(n) for n in re.findall(word + r"\[(\d+)\]", script.header)}
         assert listed == set(range(1, named + 1)), f"{word} in the header"
         assert max(used, default=0) <= named + (script.more_args and word == "ARGV")
@@ -150,13 +153,24 @@ def test_the_header_is_the_contract(script):
 
 @each_script
 def test_only_commands_that_stay_small_are_called(script):
-    commands = re.findall(r"redis\.p?call\(\s*'([A-Za-z]+)'", script.body)
-    assert len(commands) == len(re.findall(r"redis\.p?call\(", script.body)), "a command that is not written out"
+    commands = re.findall(r"redis\.p?call\(\s*'([A-Za-z]+)'", script.code)
+    assert len(commands) == len(re.findall(r"redis\.p?call\(", script.code)), "a command that is not written out"
     assert not {command.upper() for command in commands} & FORBIDDEN
 
 
 @each_script
+def test_what_it_uses_of_the_shared_pieces_is_what_it_says(script):
+    used = [piece for piece, names in SHARED.items() if re.search(rf"(?<![\w.:'])({'|'.join(names)})\b", script.body)]
+    assert script.uses == used
+
+
+def test_one_piece_publishes_and_one_asks_for_the_time():
+    for command, piece in ("PUBLISH", "publish"), ("TIME", "now"):
+        assert [path.stem for path in SCRIPTS.glob("*/*.lua") if f"'{command}'" in path.read_text()] == [piece]
+
+
+@each_script
 def test_no_key_is_made_inside(script):
-    assert "sb:" not in script.body
-    for first in re.findall(r"redis\.p?call\('\w+', *('[^']*')", script.body):
+    assert "sb:" not in script.code
+    for first in re.findall(r"redis\.p?call\('\w+', *('[^']*')", script.code):
         pytest.fail(f"{first} stands where a key belongs")
