@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 # Turns SOURCE_DIR/<domain>/<verb>.lua into OUTPUT_DIR/scripts_data.c and .h, one `struct script` each.
 # The comment lines that open a script are its contract: its name, its KEYS and ARGV, its reply. Only this reads them:
-# what is embedded, and hashed, begins behind them. `-- USES a, b` puts shared/a.lua and shared/b.lua before it.
+# what is embedded, and hashed, begins behind them. `-- USES a, b` puts shared/a.lua and shared/b.lua before it;
+# `-- TEXT`, and why, has each call carry its text.
 #   cmake -D SOURCE_DIR=redis-lua -D OUTPUT_DIR=build/generated -P cmake/embed_scripts.cmake
 cmake_minimum_required(VERSION 3.25)
 include(${CMAKE_CURRENT_LIST_DIR}/embed.cmake)
@@ -91,6 +92,10 @@ foreach(path IN LISTS paths)
         set(args ${before})
     endif()
 
+    set(with_text false)
+    if(header MATCHES "\n-- TEXT ")
+        set(with_text true)
+    endif()
     read_used("${header}" used)
     string(PREPEND body "${used}")
     string(LENGTH "${body}" size)
@@ -99,7 +104,7 @@ foreach(path IN LISTS paths)
     hex_literal("${bytes}" literal)
     string(APPEND declarations "extern const struct script ${symbol};\n")
     string(APPEND definitions "const struct script ${symbol} = {\n    ${count}, \"${name}\",\n    ${literal},\n"
-        "    ${size}, \"${sha1}\", ${keys}, ${args}, ${more}};\n\n")
+        "    ${size}, \"${sha1}\", ${keys}, ${args}, ${more}, ${with_text}};\n\n")
     string(APPEND list "    &${symbol},\n")
     math(EXPR count "${count} + 1")
 endforeach()

@@ -12,7 +12,8 @@ struct reply;
 
 /* Runs exactly once, from the loop, never before the call returned. r is NULL if Redis was not reached, did not
    answer in time, or answered with an error: the command may or may not have run. Commands run and answer in the order
-   they were sent, but for scripts that Redis had forgotten: a context shared by two commands counts their answers. */
+   they were sent, but for scripts that Redis had forgotten (script.h), and refusals, which come at once: a context
+   shared by two commands counts their answers. */
 typedef void (*redis_callback)(const struct reply *r, void *arg);
 
 bool redis_check_url(const char *url, char problem[static 256]) __attribute__((warn_unused_result));

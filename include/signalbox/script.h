@@ -16,6 +16,7 @@ struct script {
     const char *sha1;
     int keys, args;
     bool more_args; /* any number after the required ones */
+    bool with_text; /* each call carries its source, so that Redis always knows it */
 };
 
 struct call {
@@ -30,13 +31,14 @@ void call_text(struct call *c, const char *arg);
 void call_int(struct call *c, long long arg);
 
 /* Sends the call and empties it. A wrong number of keys or arguments is a bug of ours and aborts.
-   callback as in redis_send(); NULL when nobody waits for the reply (errors are logged and counted). */
+   callback as in redis_send(); NULL when nobody waits for the reply (errors are logged and counted).
+   A call that finds its script forgotten (SCRIPT FLUSH, fail-over) is made again once all that is under way has been
+   answered, and before anything that is sent later. But another worker may have taught Redis the script meanwhile, and
+   calls under way that were behind it are then made before it. Where that does harm, the script's header says
+   `-- TEXT`: its calls are made, and answered, where they stand. Redis hashes that text each time: 3 µs a kilobyte. */
 void call_send(struct call *c, redis_callback callback, void *arg);
-/* The same, but none overtakes another, also while Redis has forgotten its scripts: the code itself goes along, which
-   is for short scripts. */
-void call_send_in_order(struct call *c, redis_callback callback, void *arg);
 
-/* The same for the guard of redis_init(). */
+/* The same for the guard of redis_init(), which runs before scripts are loaded: only those with their text. */
 void call_send_first(struct call *c, redis_callback callback, void *arg);
 
 void scripts_init(void); /* before redis_init() */

@@ -3,6 +3,7 @@
 -- ARGV[1] wid of the sending worker   ARGV[2] what a channel begins with   ARGV[3] head of the frame (inbox.h)
 -- ARGV[4] entry that names the identity   ARGV[5] message
 -- USES    publish
+-- TEXT    goes along: no message overtakes another
 -- RETURN  {address of the holder or "", workers that received it, or -1: it is on the sending worker}
 local self, channel, head, entry, message = unpack(ARGV)
 

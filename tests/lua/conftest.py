@@ -11,14 +11,14 @@ import redis
 
 from chunks import Chunk
 from names import slot
-from scripts import SCRIPTS, code_of, split, used_by
+from scripts import all_names, code_of, split, used_by
 
 
 class Script:
     """One script, with what its header promises."""
 
-    def __init__(self, path):
-        self.name = f"{path.parent.name}/{path.stem}"
+    def __init__(self, name):
+        self.name = name
         self.header, self.body = split(self.name)
         self.uses = used_by(self.header)
         self.code = code_of(self.name)
@@ -32,7 +32,7 @@ class Script:
 
 
 def all_scripts():
-    return [Script(path) for path in sorted(SCRIPTS.glob("*/*.lua")) if path.parent.name != "shared"]
+    return [Script(name) for name in all_names()]
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,11 @@ from names import ROOT
 SCRIPTS = ROOT / "redis-lua"
 
 
+def all_names():
+    """<domain>/<verb> of each."""
+    return sorted(f"{path.parent.name}/{path.stem}" for path in SCRIPTS.glob("*/*.lua") if path.parent.name != "shared")
+
+
 def split(name):
     """The comment lines that open a file, and what comes behind them."""
     text = (SCRIPTS / f"{name}.lua").read_text()

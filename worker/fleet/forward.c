@@ -193,7 +193,7 @@ static void look_up(struct forward *f)
     delivery_arguments(&c, f->from);
     call_text(&c, f->entry);
     call_span(&c, bytes_span(f->bytes));
-    call_send_in_order(&c, on_looked_up, f);
+    call_send(&c, on_looked_up, f);
 }
 
 /* --- to an address that is known --- */

@@ -79,10 +79,7 @@ static void finish(struct running *run, const struct reply *r, const char *error
     free(run);
 }
 
-static void on_eval(const struct reply *r, const char *error, void *arg)
-{
-    finish(arg, r, error);
-}
+static void on_answer(const struct reply *r, const char *error, void *arg);
 
 static void eval(struct running *run)
 {
@@ -93,7 +90,7 @@ static void eval(struct running *run)
     resp_word(&w, SPAN("EVAL"));
     resp_word(&w, (struct span){run->script->source, run->script->source_len});
     builder_add(&w, (struct span){all.at + run->tail_at, all.len - run->tail_at});
-    redis_send_raw(on_eval, run, bytes_span(w.bytes));
+    redis_send_raw(on_answer, run, bytes_span(w.bytes));
     builder_free(&w);
 }
 
@@ -115,9 +112,9 @@ static void eval_unknown(void)
     }
 }
 
-/* Redis has forgotten its scripts (SCRIPT FLUSH, fail-over): all are loaded again and those calls made again, once no
-   call is under way that may fail likewise, so that none overtakes an earlier one. */
-static void on_evalsha(const struct reply *r, const char *error, void *arg)
+/* Redis has forgotten its scripts: all are loaded again and those calls made again, once no call is under way that may
+   fail likewise, so that none overtakes an earlier one. */
+static void on_answer(const struct reply *r, const char *error, void *arg)
 {
     struct running *run = arg;
 
@@ -132,10 +129,10 @@ static void on_evalsha(const struct reply *r, const char *error, void *arg)
 /* How it is sent: redis_send_raw() or redis_send_first(). */
 typedef void (*sender)(redis_raw_callback callback, void *arg, struct span resp);
 
-static void send_call(struct call *c, struct span command, struct span script, sender send, redis_raw_callback answered,
-                      redis_callback callback, void *arg)
+static void send_call(struct call *c, sender send, redis_callback callback, void *arg)
 {
     const struct script *s = c->script;
+    struct span script = s->with_text ? (struct span){s->source, s->source_len} : span_of(s->sha1);
     struct running *run = mem_alloc(sizeof(*run));
     struct builder w = {0};
     char keys[12];
@@ -145,7 +142,7 @@ static void send_call(struct call *c, struct span command, struct span script, s
     *run = (struct running){.script = s, .callback = callback, .arg = arg, .words = (size_t)(3 + c->keys + c->args)};
     builder_expect(&w, script.len + builder_len(&c->tail) + HEAD_MAX);
     resp_begin(&w, run->words);
-    resp_word(&w, command);
+    resp_word(&w, s->with_text ? SPAN("EVAL") : SPAN("EVALSHA"));
     resp_word(&w, script);
     run->tail_at = builder_len(&w);
     snprintf(keys, sizeof(keys), "%d", c->keys);
@@ -156,24 +153,19 @@ static void send_call(struct call *c, struct span command, struct span script, s
     c->keys = c->args = 0;
     run->command = builder_take(&w);
     metric_add(calls_of(s), 1);
-    send(answered, run, bytes_span(run->command));
+    send(on_answer, run, bytes_span(run->command));
 }
 
 void call_send(struct call *c, redis_callback callback, void *arg)
 {
-    send_call(c, SPAN("EVALSHA"), span_of(c->script->sha1), redis_send_raw, on_evalsha, callback, arg);
-}
-
-void call_send_in_order(struct call *c, redis_callback callback, void *arg)
-{
-    send_call(c, SPAN("EVAL"), (struct span){c->script->source, c->script->source_len}, redis_send_raw, on_eval,
-              callback, arg);
+    send_call(c, redis_send_raw, callback, arg);
 }
 
 void call_send_first(struct call *c, redis_callback callback, void *arg)
 {
-    send_call(c, SPAN("EVAL"), (struct span){c->script->source, c->script->source_len}, redis_send_first, on_eval,
-              callback, arg);
+    if (!c->script->with_text)
+        abort();
+    send_call(c, redis_send_first, callback, arg);
 }
 
 void scripts_init(void)

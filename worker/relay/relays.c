@@ -25,7 +25,8 @@ struct picking {
     char *excluded;
     long long count, max_connections;
     char *public_key;
-    bool putting, put_failed, pick_again; /* an answer to pick that overtook that to put does not count */
+    bool put_failed;
+    int answers; /* that are to come; with the last it ends */
     int tries;
 };
 
@@ -37,6 +38,12 @@ static void picking_free(void *arg)
     free(p->excluded);
     free(p->public_key);
     free(p);
+}
+
+static void answered(struct picking *p)
+{
+    if (--p->answers == 0)
+        picking_free(p);
 }
 
 /* As the shortest text that reads as the same number. */
@@ -153,10 +160,6 @@ static void on_picked(const struct reply *r, void *arg)
     struct builder list = {0}, w = {0};
     long long chosen;
 
-    if (p->putting) {
-        p->pick_again = true;
-        return;
-    }
     if (s && (!r || p->put_failed || !reply_read(r, "r", &found))) {
         session_fail(s, ERR_UNAVAILABLE, NULL);
         session_release(s);
@@ -172,7 +175,7 @@ static void on_picked(const struct reply *r, void *arg)
         session_release(s);
     }
     builder_free(&list);
-    picking_free(p);
+    answered(p);
 }
 
 /* Asks for as many more as may have to be left out. s is NULL if the session has left. */
@@ -193,10 +196,8 @@ static void on_put(const struct reply *r, void *arg)
 {
     struct picking *p = arg;
 
-    p->putting = false;
     p->put_failed = r == NULL;
-    if (p->pick_again)
-        pick(session_find(p->session), p);
+    answered(p);
 }
 
 /* --- what a socket has registered, in case Redis loses it --- */
@@ -280,15 +281,14 @@ void relay_kept(const char *peer, const struct address *holder)
     call_send(&c, NULL, NULL);
 }
 
-/* Both calls go out together, and are answered in this order unless Redis has to be taught the first: one round trip.
- */
+/* Both calls go out together: one round trip. Only a refusal to pick may come before the answer to put. */
 static void put(struct session *s, void *arg)
 {
     struct picking *p = arg;
     struct call c = put_call(p->registered, p->session, p->max_connections, p->public_key ? p->public_key : "", 0);
 
     note_registration(s, p);
-    p->putting = true;
+    p->answers = 2;
     call_send(&c, on_put, p);
     pick(s, p);
 }
@@ -312,6 +312,7 @@ enum err handle_get_relays(struct session *s, const struct message *m)
     struct picking *p = mem_alloc(sizeof(*p));
 
     p->session = session_id_of(s);
+    p->answers = 1;
     p->excluded = peer->present ? mem_dup(peer->text) : NULL;
     p->count = !count->present ? RELAYS_DEFAULT : count->number < 1 ? 1 : count->number;
     if (p->count > RELAYS_MOST)
