@@ -7,36 +7,8 @@
 
 #include "signalbox/bytes.h"
 #include "signalbox/err.h"
-#include "signalbox/json.h"
+#include "signalbox/fields.h"
 #include "signalbox/session.h"
-
-#define FIELDS_MAX 8
-
-enum field_kind {
-    FIELD_NONE,
-    FIELD_ID,    /* string of 1 to ID_MAX bytes without control characters */
-    FIELD_TEXT,  /* string of at most `most` bytes */
-    FIELD_INT,   /* integer from `least` to `most` */
-    FIELD_ANY,   /* any value but null, an empty string too: the handler reads it from .raw */
-    FIELD_IDS,   /* array of at most `most` strings that are each an id: from .raw */
-    FIELD_OBJECT /* any object, likewise */
-};
-
-struct field {
-    enum field_kind kind;
-    const char *name, *alias; /* alias: another name for it, or NULL */
-    bool required;
-    long long least, most;
-};
-
-/* One field of a message that passed. An optional one that is absent, null or an empty string is not present. */
-struct value {
-    bool present;
-    struct span raw;  /* as it came */
-    const char *text; /* of FIELD_ID and FIELD_TEXT: decoded, ends with a zero */
-    size_t len;
-    long long number;
-};
 
 /* Borrowed until the handler returns. */
 struct message {
@@ -95,8 +67,6 @@ struct socket_path {
    returned, after d's last message. */
 struct message_type *dialect_join(struct dialect *d, const struct message_type *own, size_t count,
                                   const struct dialect *other);
-
-bool has_control(struct span text); /* a byte that no id may have */
 
 /* What the dialects of PROTOCOL.md sections 5 and 6 have in common. */
 #define PUBLIC_KEY_MAX 1024                                                /* bytes */

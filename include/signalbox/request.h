@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "signalbox/fields.h"
 #include "signalbox/http.h"
 
 void request_init(void);
@@ -16,5 +17,4 @@ json_t *request_json(struct exchange *x);
    their handlers asks for, at most 256 values, and texts over 16 KiB cut to that, with another content. */
 json_t *request_fields(struct exchange *x);
 const char *json_text(const json_t *object, const char *name); /* a string that is not empty; else NULL. Borrowed */
-bool is_id(const char *text);                                  /* PROTOCOL.md section 1 */
 void fail_field(struct exchange *x, const char *field);        /* 400, it is over a limit or of the wrong type */

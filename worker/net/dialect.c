@@ -8,7 +8,6 @@
 
 #include "signalbox/domain.h"
 #include "signalbox/gate.h"
-#include "signalbox/keys.h"
 #include "signalbox/metrics.h"
 
 #define SENT_KEY_MAX 64
@@ -33,8 +32,7 @@ static struct json_names names; /* that any dialect looks for */
 static struct json_members members;
 static const struct json_members *at_hand; /* of the message at hand; NULL: there is none, or it is malformed */
 static struct span unread;                 /* a message that is refused: it is read when it is asked for a member */
-static char *strings;                      /* the decoded strings of the message at hand */
-static size_t strings_room, strings_used;
+static struct texts texts;                 /* of the message at hand */
 static struct counted *counted;
 static struct sent *sent;
 static struct metric_family *messages_in, *messages_out, *failures;
@@ -49,10 +47,7 @@ static void add_name(const char *name)
 static void add_names(const struct message_type *row)
 {
     add_name(row->only_with);
-    for (size_t i = 0; i < FIELDS_MAX && row->fields[i].kind != FIELD_NONE; i++) {
-        add_name(row->fields[i].name);
-        add_name(row->fields[i].alias);
-    }
+    fields_add_names(row->fields, &names);
 }
 
 static void add_dialect(const struct dialect *d)
@@ -95,9 +90,7 @@ void dialect_fini(void)
     }
     json_members_free(&members);
     json_names_free(&names);
-    free(strings);
-    strings = NULL;
-    strings_room = 0;
+    texts_free(&texts);
 }
 
 const struct json_names *dialect_names(void)
@@ -202,93 +195,13 @@ bool message_member(const char *name, struct span *value)
     return at_hand && json_find(at_hand, name, value);
 }
 
-/* Room for every string of one message at once, so that decoded ones never move. */
-static void reserve_strings(size_t len)
-{
-    strings_used = 0;
-    if (strings_room >= len)
-        return;
-    strings = mem_grow(strings, len);
-    strings_room = len;
-}
-
-/* NULL: not a string, not decodable, or of more than `most` bytes. A decoded string is shorter than its JSON, quotes
-   against zero. */
-static const char *decode(struct span value, size_t most, size_t *len)
-{
-    char *out = strings + strings_used;
-    size_t room = strings_room - strings_used;
-
-    if (!json_read_string(value, out, most < room ? most + 1 : room, len))
-        return NULL;
-    strings_used += *len + 1;
-    return out;
-}
-
-bool has_control(struct span text)
-{
-    for (size_t i = 0; i < text.len; i++)
-        if ((unsigned char)text.at[i] < 0x20 || text.at[i] == 0x7f)
-            return true;
-    return false;
-}
-
-static bool are_ids(struct span array, long long most)
-{
-    struct span rest = json_elements(array), element;
-    char id[ID_MAX + 1];
-    size_t len;
-
-    for (; json_next(&rest, &element); most--)
-        if (most == 0 || !json_read_string(element, id, sizeof(id), &len) || len == 0 ||
-            has_control((struct span){id, len}))
-            return false;
-    return true;
-}
-
-static enum err read_value(const struct field *f, struct value *v)
-{
-    enum json_kind kind = json_kind(v->raw);
-
-    switch (f->kind) {
-    case FIELD_ID:
-    case FIELD_TEXT:
-        v->text = decode(v->raw, f->kind == FIELD_ID ? ID_MAX : (size_t)f->most, &v->len);
-        if (!v->text)
-            return ERR_INVALID_FIELD;
-        if (f->kind == FIELD_ID)
-            return has_control((struct span){v->text, v->len}) ? ERR_INVALID_FIELD : ERR_NONE;
-        return strlen(v->text) == v->len ? ERR_NONE : ERR_INVALID_FIELD;
-    case FIELD_INT:
-        return json_read_integer(v->raw, &v->number) && v->number >= f->least && v->number <= f->most
-                   ? ERR_NONE
-                   : ERR_INVALID_FIELD;
-    case FIELD_IDS:
-        return kind == JSON_KIND_ARRAY && are_ids(v->raw, f->most) ? ERR_NONE : ERR_INVALID_FIELD;
-    case FIELD_OBJECT:
-        return kind == JSON_KIND_OBJECT ? ERR_NONE : ERR_INVALID_FIELD;
-    case FIELD_ANY:
-        return ERR_NONE;
-    case FIELD_NONE:
-        break;
-    }
-    return ERR_INVALID_FIELD;
-}
-
-static bool find_value(const struct field *f, const char *name, struct span *raw)
-{
-    return name && json_find(at_hand, name, raw) && json_kind(*raw) != JSON_KIND_NULL &&
-           (f->kind == FIELD_ANY || !span_is(*raw, "\"\""));
-}
-
 static enum err read_field(const struct field *f, struct value *v)
 {
-    if (!find_value(f, f->name, &v->raw) && !find_value(f, f->alias, &v->raw)) {
-        v->raw = (struct span){0};
-        return f->required ? ERR_MISSING_FIELD : ERR_NONE;
-    }
-    v->present = true;
-    return read_value(f, v);
+    enum fault fault = field_read(f, at_hand, &texts, v);
+
+    if (fault == FAULT_NONE)
+        return ERR_NONE;
+    return fault == FAULT_ABSENT ? ERR_MISSING_FIELD : ERR_INVALID_FIELD;
 }
 
 static bool has_member(const char *name)
@@ -329,7 +242,7 @@ static enum err dispatch(struct session *s, struct span frame, const char **deta
     e = row->needs ? row->needs(s) : ERR_NONE;
     if (e != ERR_NONE)
         return e;
-    for (size_t i = 0; i < FIELDS_MAX && row->fields[i].kind != FIELD_NONE; i++) {
+    for (size_t i = 0, count = fields_count(row->fields); i < count; i++) {
         *detail = row->fields[i].name;
         e = read_field(&row->fields[i], &m.values[i]);
         if (e == ERR_MISSING_FIELD && row->missing != ERR_NONE)
@@ -351,7 +264,7 @@ void dialect_scanned(struct session *s, struct span frame, const struct json_mem
     *session_row(s) = NULL;
     at_hand = m;
     if (at_hand) {
-        reserve_strings(frame.len);
+        texts_begin(&texts, frame.len);
         e = dispatch(s, frame, &detail);
     }
     if (e != ERR_NONE)

@@ -4,9 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "signalbox/dialect.h"
 #include "signalbox/json.h"
-#include "signalbox/keys.h"
 
 #define VALUES_MOST 256
 #define TEXT_MOST 16384 /* bytes; longer than any that is let pass */
@@ -136,20 +134,6 @@ const char *json_text(const json_t *object, const char *name)
     const char *text = json_string_value(json_object_get(object, name));
 
     return text && *text ? text : NULL;
-}
-
-static bool is_utf8(struct span text)
-{
-    size_t len = 1;
-
-    for (; text.len > 0 && len > 0; text = (struct span){text.at + len, text.len - len})
-        len = utf8_len(text);
-    return len > 0;
-}
-
-bool is_id(const char *text)
-{
-    return *text && strlen(text) <= ID_MAX && !has_control(span_of(text)) && is_utf8(span_of(text));
 }
 
 void fail_field(struct exchange *x, const char *field)
