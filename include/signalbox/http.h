@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "signalbox/bytes.h"
+#include "signalbox/fields.h"
 
 struct connection;
 struct exchange;
@@ -23,6 +24,9 @@ struct http_route {
     bool always;                       /* answered also to an address that is over its limits: for probes and scrapes */
     size_t body_max;                   /* bytes; 0: 64 KiB */
     bool (*admit)(struct exchange *x); /* before the body is read; false: it was answered. NULL: all are admitted */
+    struct field fields[FIELDS_MAX];   /* of its body, a JSON object; without any, the handler reads it by itself */
+    const char *missing;               /* said where one is absent; then, one of another type is as absent too */
+    bool may_be_empty;                 /* no body at all is an object without members */
 };
 
 struct exchange *exchange_find(exchange_id id); /* NULL: gone, or answered already */
@@ -35,7 +39,8 @@ char *exchange_argument(const struct exchange *x, const char *name);     /* of t
 const char *exchange_header(const struct exchange *x, const char *name); /* "" where there is none */
 bool exchange_has_bearer(const struct exchange *x, const char *secret);  /* compared in constant time */
 struct span exchange_body(const struct exchange *x);                     /* borrowed until it is answered */
-struct bytes *exchange_take_body(struct exchange *x);                    /* the caller's; NULL without a body */
+const struct value *exchange_values(const struct exchange *x); /* of the route's fields; until its handler returns */
+struct bytes *exchange_take_body(struct exchange *x);          /* the caller's; NULL without a body */
 /* To the answer; up to HEADERS_ADDED_MAX of them. name: kept, not copied. */
 #define HEADERS_ADDED_MAX 8
 void exchange_add_header(struct exchange *x, const char *name, const char *value);

@@ -3,10 +3,10 @@
 #include <stdlib.h>
 
 #include "signalbox/booth.h"
+#include "signalbox/http.h"
 #include "signalbox/leader.h"
 #include "signalbox/loop.h"
 #include "signalbox/pool.h"
-#include "signalbox/request.h"
 
 #define CHOICES 3 /* its worker, and two alternates */
 
@@ -29,31 +29,17 @@ static void answer(struct exchange *x, const char *client, const char *region)
                                   wire_ice_servers(client), "ringVersion", (json_int_t)pool_version()));
 }
 
-/* An optional id; false: it is there, and is none, and that was answered. */
-static bool read_id(struct exchange *x, const json_t *body, const char *name, const char **id)
-{
-    const json_t *value = json_object_get(body, name);
-
-    *id = json_text(body, name);
-    if ((!value || json_is_null(value) || json_is_string(value)) && (!*id || is_id(*id)))
-        return true;
-    fail_field(x, name);
-    return false;
-}
-
 static void handle_bootstrap(struct exchange *x)
 {
-    json_t *body = exchange_body(x).len > 0 ? request_fields(x) : json_object();
-    const char *client, *region;
+    const struct value *client = &exchange_values(x)[0], *region = &exchange_values(x)[1];
     char id[CLIENT_ID_MAX];
 
-    if (body && !(redis_up() && pool_known())) {
+    if (!redis_up() || !pool_known()) {
         exchange_unavailable(x);
-    } else if (body && read_id(x, body, "clientId", &client) && read_id(x, body, "region", &region)) {
-        booth_client_id(id);
-        answer(x, client ? client : id, region);
+        return;
     }
-    json_decref(body);
+    booth_client_id(id);
+    answer(x, client->present ? client->text : id, region->text);
 }
 
 static void on_pool(bool ok, void *arg)
@@ -82,6 +68,7 @@ static void handle_workers(struct exchange *x)
 
 const struct http_route bootstrap_routes[] = {
     {HTTP_GET, "/workers", "workers", handle_workers},
-    {HTTP_POST, "/bootstrap", "bootstrap", handle_bootstrap},
+    {HTTP_POST, "/bootstrap", "bootstrap", handle_bootstrap,
+     .fields = {{FIELD_ID, "clientId"}, {FIELD_ID, "region"}}, .may_be_empty = true},
     {0},
 };

@@ -13,7 +13,6 @@
 #include "signalbox/limits.h"
 #include "signalbox/loop.h"
 #include "signalbox/pool.h"
-#include "signalbox/request.h"
 
 #define SWEEP_SOCKETS 500 /* about so many are looked at in one turn of the loop */
 

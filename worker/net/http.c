@@ -16,6 +16,7 @@
 #include "signalbox/http_head.h"
 #include "signalbox/limits.h"
 #include "signalbox/log.h"
+#include "signalbox/request.h"
 #include "signalbox/server.h"
 #include "signalbox/slots.h"
 #include "signalbox/version.h"
@@ -33,6 +34,7 @@ struct exchange {
     } added[HEADERS_ADDED_MAX];
     size_t added_count;
     struct builder body;
+    struct value values[FIELDS_MAX];
 
     unsigned status;
     const char *content_type;
@@ -109,6 +111,11 @@ bool exchange_has_bearer(const struct exchange *x, const char *secret)
 struct span exchange_body(const struct exchange *x)
 {
     return x->body.bytes ? bytes_span(x->body.bytes) : (struct span){"", 0};
+}
+
+const struct value *exchange_values(const struct exchange *x)
+{
+    return x->values;
 }
 
 struct bytes *exchange_take_body(struct exchange *x)
@@ -267,10 +274,23 @@ void exchange_body_part(struct exchange *x, struct span part)
         builder_add(&x->body, part);
 }
 
+static bool read_fields(struct exchange *x, struct texts *t)
+{
+    const struct http_route *r = x->route;
+    struct span body = exchange_body(x);
+
+    if (body.len == 0 && r->may_be_empty)
+        body = SPAN("{}");
+    return fields_count(r->fields) == 0 || request_object(x, body, r->fields, r->missing, t, x->values);
+}
+
 void exchange_body_end(struct exchange *x)
 {
-    if (x->id)
+    struct texts texts = {0};
+
+    if (x->id && read_fields(x, &texts))
         x->route->handle(x);
+    texts_free(&texts);
 }
 
 bool exchange_answered(const struct exchange *x)

@@ -1,139 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "signalbox/request.h"
 
+#include <jansson.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "signalbox/json.h"
 
-#define VALUES_MOST 256
-#define TEXT_MOST 16384 /* bytes; longer than any that is let pass */
-
-/* All that a handler without a secret asks for. */
-static const char *const field_names[] = {"serverId",      "endpoint", "publicKey", "region",       "clientId",
-                                          "device_id",     "nonce",    "responses", "region_index", "hmac",
-                                          "build_version", "payload",  "signature", "build_token"};
-
-static struct json_names names;
-
-void request_init(void)
+void fail_json(struct exchange *x)
 {
-    for (size_t i = 0; i < sizeof(field_names) / sizeof(field_names[0]); i++)
-        json_names_add(&names, field_names[i]);
-}
-
-void request_fini(void)
-{
-    json_names_free(&names);
-}
-
-/* The scanner sees to UTF-8, depth and numbers, as it does for messages. */
-json_t *request_json(struct exchange *x)
-{
-    struct span body = exchange_body(x);
-    struct json_members members = {0};
-    json_t *json = json_scan(body, &members) ? json_loadb(body.at, body.len, 0, NULL) : NULL;
-
-    json_members_free(&members);
-    if (!json)
-        exchange_fail(x, 400, "Invalid JSON body");
-    return json;
-}
-
-struct loading {
-    size_t values;
-    char text[TEXT_MOST + 2];
-    bool failed;
-};
-
-static json_t *load_value(struct loading *l, struct span value);
-
-/* A text that is too long stays so, whatever it says. */
-static json_t *load_text(struct loading *l, struct span value)
-{
-    size_t len = TEXT_MOST + 1;
-
-    if (value.len > TEXT_MOST + 2)
-        memset(l->text, 'x', len);
-    else if (!json_read_string(value, l->text, sizeof(l->text), &len) || memchr(l->text, '\0', len))
-        return NULL;
-    return json_stringn_nocheck(l->text, len);
-}
-
-static json_t *load_members(struct loading *l, const struct json_members *m)
-{
-    json_t *object = json_object();
-
-    for (size_t i = 0; i < m->count; i++)
-        json_object_set_new_nocheck(object, m->at[i].key.at, load_value(l, m->at[i].value));
-    return object;
-}
-
-static json_t *load_object(struct loading *l, struct span value)
-{
-    struct json_members members = {.only = &names};
-    json_t *object = json_members_of(value, SIZE_MAX, &members) ? load_members(l, &members) : NULL;
-
-    json_members_free(&members);
-    return object;
-}
-
-static json_t *load_array(struct loading *l, struct span value)
-{
-    struct span rest = json_elements(value), element;
-    json_t *array = json_array();
-
-    while (l->values < VALUES_MOST && json_next(&rest, &element))
-        json_array_append_new(array, load_value(l, element));
-    return array;
-}
-
-static json_t *load_value(struct loading *l, struct span value)
-{
-    json_t *loaded;
-
-    l->values++;
-    switch (json_kind(value)) {
-    case JSON_KIND_STRING:
-        loaded = load_text(l, value);
-        break;
-    case JSON_KIND_OBJECT:
-        loaded = load_object(l, value);
-        break;
-    case JSON_KIND_ARRAY:
-        loaded = load_array(l, value);
-        break;
-    default:
-        loaded = json_loadb(value.at, value.len, JSON_DECODE_ANY, NULL);
-    }
-    l->failed = l->failed || !loaded;
-    return loaded;
-}
-
-json_t *request_fields(struct exchange *x)
-{
-    struct span body = exchange_body(x);
-    struct loading *l = mem_alloc(sizeof(*l));
-    struct json_members members = {.only = &names};
-    json_t *json = NULL;
-
-    if (json_scan(body, &members))
-        json = load_members(l, &members);
-    if (l->failed || !json) {
-        json_decref(json);
-        json = NULL;
-        exchange_fail(x, 400, "Invalid JSON body");
-    }
-    json_members_free(&members);
-    free(l);
-    return json;
-}
-
-const char *json_text(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-
-    return text && *text ? text : NULL;
+    exchange_fail(x, 400, "Invalid JSON body");
 }
 
 void fail_field(struct exchange *x, const char *field)
@@ -142,4 +17,74 @@ void fail_field(struct exchange *x, const char *field)
 
     snprintf(sentence, sizeof(sentence), "Invalid field: %s", field);
     exchange_fail(x, 400, sentence);
+}
+
+/* Not a number that is too big to be one. */
+static bool is_readable(struct span raw)
+{
+    json_t *number;
+
+    if (json_kind(raw) != JSON_KIND_NUMBER)
+        return true;
+    number = json_loadb(raw.at, raw.len, JSON_DECODE_ANY, NULL);
+    json_decref(number);
+    return number != NULL;
+}
+
+/* lenient: a value of another type is as absent. */
+static enum fault read_field(const struct field *f, bool lenient, const struct json_members *object, struct texts *t,
+                             struct value *v)
+{
+    enum fault fault = field_read(f, object, t, v);
+
+    if (fault != FAULT_TYPE)
+        return fault;
+    if (!is_readable(v->raw))
+        return FAULT_UNREADABLE;
+    if (!lenient)
+        return FAULT_LIMIT;
+    *v = (struct value){0};
+    return f->required ? FAULT_ABSENT : FAULT_NONE;
+}
+
+static bool read_fields(struct exchange *x, const struct json_members *object, const struct field *fields,
+                        const char *missing, struct texts *t, struct value *values)
+{
+    enum fault worst = FAULT_NONE;
+    const char *name = NULL;
+
+    for (size_t i = 0, count = fields_count(fields); i < count; i++) {
+        enum fault fault = read_field(&fields[i], missing != NULL, object, t, &values[i]);
+
+        if (fault > worst) {
+            worst = fault;
+            name = fields[i].name;
+        }
+    }
+    if (worst == FAULT_UNREADABLE)
+        fail_json(x);
+    else if (worst == FAULT_ABSENT)
+        exchange_fail(x, 400, missing);
+    else if (worst != FAULT_NONE)
+        fail_field(x, name);
+    return worst == FAULT_NONE;
+}
+
+/* The scanner sees to UTF-8, depth and numbers, as it does for messages. What is not asked for costs nothing more. */
+bool request_object(struct exchange *x, struct span text, const struct field *fields, const char *missing,
+                    struct texts *t, struct value *values)
+{
+    struct json_names names = {0};
+    struct json_members object = {.only = &names};
+    bool ok = false;
+
+    fields_add_names(fields, &names);
+    texts_begin(t, text.len);
+    if (json_scan(text, &object))
+        ok = read_fields(x, &object, fields, missing, t, values);
+    else
+        fail_json(x);
+    json_members_free(&object);
+    json_names_free(&names);
+    return ok;
 }

@@ -17,7 +17,6 @@
 #include "signalbox/listener.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
-#include "signalbox/request.h"
 #include "signalbox/session.h"
 #include "signalbox/tls.h"
 #include "signalbox/unfinished.h"
@@ -84,7 +83,6 @@ bool server_init(bool share_port)
 
     sessions_init();
     dialect_init();
-    request_init();
     connections_init();
     gate_init();
     limits_init();
@@ -110,5 +108,4 @@ void server_fini(void)
     http_fini();
     limits_fini();
     dialect_fini();
-    request_fini();
 }

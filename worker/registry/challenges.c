@@ -7,6 +7,7 @@
 #include "scripts_data.h"
 #include "signalbox/config.h"
 #include "signalbox/crypto.h"
+#include "signalbox/json.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
@@ -178,26 +179,15 @@ static void on_device(const struct reply *r, void *arg)
 
 static void handle_challenge(struct exchange *x)
 {
-    json_t *body = request_fields(x);
-    const char *device = json_text(body, "device_id"), *version = json_text(body, "build_version");
-    struct challenging *c;
+    const struct value *v = exchange_values(x);
+    struct challenging *c = mem_alloc(sizeof(*c));
     char key[KEY_MAX];
 
-    if (!body)
-        return;
-    if (!device || !version) {
-        exchange_fail(x, 400, "Missing required fields: device_id, build_version");
-    } else if (!is_id(device) || !is_id(version)) {
-        fail_field(x, is_id(device) ? "build_version" : "device_id");
-    } else {
-        c = mem_alloc(sizeof(*c));
-        c->exchange = exchange_id_of(x);
-        c->device = mem_dup(device);
-        c->version = mem_dup(version);
-        key_device(key, device);
-        redis_command(on_device, c, "HGET", key, "platform", NULL);
-    }
-    json_decref(body);
+    c->exchange = exchange_id_of(x);
+    c->device = mem_dup(v[0].text);
+    c->version = mem_dup(v[1].text);
+    key_device(key, c->device);
+    redis_command(on_device, c, "HGET", key, "platform", NULL);
 }
 
 /* --- verify --- */
@@ -205,7 +195,8 @@ static void handle_challenge(struct exchange *x)
 struct verifying {
     exchange_id exchange;
     char *device, *nonce, *version, *platform;
-    json_t *responses;
+    struct bytes *body;
+    struct span responses; /* in body */
     long long index[REGIONS_MOST];
     bool answered[REGIONS_MOST];
     size_t count;
@@ -218,7 +209,7 @@ static void verifying_free(struct verifying *v)
     free(v->nonce);
     free(v->version);
     free(v->platform);
-    json_decref(v->responses);
+    bytes_unref(v->body);
     free(v);
 }
 
@@ -243,41 +234,58 @@ static bool hmac_matches(const struct verifying *v, struct span hex, const char 
     sodium_hex2bin(bytes, len, hex.at, hex.len, NULL, &len, NULL);
     hmac_hex((struct span){(const char *)key, sizeof(key)}, (struct span){(const char *)bytes, len}, expected);
     free(bytes);
-    return given && strlen(given) == HMAC_TEXT_MAX - 1 && sodium_memcmp(given, expected, HMAC_TEXT_MAX - 1) == 0;
+    return strlen(given) == HMAC_TEXT_MAX - 1 && sodium_memcmp(given, expected, HMAC_TEXT_MAX - 1) == 0;
+}
+
+static void compare_hmac(struct verifying *v, const struct json_members *response, struct span region)
+{
+    const char *blank = region.len ? strrchr(region.at, ' ') : NULL;
+    struct span hex = span_of(blank ? blank + 1 : NULL), value;
+    char given[HMAC_TEXT_MAX];
+    size_t len;
+
+    if (!json_find(response, "hmac", &value) || !json_read_string(value, given, sizeof(given), &len))
+        *given = '\0';
+    if (hex.len == 0)
+        snprintf(v->problem, PROBLEM_MAX, "Reference data not available for region");
+    else if (!hmac_matches(v, hex, given))
+        snprintf(v->problem, PROBLEM_MAX, "HMAC mismatch");
+}
+
+static void compare_one(struct verifying *v, const struct json_members *response, const struct reply *regions)
+{
+    struct span value;
+    bool given = json_find(response, "region_index", &value);
+    json_t *index = given ? json_loadb(value.at, value.len, JSON_DECODE_ANY, NULL) : NULL;
+    size_t place = place_of(v, index);
+    char *text;
+
+    if (place < v->count) {
+        v->answered[place] = true;
+        compare_hmac(v, response, reply_span(reply_at(regions, place)));
+    } else {
+        text = index ? json_dumps(index, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
+        snprintf(v->problem, PROBLEM_MAX, "Invalid region_index: %.64s", text ? text : "undefined");
+        free(text);
+    }
+    json_decref(index);
 }
 
 /* Whether every challenged region was answered rightly. */
 static void compare(struct verifying *v, const struct reply *regions)
 {
-    char *problem = v->problem;
-    const json_t *response;
-    size_t i;
+    struct json_members response = {0};
+    struct span rest = v->responses, element;
+    size_t count = 0;
 
-    if (json_array_size(v->responses) != v->count)
-        snprintf(problem, PROBLEM_MAX, "Wrong number of responses");
-    json_array_foreach (v->responses, i, response) {
-        json_t *index = json_object_get(response, "region_index");
-        size_t place = place_of(v, index);
-        struct span region, hex;
-        const char *blank;
-
-        if (*problem)
-            return;
-        if (place == v->count) {
-            char *text = index ? json_dumps(index, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
-            snprintf(problem, PROBLEM_MAX, "Invalid region_index: %.64s", text ? text : "undefined");
-            free(text);
-            return;
-        }
-        v->answered[place] = true;
-        region = reply_span(reply_at(regions, place));
-        blank = region.len ? strrchr(region.at, ' ') : NULL;
-        hex = span_of(blank ? blank + 1 : NULL);
-        if (hex.len == 0)
-            snprintf(problem, PROBLEM_MAX, "Reference data not available for region");
-        else if (!hmac_matches(v, hex, json_string_value(json_object_get(response, "hmac"))))
-            snprintf(problem, PROBLEM_MAX, "HMAC mismatch");
-    }
+    while (json_next(&rest, &element))
+        count++;
+    if (count != v->count)
+        snprintf(v->problem, PROBLEM_MAX, "Wrong number of responses");
+    rest = v->responses;
+    while (!*v->problem && json_next_members(&rest, &response))
+        compare_one(v, &response, regions);
+    json_members_free(&response);
 }
 
 static void conclude(struct exchange *x, const struct verifying *v)
@@ -397,33 +405,35 @@ static bool is_nonce(const char *text)
 
 static void handle_verify(struct exchange *x)
 {
-    json_t *body = request_fields(x), *responses = json_object_get(body, "responses");
-    const char *device = json_text(body, "device_id"), *nonce = json_text(body, "nonce");
+    const struct value *values = exchange_values(x);
+    const char *device = values[0].text, *nonce = values[1].text;
     struct verifying *v;
     char key[KEY_MAX];
 
-    if (!body)
-        return;
-    if (!device || !nonce || !json_is_array(responses)) {
-        exchange_fail(x, 400, "Missing required fields: device_id, nonce, responses (array)");
-    } else if (!attestation_key()) {
+    if (!attestation_key()) {
         exchange_fail(x, 503, "Attestation service not configured");
     } else if (!is_nonce(nonce) || !is_id(device)) {
         exchange_fail(x, 403, "Invalid or expired nonce");
     } else {
         v = mem_alloc(sizeof(*v));
-        *v = (struct verifying){.exchange = exchange_id_of(x), .responses = json_incref(responses)};
+        *v = (struct verifying){.exchange = exchange_id_of(x), .responses = json_elements(values[2].raw)};
         v->device = mem_dup(device);
         v->nonce = mem_dup(nonce);
+        v->body = exchange_take_body(x);
         key_nonce(key, nonce);
         redis_command(on_nonce, v, "HMGET", key, "device_id", "build_version", "platform", "regions", NULL);
     }
-    json_decref(body);
 }
 
 const struct http_route challenges_routes[] = {
-    {HTTP_POST, "/attest/challenge", "attest_challenge", handle_challenge},
-    {HTTP_POST, "/attest/verify", "attest_verify", handle_verify},
+    {HTTP_POST, "/attest/challenge", "attest_challenge", handle_challenge,
+     .fields = {{FIELD_ID, "device_id", .required = true}, {FIELD_ID, "build_version", .required = true}},
+     .missing = "Missing required fields: device_id, build_version"},
+    {HTTP_POST, "/attest/verify", "attest_verify", handle_verify,
+     .fields = {{FIELD_TEXT, "device_id", .required = true, .most = ANY_LENGTH},
+                {FIELD_TEXT, "nonce", .required = true, .most = ANY_LENGTH},
+                {FIELD_ARRAY, "responses", .required = true}},
+     .missing = "Missing required fields: device_id, nonce, responses (array)"},
     {0},
 };
 

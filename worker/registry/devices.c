@@ -11,6 +11,8 @@
 
 #define TOKEN_AGE_MOST_MS (365LL * MS_PER_DAY)
 #define FUTURE_MOST_MS 60000
+#define MISSING "Missing required fields: build_token, device_id"
+#define NO_TOKEN "Invalid build_token format: must include payload and signature"
 
 static struct signing_key *key;
 static unsigned char build_key[PUBLIC_KEY_LEN];
@@ -32,6 +34,14 @@ static void registering_free(struct registering *g)
     json_decref(g->device);
     json_decref(g->policy);
     free(g);
+}
+
+/* A string that is not empty; else NULL. Borrowed. */
+static const char *json_text(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+
+    return text && *text ? text : NULL;
 }
 
 static const char *version_of(const struct registering *g)
@@ -177,33 +187,45 @@ static void check_token(struct exchange *x, const char *id, const char *payload,
     redis_command(on_policy, g, "GET", KEY_POLICY, NULL);
 }
 
-static bool is_given(const json_t *value)
+static bool is_given(struct span token)
 {
-    return value && !json_is_null(value) && !json_is_false(value) &&
-           !(json_is_string(value) && json_string_length(value) == 0);
+    return json_kind(token) == JSON_KIND_STRING ? token.len > 2 : !span_is(token, "false");
+}
+
+static void read_token(struct exchange *x, const char *id, struct span token)
+{
+    static const struct field fields[FIELDS_MAX] = {{FIELD_TEXT, "payload", .required = true, .most = ANY_LENGTH},
+                                                    {FIELD_TEXT, "signature", .required = true, .most = ANY_LENGTH}};
+    struct value parts[FIELDS_MAX] = {0};
+    struct texts texts = {0};
+
+    if (json_kind(token) != JSON_KIND_OBJECT)
+        exchange_fail(x, 400, NO_TOKEN);
+    else if (request_object(x, token, fields, NO_TOKEN, &texts, parts))
+        check_token(x, id, parts[0].text, parts[1].text);
+    texts_free(&texts);
 }
 
 static void handle_register(struct exchange *x)
 {
-    json_t *body = request_fields(x);
-    const json_t *token = json_object_get(body, "build_token");
-    const char *id = json_text(body, "device_id"), *payload = json_text(token, "payload"),
-               *signature = json_text(token, "signature");
+    const struct value *v = exchange_values(x);
+    const char *id = v[0].text;
 
-    if (!body)
-        return;
-    if (!id || !is_given(token))
-        exchange_fail(x, 400, "Missing required fields: build_token, device_id");
+    if (!is_given(v[1].raw))
+        exchange_fail(x, 400, MISSING);
     else if (!is_id(id))
         fail_field(x, "device_id");
-    else if (!payload || !signature)
-        exchange_fail(x, 400, "Invalid build_token format: must include payload and signature");
     else
-        check_token(x, id, payload, signature);
-    json_decref(body);
+        read_token(x, id, v[1].raw);
 }
 
-const struct http_route devices_routes[] = {{HTTP_POST, "/attest/register", "attest_register", handle_register}, {0}};
+const struct http_route devices_routes[] = {
+    {HTTP_POST, "/attest/register", "attest_register", handle_register,
+     .fields = {{FIELD_TEXT, "device_id", .required = true, .most = ANY_LENGTH},
+                {FIELD_ANY, "build_token", .required = true}},
+     .missing = MISSING},
+    {0},
+};
 
 void devices_init(void)
 {

@@ -196,50 +196,6 @@ static void on_kept(const struct reply *r, void *arg)
         fail(arg, NULL);
 }
 
-/* A string that is not empty; NULL: there is none. The caller frees it. */
-static char *read_text(const struct json_members *m, const char *name)
-{
-    struct span value;
-    char *text;
-    size_t len;
-
-    if (!json_find(m, name, &value))
-        return NULL;
-    text = mem_alloc(value.len + 1);
-    if (json_read_string(value, text, value.len + 1, &len) && len > 0 && strlen(text) == len)
-        return text;
-    free(text);
-    return NULL;
-}
-
-static void begin(struct exchange *x, struct upload *u, const struct json_members *m)
-{
-    struct span regions, size;
-    long long n;
-
-    u->version = read_text(m, "version");
-    u->platform = read_text(m, "platform");
-    u->build_hash = read_text(m, "build_hash");
-    if (json_find(m, "size", &size) && json_read_integer(size, &n) && n >= 0)
-        u->size = span_dup(size);
-    else
-        u->size = mem_dup("");
-    if (!u->version || !u->platform || !u->build_hash) {
-        exchange_fail(x, 400, "Missing required fields: version, platform, build_hash");
-    } else if (!is_id(u->version) || !is_id(u->platform) || !is_id(u->build_hash)) {
-        fail_field(x, !is_id(u->version) ? "version" : !is_id(u->platform) ? "platform" : "build_hash");
-    } else if (!json_find(m, "critical_regions", &regions) || json_kind(regions) != JSON_KIND_ARRAY) {
-        exchange_fail(x, 400, NOT_REGIONS);
-    } else {
-        u->exchange = exchange_id_of(x);
-        u->rest = json_elements(regions);
-        nonce_new(u->token);
-        next_batch(u);
-        return;
-    }
-    upload_free(u);
-}
-
 static bool admit_upload(struct exchange *x)
 {
     return require_bearer(x, config->ci_upload_secret, "CI upload not configured");
@@ -247,19 +203,34 @@ static bool admit_upload(struct exchange *x)
 
 static void handle_upload(struct exchange *x)
 {
-    struct json_members m = {0};
-    struct upload *u = mem_alloc(sizeof(*u));
+    const struct value *v = exchange_values(x), *size = &v[3], *regions = &v[4];
+    struct upload *u;
+    long long n;
 
-    u->body = exchange_take_body(x);
-    if (u->body && json_scan(bytes_span(u->body), &m)) {
-        begin(x, u, &m);
-    } else {
-        exchange_fail(x, 400, "Invalid JSON body");
-        upload_free(u);
+    if (!regions->present) {
+        exchange_fail(x, 400, NOT_REGIONS);
+        return;
     }
-    json_members_free(&m);
+    u = mem_alloc(sizeof(*u));
+    u->exchange = exchange_id_of(x);
+    u->version = mem_dup(v[0].text);
+    u->platform = mem_dup(v[1].text);
+    u->build_hash = mem_dup(v[2].text);
+    u->size = size->present && json_read_integer(size->raw, &n) && n >= 0 ? span_dup(size->raw) : mem_dup("");
+    u->rest = json_elements(regions->raw);
+    u->body = exchange_take_body(x);
+    nonce_new(u->token);
+    next_batch(u);
 }
 
-const struct http_route references_routes[] = {{HTTP_POST, "/attest/upload-reference", "attest_upload_reference",
-                                                handle_upload, .body_max = BODY_MAX, .admit = admit_upload},
-                                               {0}};
+const struct http_route references_routes[] = {
+    {HTTP_POST, "/attest/upload-reference", "attest_upload_reference", handle_upload, .body_max = BODY_MAX,
+     .admit = admit_upload,
+     .fields = {{FIELD_ID, "version", .required = true},
+                {FIELD_ID, "platform", .required = true},
+                {FIELD_ID, "build_hash", .required = true},
+                {FIELD_ANY, "size"},
+                {FIELD_ARRAY, "critical_regions"}},
+     .missing = "Missing required fields: version, platform, build_hash"},
+    {0},
+};

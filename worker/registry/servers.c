@@ -348,55 +348,30 @@ static void write_entry(struct exchange *x, struct writing *w, enum action actio
 
 static void handle_register(struct exchange *x)
 {
-    const char *id, *endpoint, *public_key, *region;
+    const struct value *v = exchange_values(x);
+    const char *id = v[0].text, *endpoint = v[1].text, *public_key = v[2].text;
     struct builder entry = {0};
-    struct writing *w;
-    json_t *body;
+    struct writing *w = mem_alloc(sizeof(*w));
 
-    if (!(body = request_fields(x)))
-        return;
-    id = json_text(body, "serverId");
-    endpoint = json_text(body, "endpoint");
-    public_key = json_text(body, "publicKey");
-    region = json_text(body, "region");
-    if (!id || !endpoint || !public_key) {
-        exchange_fail(x, 400, "Missing required fields: serverId, endpoint, publicKey");
-    } else if (!is_id(id) || strlen(endpoint) > ENDPOINT_MOST || strlen(public_key) > ENDPOINT_MOST ||
-               (region && !is_id(region))) {
-        fail_field(x, !is_id(id)                           ? "serverId"
-                      : strlen(endpoint) > ENDPOINT_MOST   ? "endpoint"
-                      : strlen(public_key) > ENDPOINT_MOST ? "publicKey"
-                                                           : "region");
-    } else {
-        builder_text(&entry, "{");
-        builder_member(&entry, "serverId", id);
-        builder_member(&entry, "endpoint", endpoint);
-        builder_member(&entry, "publicKey", public_key);
-        builder_member(&entry, "region", region ? region : "unknown");
-        w = mem_alloc(sizeof(*w));
-        w->entry = span_dup(bytes_span(entry.bytes));
-        w->public_key = mem_dup(public_key);
-        builder_free(&entry);
-        write_entry(x, w, ACTION_PUT, id);
-    }
-    json_decref(body);
+    builder_text(&entry, "{");
+    builder_member(&entry, "serverId", id);
+    builder_member(&entry, "endpoint", endpoint);
+    builder_member(&entry, "publicKey", public_key);
+    builder_member(&entry, "region", v[3].present ? v[3].text : "unknown");
+    w->entry = span_dup(bytes_span(entry.bytes));
+    w->public_key = mem_dup(public_key);
+    builder_free(&entry);
+    write_entry(x, w, ACTION_PUT, id);
 }
 
 static void handle_heartbeat(struct exchange *x)
 {
-    const char *id;
-    json_t *body;
+    const char *id = exchange_values(x)[0].text;
 
-    if (!(body = request_fields(x)))
-        return;
-    id = json_text(body, "serverId");
-    if (!id)
-        exchange_fail(x, 400, "Missing serverId");
-    else if (!is_id(id))
-        exchange_fail(x, 404, "Server not registered");
-    else
+    if (is_id(id))
         write_entry(x, mem_alloc(sizeof(struct writing)), ACTION_BEAT, id);
-    json_decref(body);
+    else
+        exchange_fail(x, 404, "Server not registered");
 }
 
 static void handle_remove(struct exchange *x)
@@ -411,8 +386,14 @@ static void handle_remove(struct exchange *x)
 
 const struct http_route servers_routes[] = {
     {HTTP_GET, "/servers", "servers", handle_list},
-    {HTTP_POST, "/servers", "servers_register", handle_register, .admit = may_write},
-    {HTTP_POST, "/servers/heartbeat", "servers_heartbeat", handle_heartbeat, .admit = may_write},
+    {HTTP_POST, "/servers", "servers_register", handle_register, .admit = may_write,
+     .fields = {{FIELD_ID, "serverId", .required = true},
+                {FIELD_TEXT, "endpoint", .required = true, .most = ENDPOINT_MOST},
+                {FIELD_TEXT, "publicKey", .required = true, .most = ENDPOINT_MOST},
+                {FIELD_ID, "region"}},
+     .missing = "Missing required fields: serverId, endpoint, publicKey"},
+    {HTTP_POST, "/servers/heartbeat", "servers_heartbeat", handle_heartbeat, .admit = may_write,
+     .fields = {{FIELD_TEXT, "serverId", .required = true, .most = ANY_LENGTH}}, .missing = "Missing serverId"},
     {HTTP_DELETE, "/servers/*", "servers_unregister", handle_remove, .admit = may_write},
     {0},
 };

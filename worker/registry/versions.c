@@ -37,6 +37,16 @@ static bool are_dates(const json_t *value)
     return json_is_object(value);
 }
 
+/* In the order of the route's fields. */
+static const struct {
+    const char *name;
+    bool (*holds)(const json_t *value);
+} policy_fields[] = {{"minimum_version", is_version},
+                     {"recommended_version", is_version},
+                     {"blocked_versions", are_versions},
+                     {"sunset_dates", are_dates}};
+#define POLICY_FIELDS (sizeof(policy_fields) / sizeof(policy_fields[0]))
+
 static json_t *default_policy(void)
 {
     return json_pack("{ss ss s[] s{}}", "minimum_version", "1.0.0", "recommended_version", "1.0.0", "blocked_versions",
@@ -46,26 +56,19 @@ static json_t *default_policy(void)
 /* Takes over what given has; NULL: *wrong is of the wrong type. */
 static json_t *policy_from(const json_t *given, const char **wrong)
 {
-    static const struct {
-        const char *name;
-        bool (*holds)(const json_t *value);
-    } fields[] = {{"minimum_version", is_version},
-                  {"recommended_version", is_version},
-                  {"blocked_versions", are_versions},
-                  {"sunset_dates", are_dates}};
     json_t *policy = default_policy();
 
-    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-        json_t *value = json_object_get(given, fields[i].name);
+    for (size_t i = 0; i < POLICY_FIELDS; i++) {
+        json_t *value = json_object_get(given, policy_fields[i].name);
 
         if (!value || json_is_null(value))
             continue;
-        if (!fields[i].holds(value)) {
-            *wrong = fields[i].name;
+        if (!policy_fields[i].holds(value)) {
+            *wrong = policy_fields[i].name;
             json_decref(policy);
             return NULL;
         }
-        json_object_set(policy, fields[i].name, value);
+        json_object_set(policy, policy_fields[i].name, value);
     }
     return policy;
 }
@@ -122,30 +125,55 @@ static bool admit_set(struct exchange *x)
     return require_bearer(x, config->ci_upload_secret, "Admin access not configured");
 }
 
-static void handle_set(struct exchange *x)
+/* Takes the reference. */
+static void store(struct exchange *x, json_t *policy)
 {
-    const char *wrong = NULL;
-    struct setting *s;
-    json_t *body, *policy;
-    char *text;
+    struct setting *s = mem_alloc(sizeof(*s));
+    char *text = json_dumps(policy, JSON_COMPACT);
 
-    if (!(body = request_json(x)))
-        return;
-    policy = policy_from(body, &wrong);
-    json_decref(body);
-    if (!policy) {
-        fail_field(x, wrong);
-        return;
-    }
-    s = mem_alloc(sizeof(*s));
     *s = (struct setting){exchange_id_of(x), policy};
-    text = json_dumps(policy, JSON_COMPACT);
     redis_command(on_set, s, "SET", KEY_POLICY, text, NULL);
     free(text);
 }
 
+/* NULL: one of the values cannot be read. */
+static json_t *load(const struct value *values)
+{
+    json_t *given = json_object();
+
+    for (size_t i = 0; i < POLICY_FIELDS; i++) {
+        struct span raw = values[i].raw;
+
+        if (!values[i].present ||
+            json_object_set_new(given, policy_fields[i].name, json_loadb(raw.at, raw.len, JSON_DECODE_ANY, NULL)) == 0)
+            continue;
+        json_decref(given);
+        return NULL;
+    }
+    return given;
+}
+
+static void handle_set(struct exchange *x)
+{
+    const char *wrong = NULL;
+    json_t *given = load(exchange_values(x)), *policy = policy_from(given, &wrong);
+
+    if (given && policy)
+        store(x, json_incref(policy));
+    else if (given)
+        fail_field(x, wrong);
+    else
+        fail_json(x);
+    json_decref(policy);
+    json_decref(given);
+}
+
 const struct http_route versions_routes[] = {
     {HTTP_GET, "/attest/versions", "attest_versions", handle_get},
-    {HTTP_POST, "/attest/versions", "attest_versions_set", handle_set, .admit = admit_set},
+    {HTTP_POST, "/attest/versions", "attest_versions_set", handle_set, .admit = admit_set,
+     .fields = {{FIELD_ANY, "minimum_version"},
+                {FIELD_ANY, "recommended_version"},
+                {FIELD_ANY, "blocked_versions"},
+                {FIELD_ANY, "sunset_dates"}}},
     {0},
 };

@@ -9,7 +9,6 @@
 #include "signalbox/http.h"
 #include "signalbox/lease.h"
 #include "signalbox/loop.h"
-#include "signalbox/request.h"
 #include "signalbox/room.h"
 
 #define LIMIT_DEFAULT 100

@@ -47,7 +47,6 @@
 #include "signalbox/reaper.h"
 #include "signalbox/registry.h"
 #include "signalbox/relay.h"
-#include "signalbox/request.h"
 #include "signalbox/room.h"
 #include "signalbox/script.h"
 #include "signalbox/signal.h"
@@ -466,7 +465,6 @@ static void init_worker(void)
     inbox_init();
     sessions_init();
     dialect_init();
-    request_init();
     connections_init();
     gate_init();
     limits_init();
