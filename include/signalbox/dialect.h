@@ -20,6 +20,10 @@ struct message {
 /* Under which REQUIRE_ATTESTATION a message needs a session token. */
 enum gate { GATE_ALL, GATE_CHUNKS, GATE_NEVER };
 
+/* Makes the message that tells an error. request_id: of the message that failed, JSON or ""; NULL: it is the one at
+   hand, or refused. */
+typedef struct bytes *(*error_form)(enum err e, const char *text, const char *request_id);
+
 struct message_type {
     const char *type;
     enum err (*handle)(struct session *s, const struct message *m); /* ERR_NONE: answered, or it will be */
@@ -27,7 +31,7 @@ struct message_type {
     enum err (*needs)(struct session *s); /* asked before its fields: what keeps it from sending this; NULL: nothing */
     const char *only_with;                /* the row is for messages that have this member; NULL: for all */
     /* How its errors are told; NULL: as those of the dialect. For a row that comes from another dialect's table. */
-    struct bytes *(*wire_error)(struct session *s, enum err e, const char *text);
+    error_form wire_error;
     enum gate gate;
     enum err missing; /* said where a required field is absent; ERR_NONE: ERR_MISSING_FIELD */
 };
@@ -49,10 +53,10 @@ struct dialect {
     const char *name; /* for metrics */
     const struct message_type *types;
     size_t count;
-    struct bytes *(*wire_error)(struct session *s, enum err e, const char *text); /* the dialect's error message */
-    void (*on_open)(struct session *s, const struct opening *o);                  /* NULL: nothing to do */
-    size_t most;                /* bytes of a message; 0: MAX_MESSAGE_BYTES */
-    const char *argument;       /* that on_open is given of the query; NULL: none */
+    error_form wire_error;
+    void (*on_open)(struct session *s, const struct opening *o); /* NULL: nothing to do */
+    size_t most;                                                 /* bytes of a message; 0: MAX_MESSAGE_BYTES */
+    const char *argument;                                        /* that on_open is given of the query; NULL: none */
     const char *const *members; /* looked for beside the rows' fields, or inside of them; ended by NULL; or NULL */
     const struct refusal *(*refuse)(const char *ip); /* of an upgrade; NULL: it is let in. NULL itself: all are */
 };
@@ -69,16 +73,19 @@ struct message_type *dialect_join(struct dialect *d, const struct message_type *
                                   const struct dialect *other);
 
 /* What the dialects of PROTOCOL.md sections 5 and 6 have in common. */
-#define PUBLIC_KEY_MAX 1024                                                /* bytes */
-struct bytes *wire_error(struct session *s, enum err e, const char *text); /* {"type":"error","message":TEXT} */
+#define PUBLIC_KEY_MAX 1024                                                     /* bytes */
+struct bytes *wire_error(enum err e, const char *text, const char *request_id); /* {"type":"error","message":TEXT} */
 enum err handle_ping(struct session *s, const struct message *m);
 
 /* A member of the message that is being dispatched, or refused; false: it has none of that name, or there is no
    message. */
 bool message_member(const char *name, struct span *value);
 
-/* As session_fail(), but told as the dialect does, not the row of the last message. */
-void dialect_fail(struct session *s, enum err e, const char *detail);
+char *request_id_dup(void); /* of that message: JSON, or "" where it has none that is text; the caller frees it */
+
+/* As session_fail(), for a message that is not at hand any more. */
+void session_fail_as(struct session *s, error_form form, const char *request_id, enum err e, const char *detail);
+error_form session_error_form(struct session *s); /* that session_fail() would take */
 
 void dialect_init(void); /* after the domains: the members that their messages may have are kept from then on */
 void dialect_fini(void);

@@ -32,7 +32,6 @@ size_t wire_peers(struct builder *w, const struct reply *records);
 /* ,"payload":{"room_id":…,"peers":[…]} */
 void wire_room(struct builder *w, const char *room, const struct reply *records);
 
-char *request_id_dup(void); /* of the message at hand; the caller frees it */
 /* An error to a request that was not answered at once. */
 void room_fail(struct session *s, enum err e, const char *request_id);
 

@@ -46,12 +46,15 @@ void **session_slot(struct session *s, enum session_slot slot);
 void session_send(
     struct session *s,
     struct bytes *b); /* takes one reference; closes 1013 when others wait and it is over SEND_QUEUE_MAX */
-void session_fail(struct session *s, enum err e, const char *detail); /* detail for the %s of its text, or NULL */
+/* As the message at hand, or the one that the session is held for, has its errors told; without one as the dialect
+   does. detail: for the %s of its text, or NULL. An answer that comes late is its turn's (see turn). */
+void session_fail(struct session *s, enum err e, const char *detail);
 void session_close(struct session *s, enum close_code code, const char *reason); /* safe in any callback; freed later */
 
 /* While held, what the client sends waits its turn: the reply to its last message is still to come. */
 void session_hold(struct session *s);
 void session_release(struct session *s);
+bool session_is_held(const struct session *s);
 
 /* A message of its own is on its way through Redis, and has arrived or failed. It goes on being read meanwhile, until
    too many are. */
@@ -69,8 +72,9 @@ void session_each_part(unsigned part, unsigned parts, void (*visit)(struct sessi
 void session_watch(struct session *s);
 void session_on_heard(void (*callback)(struct session *s));
 
-int64_t *session_attested_until(struct session *s);         /* ms of the clock; for net/gate.c alone */
-const struct message_type **session_row(struct session *s); /* of its last message; for net/dialect.c alone */
+int64_t *session_attested_until(struct session *s); /* ms of the clock; for net/gate.c alone */
+/* Of the message at hand, or the one that it is held for; NULL: none. For net/dialect.c alone. */
+const struct message_type **session_row(struct session *s);
 
 /* For net/websocket.c alone. */
 struct session *session_new(struct lws *wsi, const struct dialect *dialect);

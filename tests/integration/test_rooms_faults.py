@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """/ws when Redis or a worker is away at the wrong moment."""
+import pytest
+
 from harness import get, ready, uid, wait_until
 from test_rooms import ask, hear, joined, listed, welcomed
 from test_signal_faults import cut, split  # noqa: F401
@@ -41,6 +43,22 @@ def test_what_is_refused_for_its_rate_is_named(connect, start):
     refused = [message for message in heard if message["type"] == "ERROR"]
     assert refused and sorted(int(message["request_id"]) for message in heard) == list(range(300))
     assert {message["payload"]["message"] for message in refused} == {"Rate limit exceeded"}
+
+
+@pytest.mark.parametrize("then", ["KEEP_ALIVE", "ping"])
+def test_a_late_error_is_told_as_its_message_is_whatever_was_sent_behind_it(split, connect, then):  # noqa: F811
+    fleet, proxy = split()
+    token = {"type": "register_rendezvous", "hourlyTokens": [uid("token")]}
+    other, peer = welcomed(connect(fleet.workers[0], "/ws")), welcomed(connect(fleet.workers[1], "/ws"))
+    other.send(peerId=uid(), **token)
+    assert other.recv()["type"] == "rendezvous_result"
+    with proxy.holding_from(b"rendezvous_match") as seen:
+        peer.send(peerId=uid(), **token)
+        seen()
+        assert peer.recv()["type"] == "rendezvous_result"
+        peer.send(type=then)
+        assert peer.recv()["type"] in ("ACK", "pong")
+        assert peer.recv(8) == {"type": "error", "message": "Service temporarily unavailable"}
 
 
 def test_a_room_that_fell_off_the_list_comes_back_to_it(start, connect):

@@ -8,6 +8,7 @@
 
 #include "signalbox/domain.h"
 #include "signalbox/gate.h"
+#include "signalbox/keys.h"
 #include "signalbox/metrics.h"
 
 #define SENT_KEY_MAX 64
@@ -156,8 +157,7 @@ void dialect_count_sent(const struct session *s, struct span message)
     metric_add(bytes_out, (double)message.len);
 }
 
-static void fail(struct session *s, enum err e, const char *detail,
-                 struct bytes *(*wire)(struct session *, enum err, const char *))
+void session_fail_as(struct session *s, error_form form, const char *request_id, enum err e, const char *detail)
 {
     struct builder text = {0};
 
@@ -171,20 +171,20 @@ static void fail(struct session *s, enum err e, const char *detail,
         builder_text(&text, err_text(e));
     }
     builder_add(&text, (struct span){"", 1});
-    session_send(s, wire(s, e, bytes_span(text.bytes).at));
+    session_send(s, form(e, bytes_span(text.bytes).at, request_id));
     builder_free(&text);
+}
+
+error_form session_error_form(struct session *s)
+{
+    const struct message_type *row = *session_row(s);
+
+    return row && row->wire_error ? row->wire_error : session_dialect(s)->wire_error;
 }
 
 void session_fail(struct session *s, enum err e, const char *detail)
 {
-    const struct message_type *row = *session_row(s);
-
-    fail(s, e, detail, row && row->wire_error ? row->wire_error : session_dialect(s)->wire_error);
-}
-
-void dialect_fail(struct session *s, enum err e, const char *detail)
-{
-    fail(s, e, detail, session_dialect(s)->wire_error);
+    session_fail_as(s, session_error_form(s), NULL, e, detail);
 }
 
 bool message_member(const char *name, struct span *value)
@@ -193,6 +193,16 @@ bool message_member(const char *name, struct span *value)
         at_hand = &members;
     unread = (struct span){0};
     return at_hand && json_find(at_hand, name, value);
+}
+
+char *request_id_dup(void)
+{
+    struct span value;
+    char id[ID_MAX + 1];
+    size_t len;
+
+    return message_member("request_id", &value) && json_read_string(value, id, sizeof(id), &len) ? span_dup(value)
+                                                                                                 : mem_dup("");
 }
 
 static enum err read_field(const struct field *f, struct value *v)
@@ -270,6 +280,8 @@ void dialect_scanned(struct session *s, struct span frame, const struct json_mem
     if (e != ERR_NONE)
         session_fail(s, e, detail);
     at_hand = NULL;
+    if (!session_is_held(s))
+        *session_row(s) = NULL;
 }
 
 void dialect_receive(struct session *s, struct span frame, bool binary)
@@ -281,16 +293,16 @@ void dialect_refuse(struct session *s, struct span frame, bool binary, enum err 
 {
     if (!binary)
         unread = frame;
-    dialect_fail(s, e, NULL);
+    session_fail_as(s, session_dialect(s)->wire_error, NULL, e, NULL);
     unread = (struct span){0};
     at_hand = NULL;
 }
 
-struct bytes *wire_error(struct session *s, enum err e, const char *text)
+struct bytes *wire_error(enum err e, const char *text, const char *request_id)
 {
     struct builder w = {0};
 
-    (void)s;
+    (void)request_id;
     builder_text(&w, "{\"type\":\"error\",\"message\":");
     builder_json(&w, span_of(text));
     builder_text(&w, e == ERR_NOT_ATTESTED ? ",\"code\":\"NOT_ATTESTED\"}" : "}");

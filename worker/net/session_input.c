@@ -356,8 +356,14 @@ void session_hold(struct session *s)
 
 void session_release(struct session *s)
 {
-    s->holds--;
+    if (--s->holds == 0)
+        s->row = NULL;
     take_waiting(s);
+}
+
+bool session_is_held(const struct session *s)
+{
+    return s->holds > 0;
 }
 
 void session_input_init(void)

@@ -297,6 +297,16 @@ static void undo_hour(const char *rest, const struct address *holder)
     undo(&meeting_hour, rest, holder);
 }
 
+/* A match was not told: it is an error of this dialect, also on a socket of one that has joined it. */
+static void lost(const char *rest, session_id from)
+{
+    struct session *s = session_find(from);
+
+    (void)rest;
+    if (s)
+        session_fail_as(s, wire_error, "", ERR_UNAVAILABLE, NULL);
+}
+
 void rendezvous_let_ended_go(void)
 {
     tally_tidy(&meeting_day.tally);
@@ -304,7 +314,7 @@ void rendezvous_let_ended_go(void)
 }
 
 const struct entry_kind day_kind = {"day", undo_day};
-const struct entry_kind hour_kind = {"hour", undo_hour};
+const struct entry_kind hour_kind = {"hour", undo_hour, .lost = lost};
 
 void rendezvous_init(void)
 {

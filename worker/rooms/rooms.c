@@ -18,7 +18,6 @@
 #define KIND "member"
 
 static struct message_type *types; /* ours, then the relay's */
-static const char *answered;       /* the request_id of a message that is not at hand any more */
 
 struct room_peer *room_peer_of(struct session *s)
 {
@@ -79,22 +78,6 @@ void wire_room(struct builder *w, const char *room, const struct reply *records)
     builder_text(w, "}");
 }
 
-/* A request_id is text, as an id is. */
-static bool find_request_id(struct span *value)
-{
-    char id[ID_MAX + 1];
-    size_t len;
-
-    return message_member("request_id", value) && json_read_string(*value, id, sizeof(id), &len);
-}
-
-char *request_id_dup(void)
-{
-    struct span value;
-
-    return find_request_id(&value) ? span_dup(value) : mem_dup("");
-}
-
 static const char *code_of(enum err e)
 {
     switch (e) {
@@ -117,27 +100,24 @@ static const char *code_of(enum err e)
     }
 }
 
-static struct bytes *wire_room_error(struct session *s, enum err e, const char *text)
+static struct bytes *wire_room_error(enum err e, const char *text, const char *request_id)
 {
-    char *request_id = answered ? mem_dup(answered) : request_id_dup();
+    char *at_hand = request_id ? NULL : request_id_dup();
     struct builder w = {0};
     struct bytes *b;
 
-    (void)s;
     wire_envelope(&w, "ERROR", NULL, NULL);
     builder_printf(&w, ",\"payload\":{\"code\":\"%s\"", code_of(e));
     builder_member(&w, "message", text);
     builder_text(&w, "}");
-    b = wire_envelope_end(&w, request_id);
-    free(request_id);
+    b = wire_envelope_end(&w, request_id ? request_id : at_hand);
+    free(at_hand);
     return b;
 }
 
 void room_fail(struct session *s, enum err e, const char *request_id)
 {
-    answered = request_id;
-    dialect_fail(s, e, NULL);
-    answered = NULL;
+    session_fail_as(s, wire_room_error, request_id, e, NULL);
 }
 
 /* --- messages between peers --- */

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* turn: a message, or a request over HTTP, whose answer waits for Redis. What a domain keeps meanwhile begins with a
+   struct turn: it is allocated when the turn begins and freed when it ends, whether or not its client is still there.
+ */
+#pragma once
+
+#include "signalbox/dialect.h"
+#include "signalbox/http.h"
+
+struct turn {
+    session_id session;   /* of a message */
+    exchange_id exchange; /* of a request */
+    bool holds;
+    error_form form;  /* how the errors of this message are told, whatever the session is sent meanwhile */
+    char *request_id; /* JSON, or "" */
+    void (*clear)(void *context);
+};
+
+/* A context of `size` bytes, all zero behind the turn that it begins with. The session is held until the turn ends.
+   clear frees what the context points to; NULL: nothing. For a message it is called in its handler. */
+void *turn_begin(struct session *s, size_t size, void (*clear)(void *context));
+/* The same without a hold: what the client sends is answered meanwhile. */
+void *turn_begin_beside(struct session *s, size_t size, void (*clear)(void *context));
+void turn_take_hold(struct turn *t); /* of one that began beside: somebody has held the session for it */
+void *turn_begin_http(struct exchange *x, size_t size, void (*clear)(void *context));
+
+/* Borrowed until the callback returns; NULL: the client has left, or was answered. */
+struct session *turn_session(const struct turn *t);
+struct exchange *turn_exchange(const struct turn *t);
+
+/* These do nothing where the client has left. */
+void turn_send(const struct turn *t, struct bytes *b);                      /* a message; takes the reference */
+void turn_fail(const struct turn *t, enum err e, const char *detail);       /* as session_fail(); of a request: 503 */
+void turn_reply(const struct turn *t, unsigned status, struct bytes *json); /* to a request; takes the reference */
+void turn_reply_json(const struct turn *t, unsigned status, json_t *body);  /* likewise */
+
+void turn_end(struct turn *t); /* once, and not in a handler that returns an error; t is gone */
+/* Ends the turn of a request with a sentence; NULL: 503, whatever the status, since Redis was not reached. */
+void turn_give_up(struct turn *t, unsigned status, const char *sentence);

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/turn.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "signalbox/gate.h"
+
+#define OF_OWN "{\"type\":\"own\",\"request_id\":\"1\"}"
+#define OF_OTHER "{\"type\":\"other\",\"request_id\":\"2\"}"
+
+/* In the place of net/session.c: the one session, and what it was sent. */
+struct session {
+    const struct dialect *dialect;
+    const struct message_type *row;
+    int holds;
+    bool gone;
+    char heard[512];
+};
+static struct session client;
+
+struct session *session_find(session_id id)
+{
+    return id == 1 && !client.gone ? &client : NULL;
+}
+
+session_id session_id_of(const struct session *s)
+{
+    (void)s;
+    return 1;
+}
+
+const struct dialect *session_dialect(const struct session *s)
+{
+    return s->dialect;
+}
+
+const struct message_type **session_row(struct session *s)
+{
+    return &s->row;
+}
+
+void session_send(struct session *s, struct bytes *b)
+{
+    struct span text = bytes_span(b);
+    size_t len = strlen(s->heard);
+
+    snprintf(s->heard + len, sizeof(s->heard) - len, "%.*s\n", (int)text.len, text.at);
+    bytes_unref(b);
+}
+
+void session_hold(struct session *s)
+{
+    s->holds++;
+}
+
+void session_release(struct session *s)
+{
+    s->holds--;
+}
+
+bool session_is_held(const struct session *s)
+{
+    return s->holds > 0;
+}
+
+/* In the place of net/http.c: the one exchange, and how it was answered. */
+struct exchange {
+    bool answered;
+    char answer[256];
+};
+static struct exchange request;
+
+struct exchange *exchange_find(exchange_id id)
+{
+    return id == 1 && !request.answered ? &request : NULL;
+}
+
+exchange_id exchange_id_of(const struct exchange *x)
+{
+    (void)x;
+    return 1;
+}
+
+static void answer(struct exchange *x, unsigned status, const char *text)
+{
+    x->answered = true;
+    snprintf(x->answer, sizeof(x->answer), "%u %s", status, text);
+}
+
+void exchange_fail(struct exchange *x, unsigned status, const char *sentence)
+{
+    answer(x, status, sentence);
+}
+
+void exchange_reply(struct exchange *x, unsigned status, const char *content_type, struct bytes *body)
+{
+    assert_string_equal(content_type, "application/json");
+    answer(x, status, bytes_data(body));
+    bytes_unref(body);
+}
+
+void exchange_reply_json(struct exchange *x, unsigned status, json_t *body)
+{
+    answer(x, status, json_string_value(body));
+    json_decref(body);
+}
+
+/* In the place of net/gate.c. */
+const struct message_type gate_attest = {"attest"};
+
+bool gate_lets(struct session *s, const struct message_type *row)
+{
+    (void)s;
+    (void)row;
+    return true;
+}
+
+/* A dialect that has joined another. Both answer each message by a turn that is under way until the test ends it. */
+static struct turn *under_way[4];
+static size_t count, cleared;
+
+static void clear(void *context)
+{
+    (void)context;
+    cleared++;
+}
+
+static enum err handle_held(struct session *s, const struct message *m)
+{
+    (void)m;
+    under_way[count++] = turn_begin(s, sizeof(struct turn), clear);
+    return ERR_NONE;
+}
+
+static enum err handle_beside(struct session *s, const struct message *m)
+{
+    (void)m;
+    under_way[count++] = turn_begin_beside(s, sizeof(struct turn), clear);
+    return ERR_NONE;
+}
+
+/* Waits for Redis, but not by a turn. */
+static enum err handle_silently(struct session *s, const struct message *m)
+{
+    (void)s;
+    (void)m;
+    return ERR_NONE;
+}
+
+static struct bytes *tell(const char *who, enum err e, const char *request_id)
+{
+    struct builder w = {0};
+    char *at_hand = request_id ? NULL : request_id_dup();
+
+    builder_printf(&w, "%s %s %s", who, err_name(e), request_id ? request_id : at_hand);
+    free(at_hand);
+    return builder_take(&w);
+}
+
+static struct bytes *tell_own(enum err e, const char *text, const char *request_id)
+{
+    (void)text;
+    return tell("own", e, request_id);
+}
+
+static struct bytes *tell_other(enum err e, const char *text, const char *request_id)
+{
+    (void)text;
+    return tell("other", e, request_id);
+}
+
+static const struct message_type own_types[] = {
+    {"own", handle_beside}, {"own_held", handle_held}, {"own_silent", handle_silently}};
+static const struct message_type other_types[] = {
+    {"other", handle_beside}, {"other_held", handle_held}, {"other_silent", handle_silently}};
+static const char *const members[] = {"request_id", NULL};
+static const struct dialect other = {.name = "other", .types = other_types, .count = 3, .wire_error = tell_other};
+static struct dialect joined = {.name = "joined", .wire_error = tell_own, .members = members};
+
+static int start(void **state)
+{
+    client = (struct session){.dialect = &joined};
+    request = (struct exchange){0};
+    count = cleared = 0;
+    dialect_init();
+    *state = dialect_join(&joined, own_types, 3, &other);
+    dialect_add(&joined);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    dialect_fini();
+    free(*state);
+    return 0;
+}
+
+static void receive(const char *message)
+{
+    dialect_receive(&client, span_of(message), false);
+}
+
+static void the_error_of_each_message_is_told_in_its_own_form_however_late(void **state)
+{
+    (void)state;
+    receive(OF_OWN);
+    receive(OF_OTHER);
+    assert_int_equal(count, 2);
+    turn_fail(under_way[0], ERR_UNAVAILABLE, NULL);
+    turn_fail(under_way[1], ERR_PEER_IN_USE, NULL);
+    assert_string_equal(client.heard, "own ERR_UNAVAILABLE \"1\"\nother ERR_PEER_IN_USE \"2\"\n");
+    turn_end(under_way[0]);
+    turn_end(under_way[1]);
+}
+
+static void the_error_of_an_earlier_message_is_not_that_of_the_one_at_hand(void **state)
+{
+    (void)state;
+    receive(OF_OTHER);
+    receive(OF_OWN);
+    receive("{\"type\":\"nonsense\",\"request_id\":\"3\"}");
+    turn_fail(under_way[0], ERR_UNAVAILABLE, NULL);
+    turn_fail(under_way[1], ERR_UNAVAILABLE, NULL);
+    assert_string_equal(client.heard,
+                        "own ERR_UNKNOWN_TYPE \"3\"\nother ERR_UNAVAILABLE \"2\"\nown ERR_UNAVAILABLE \"1\"\n");
+    turn_end(under_way[0]);
+    turn_end(under_way[1]);
+}
+
+static void an_error_of_no_message_is_told_as_the_dialect_does_whatever_came_last(void **state)
+{
+    (void)state;
+    receive("{\"type\":\"other_silent\"}");
+    session_fail(&client, ERR_UNAVAILABLE, NULL);
+    client.holds = 1; /* somebody waits for the answer of the next */
+    receive("{\"type\":\"other_silent\"}");
+    session_fail(&client, ERR_UNAVAILABLE, NULL);
+    assert_string_equal(client.heard, "own ERR_UNAVAILABLE \nother ERR_UNAVAILABLE \n");
+}
+
+static void a_session_is_held_until_its_turn_has_ended(void **state)
+{
+    (void)state;
+    receive("{\"type\":\"own_held\"}");
+    assert_int_equal(client.holds, 1);
+    turn_send(under_way[0], bytes_copy(SPAN("hello")));
+    assert_int_equal(client.holds, 1);
+    turn_end(under_way[0]);
+    assert_int_equal(client.holds, 0);
+    assert_int_equal(cleared, 1);
+    assert_string_equal(client.heard, "hello\n");
+}
+
+static void a_turn_beside_holds_nothing_until_it_takes_a_hold_over(void **state)
+{
+    (void)state;
+    receive("{\"type\":\"own\"}");
+    assert_int_equal(client.holds, 0);
+    session_hold(&client);
+    turn_take_hold(under_way[0]);
+    assert_int_equal(client.holds, 1);
+    turn_end(under_way[0]);
+    assert_int_equal(client.holds, 0);
+}
+
+static void one_whose_client_has_left_says_nothing_and_is_freed(void **state)
+{
+    (void)state;
+    receive("{\"type\":\"own_held\"}");
+    client.gone = true;
+    assert_null(turn_session(under_way[0]));
+    turn_send(under_way[0], bytes_copy(SPAN("hello")));
+    turn_fail(under_way[0], ERR_UNAVAILABLE, NULL);
+    turn_end(under_way[0]);
+    assert_string_equal(client.heard, "");
+    assert_int_equal(cleared, 1);
+    assert_int_equal(client.holds, 1); /* of a session that is not there any more */
+}
+
+static void the_error_of_a_request_is_a_status(void **state)
+{
+    struct turn *t = turn_begin_http(&request, sizeof(*t), clear);
+
+    (void)state;
+    assert_null(turn_session(t));
+    assert_ptr_equal(turn_exchange(t), &request);
+    turn_fail(t, ERR_UNAVAILABLE, NULL);
+    assert_string_equal(request.answer, "503 Service temporarily unavailable");
+    turn_end(t);
+    assert_int_equal(cleared, 1);
+}
+
+static void a_request_that_is_given_up_is_answered_with_the_sentence_or_503(void **state)
+{
+    (void)state;
+    turn_give_up(turn_begin_http(&request, sizeof(struct turn), clear), 404, "Not there");
+    assert_string_equal(request.answer, "404 Not there");
+    request = (struct exchange){0};
+    turn_give_up(turn_begin_http(&request, sizeof(struct turn), clear), 404, NULL);
+    assert_string_equal(request.answer, "503 Service temporarily unavailable");
+    assert_int_equal(cleared, 2);
+}
+
+static void only_the_first_answer_of_a_request_counts(void **state)
+{
+    struct turn *t = turn_begin_http(&request, sizeof(*t), NULL);
+
+    (void)state;
+    turn_reply(t, 200, bytes_copy((struct span){"{}", 3}));
+    turn_reply(t, 201, bytes_copy((struct span){"[]", 3}));
+    turn_reply_json(t, 202, json_string("x"));
+    turn_give_up(t, 404, "Not there");
+    assert_string_equal(request.answer, "200 {}");
+}
+
+int main(void)
+{
+#define TURN_TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+    const struct CMUnitTest tests[] = {
+        TURN_TEST(the_error_of_each_message_is_told_in_its_own_form_however_late),
+        TURN_TEST(the_error_of_an_earlier_message_is_not_that_of_the_one_at_hand),
+        TURN_TEST(an_error_of_no_message_is_told_as_the_dialect_does_whatever_came_last),
+        TURN_TEST(a_session_is_held_until_its_turn_has_ended),
+        TURN_TEST(a_turn_beside_holds_nothing_until_it_takes_a_hold_over),
+        TURN_TEST(one_whose_client_has_left_says_nothing_and_is_freed),
+        TURN_TEST(the_error_of_a_request_is_a_status),
+        TURN_TEST(a_request_that_is_given_up_is_answered_with_the_sentence_or_503),
+        TURN_TEST(only_the_first_answer_of_a_request_counts),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

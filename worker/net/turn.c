@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/turn.h"
+
+#include <stdlib.h>
+
+void *turn_begin_beside(struct session *s, size_t size, void (*clear)(void *context))
+{
+    struct turn *t = mem_alloc(size);
+
+    t->session = session_id_of(s);
+    t->form = session_error_form(s);
+    t->request_id = request_id_dup();
+    t->clear = clear;
+    return t;
+}
+
+void turn_take_hold(struct turn *t)
+{
+    t->holds = true;
+}
+
+void *turn_begin(struct session *s, size_t size, void (*clear)(void *context))
+{
+    struct turn *t = turn_begin_beside(s, size, clear);
+
+    session_hold(s);
+    t->holds = true;
+    return t;
+}
+
+void *turn_begin_http(struct exchange *x, size_t size, void (*clear)(void *context))
+{
+    struct turn *t = mem_alloc(size);
+
+    t->exchange = exchange_id_of(x);
+    t->clear = clear;
+    return t;
+}
+
+struct session *turn_session(const struct turn *t)
+{
+    return session_find(t->session);
+}
+
+struct exchange *turn_exchange(const struct turn *t)
+{
+    return exchange_find(t->exchange);
+}
+
+void turn_send(const struct turn *t, struct bytes *b)
+{
+    struct session *s = turn_session(t);
+
+    if (s)
+        session_send(s, b);
+    else
+        bytes_unref(b);
+}
+
+void turn_fail(const struct turn *t, enum err e, const char *detail)
+{
+    struct session *s = turn_session(t);
+    struct exchange *x = turn_exchange(t);
+
+    if (s)
+        session_fail_as(s, t->form, t->request_id, e, detail);
+    else if (x)
+        exchange_fail(x, 503, err_text(e));
+}
+
+void turn_reply(const struct turn *t, unsigned status, struct bytes *json)
+{
+    struct exchange *x = turn_exchange(t);
+
+    if (x)
+        exchange_reply(x, status, "application/json", json);
+    else
+        bytes_unref(json);
+}
+
+void turn_reply_json(const struct turn *t, unsigned status, json_t *body)
+{
+    struct exchange *x = turn_exchange(t);
+
+    if (x)
+        exchange_reply_json(x, status, body);
+    else
+        json_decref(body);
+}
+
+void turn_end(struct turn *t)
+{
+    struct session *s = t->holds ? turn_session(t) : NULL;
+
+    if (t->clear)
+        t->clear(t);
+    free(t->request_id);
+    free(t);
+    if (s)
+        session_release(s);
+}
+
+void turn_give_up(struct turn *t, unsigned status, const char *sentence)
+{
+    struct exchange *x = turn_exchange(t);
+
+    if (x && sentence)
+        exchange_fail(x, status, sentence);
+    else
+        turn_fail(t, ERR_UNAVAILABLE, NULL);
+    turn_end(t);
+}
