@@ -6,6 +6,7 @@
 #include "signalbox/domain.h"
 #include "signalbox/http.h"
 #include "signalbox/index.h"
+#include "signalbox/turn.h"
 
 /* Handlers of the dialect's table, one file each for a group of messages. */
 enum err handle_register(struct session *s, const struct message *m);
@@ -25,10 +26,11 @@ enum err peer_claim(enum claim_when when, struct session *s, const char *peer, s
                     const struct note *notes, void (*next)(struct session *s, void *arg), void (*discard)(void *arg),
                     void *arg);
 
-/* Says whether the peer id, which s does not hold, is another live socket's. callback gets NULL for s if it left. */
-enum peer_holder { PEER_FREE, PEER_HELD, PEER_UNKNOWN };
-void peer_holder_find(struct session *s, const char *peer,
-                      void (*callback)(struct session *s, enum peer_holder, void *arg), void *arg);
+void discard_turn(void *turn); /* one that began beside its session; for peer_claim() */
+
+/* Says whether the peer id, which the session of the turn does not hold, is another live socket's: ERR_PEER_IN_USE.
+   ERR_NONE: nobody's; ERR_UNAVAILABLE: Redis was not reached. */
+void peer_holder_find(struct turn *t, const char *peer, void (*then)(enum err e, void *context));
 
 #define CALLS_AT_ONCE 64    /* script calls of one message that are under way together */
 #define DEAD_DROP_MAX 16384 /* bytes */

@@ -5,6 +5,7 @@
 #include "signalbox/delivery.h"
 #include "signalbox/dialect.h"
 #include "signalbox/tally.h"
+#include "signalbox/turn.h"
 
 /* The two kinds of meetings. */
 struct meeting_kind {
@@ -23,7 +24,7 @@ struct meeting {
 };
 
 struct registering {
-    session_id session;
+    struct turn turn;
     char *peer;
     struct bytes *match; /* the rendezvous_match for the others */
     long long since_ms;  /* when the peer's id was granted to this session */
@@ -39,4 +40,3 @@ struct registering {
 /* Reads the fields of register_rendezvous, in the order of the dialect's row. Returns the name of the first that is
    wrong, or NULL. */
 const char *registering_read(struct registering *r, const struct message *m) __attribute__((warn_unused_result));
-void registering_free(void *registering);

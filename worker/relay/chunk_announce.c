@@ -12,7 +12,7 @@
 #define CHUNKS_MAX 1024
 
 struct announcing {
-    session_id session;
+    struct turn turn;
     char *peer;
     size_t count, sent, answers;
     struct announced {
@@ -23,7 +23,7 @@ struct announcing {
     bool failed;
 };
 
-static void announcing_free(void *arg)
+static void announcing_clear(void *arg)
 {
     struct announcing *a = arg;
 
@@ -31,28 +31,24 @@ static void announcing_free(void *arg)
         free(a->chunks[i].chunk);
     free(a->chunks);
     free(a->peer);
-    free(a);
 }
 
 static void finish_announce(struct announcing *a)
 {
-    struct session *s = session_find(a->session);
     char holder[HOLDER_MAX];
     struct builder w = {0};
 
-    holder_of_self(holder, a->session, a->peer);
-    if (s && a->failed) {
-        session_fail(s, ERR_UNAVAILABLE, NULL);
-    } else if (s) {
+    holder_of_self(holder, a->turn.session, a->peer);
+    if (a->failed) {
+        turn_fail(&a->turn, ERR_UNAVAILABLE, NULL);
+    } else {
         builder_printf(&w, "{\"type\":\"chunk_announce_ack\",\"registered\":%zu}", a->count);
-        session_send(s, builder_take(&w));
+        turn_send(&a->turn, builder_take(&w));
     }
     for (size_t i = 0; i < a->count; i++)
         if (a->chunks[i].until_ms)
             chunk_asked(a->chunks[i].chunk, holder, a->chunks[i].until_ms);
-    if (s)
-        session_release(s);
-    announcing_free(a);
+    turn_end(&a->turn);
 }
 
 static void announce(struct announced *c);
@@ -82,7 +78,7 @@ static void announce(struct announced *chunk)
     call_key(&c, key);
     key_chunk(key, chunk->chunk, "pull");
     call_key(&c, key);
-    holder_of_self(holder, chunk->owner->session, chunk->owner->peer);
+    holder_of_self(holder, chunk->owner->turn.session, chunk->owner->peer);
     call_text(&c, holder);
     call_int(&c, config->chunk_source_ttl_ms);
     call_int(&c, config->chunk_pull_timeout_ms);
@@ -94,7 +90,7 @@ static void tally_sources(const struct announcing *a)
     const char **entries = mem_alloc((a->count + 1) * sizeof(*entries));
     char holder[HOLDER_MAX];
 
-    holder_of_self(holder, a->session, a->peer);
+    holder_of_self(holder, a->turn.session, a->peer);
     for (size_t i = 0; i < a->count; i++)
         entries[i] = tally_entry_new(a->chunks[i].chunk, span_of(holder));
     tally_add(&chunk_sources, config->chunk_source_ttl_ms, a->count, entries);
@@ -108,6 +104,7 @@ static void announce_all(struct session *s, void *arg)
     struct announcing *a = arg;
 
     (void)s;
+    turn_take_hold(&a->turn);
     if (a->count == 0) {
         finish_announce(a);
         return;
@@ -156,17 +153,16 @@ enum err handle_chunk_announce(struct session *s, const struct message *m)
 {
     const struct value *list = &m->values[1];
     bool is_array = list->present && json_kind(list->raw) == JSON_KIND_ARRAY;
-    struct announcing *a = mem_alloc(sizeof(*a));
+    struct announcing *a = turn_begin_beside(s, sizeof(*a), announcing_clear);
     struct note *notes;
     size_t count;
     enum err e;
 
-    a->session = session_id_of(s);
     a->peer = mem_dup(m->values[0].text);
     a->chunks = mem_alloc(CHUNKS_MAX * sizeof(*a->chunks));
     e = is_array ? read_chunks(a, json_elements(list->raw)) : ERR_CHUNKS_MISSING;
     if (e != ERR_NONE) {
-        announcing_free(a);
+        turn_end(&a->turn);
         session_fail(s, e, "chunks");
         return ERR_NONE;
     }
@@ -177,7 +173,7 @@ enum err handle_chunk_announce(struct session *s, const struct message *m)
         notes[i] = (struct note){mem_dup(entry), config->chunk_source_ttl_ms};
     }
     count = a->count;
-    e = peer_claim(CLAIM_IF_NEW, s, a->peer, count, notes, announce_all, announcing_free, a);
+    e = peer_claim(CLAIM_IF_NEW, s, a->peer, count, notes, announce_all, discard_turn, a);
     for (size_t i = 0; i < count; i++)
         free((char *)notes[i].entry);
     free(notes);

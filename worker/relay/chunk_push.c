@@ -15,20 +15,19 @@
 static struct metric *evictions, *multicasts, *receivers;
 
 struct pushing {
-    session_id session;
+    struct turn turn;
     char *chunk;
     struct bytes *data;
     int answers_due;
     bool ok;
 };
 
-static void pushing_free(void *arg)
+static void pushing_clear(void *arg)
 {
     struct pushing *p = arg;
 
     bytes_unref(p->data);
     free(p->chunk);
-    free(p);
 }
 
 /* Those on other workers have been sent it by the script. */
@@ -67,22 +66,19 @@ static void serve_waiters(const struct pushing *p, const struct reply *waiters)
 /* The client hears of it once what had to leave the cache for it is on its way out. */
 static void answered(struct pushing *p)
 {
-    struct session *s = session_find(p->session);
     struct builder w = {0};
 
     if (--p->answers_due > 0)
         return;
-    if (s && p->ok) {
+    if (p->ok) {
         builder_text(&w, "{\"type\":\"chunk_push_ack\",\"chunkId\":");
         builder_json(&w, span_of(p->chunk));
         builder_text(&w, "}");
-        session_send(s, builder_take(&w));
-    } else if (s) {
-        session_fail(s, ERR_UNAVAILABLE, NULL);
+        turn_send(&p->turn, builder_take(&w));
+    } else {
+        turn_fail(&p->turn, ERR_UNAVAILABLE, NULL);
     }
-    if (s)
-        session_release(s);
-    pushing_free(p);
+    turn_end(&p->turn);
 }
 
 static void on_kept(const struct reply *r, void *arg)
@@ -143,6 +139,7 @@ static void push(struct session *s, void *arg)
     char key[KEY_MAX];
 
     (void)s;
+    turn_take_hold(&p->turn);
     p->answers_due = 2;
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         key_chunk(key, p->chunk, parts[i]);
@@ -175,10 +172,11 @@ enum err handle_chunk_push(struct session *s, const struct message *m)
         session_fail(s, ERR_CHUNK_TOO_LARGE, sizes);
         return ERR_NONE;
     }
-    p = mem_alloc(sizeof(*p));
-    *p = (struct pushing){.session = session_id_of(s), .chunk = mem_dup(chunk->text), .data = bytes_copy(data->raw)};
+    p = turn_begin_beside(s, sizeof(*p), pushing_clear);
+    p->chunk = mem_dup(chunk->text);
+    p->data = bytes_copy(data->raw);
     if (peer->present)
-        return peer_claim(CLAIM_IF_NEW, s, peer->text, 0, NULL, push, pushing_free, p);
+        return peer_claim(CLAIM_IF_NEW, s, peer->text, 0, NULL, push, discard_turn, p);
     session_hold(s);
     push(s, p);
     return ERR_NONE;

@@ -11,33 +11,20 @@
 static struct metric *hits, *misses;
 
 struct requesting {
-    session_id session;
+    struct turn turn;
     char *peer, *chunk;
 };
 
-static void requesting_free(void *arg)
+static void requesting_clear(void *arg)
 {
     struct requesting *q = arg;
 
     free(q->peer);
     free(q->chunk);
-    free(q);
-}
-
-static void finish_request(struct requesting *q, enum err e)
-{
-    struct session *s = session_find(q->session);
-
-    if (s && e != ERR_NONE)
-        session_fail(s, e, NULL);
-    if (s)
-        session_release(s);
-    requesting_free(q);
 }
 
 static void send_cached(struct requesting *q, struct span data)
 {
-    struct session *s = session_find(q->session);
     struct call c = call_new(&script_chunk_touch);
     struct builder w = {0};
 
@@ -45,31 +32,30 @@ static void send_cached(struct requesting *q, struct span data)
     call_key(&c, KEY_CHUNK_USES);
     call_text(&c, q->chunk);
     call_send(&c, NULL, NULL);
-    if (s) {
-        wire_chunk_data(&w, q->chunk, data, "cache");
-        session_send(s, builder_take(&w));
-    }
-    finish_request(q, ERR_NONE);
+    wire_chunk_data(&w, q->chunk, data, "cache");
+    turn_send(&q->turn, builder_take(&w));
+    turn_end(&q->turn);
 }
 
 static void on_pull_decided(enum pull_result result, void *arg)
 {
     struct requesting *q = arg;
-    struct session *s = session_find(q->session);
     struct builder w = {0};
 
-    if (s && result == PULL_NO_SOURCE) {
+    if (result == PULL_NO_SOURCE) {
         wire_chunk_not_found(&w, q->chunk);
-        session_send(s, builder_take(&w));
+        turn_send(&q->turn, builder_take(&w));
+    } else if (result == PULL_FAILED) {
+        turn_fail(&q->turn, ERR_UNAVAILABLE, NULL);
     }
-    finish_request(q, result == PULL_FAILED ? ERR_UNAVAILABLE : ERR_NONE);
+    turn_end(&q->turn);
 }
 
 static void tally_wait(const struct requesting *q, bool waits)
 {
     char holder[HOLDER_MAX], *entry;
 
-    holder_of_self(holder, q->session, q->peer);
+    holder_of_self(holder, q->turn.session, q->peer);
     entry = tally_entry_new(q->chunk, span_of(holder));
     if (waits)
         tally_add(&chunk_waits, config->chunk_wait_ttl_ms, 1, (const char *const *)&entry);
@@ -81,7 +67,7 @@ static void tally_wait(const struct requesting *q, bool waits)
 /* It was cached between the look and the wait. */
 static void forget_wait(const struct requesting *q)
 {
-    struct session *s = session_find(q->session);
+    struct session *s = turn_session(&q->turn);
     char entry[ENTRY_MAX];
 
     chunk_entry(entry, "wait", q->chunk, q->peer);
@@ -96,7 +82,8 @@ static void on_waiting(const struct reply *r, void *arg)
     struct span data;
 
     if (!r || !reply_read(r, "s", &data)) {
-        finish_request(q, ERR_UNAVAILABLE);
+        turn_fail(&q->turn, ERR_UNAVAILABLE, NULL);
+        turn_end(&q->turn);
     } else if (data.len) {
         forget_wait(q);
         send_cached(q, data);
@@ -121,7 +108,7 @@ static void wait_for_chunk(struct session *s, struct requesting *q)
     call_key(&c, key);
     key_chunk(key, q->chunk, "wait");
     call_key(&c, key);
-    holder_of_self(holder, q->session, q->peer);
+    holder_of_self(holder, q->turn.session, q->peer);
     call_text(&c, holder);
     call_int(&c, config->chunk_wait_ttl_ms);
     call_send(&c, on_waiting, q);
@@ -130,17 +117,19 @@ static void wait_for_chunk(struct session *s, struct requesting *q)
 static void on_read(const struct reply *r, void *arg)
 {
     struct requesting *q = arg;
-    struct session *s = session_find(q->session);
+    struct session *s = turn_session(&q->turn);
     struct span data;
 
-    if (!r || !reply_read(r, "s", &data))
-        finish_request(q, ERR_UNAVAILABLE);
-    else if (data.len)
+    if (!r || !reply_read(r, "s", &data)) {
+        turn_fail(&q->turn, ERR_UNAVAILABLE, NULL);
+        turn_end(&q->turn);
+    } else if (data.len) {
         send_cached(q, data);
-    else if (s)
+    } else if (s) {
         wait_for_chunk(s, q);
-    else
-        finish_request(q, ERR_NONE);
+    } else {
+        turn_end(&q->turn);
+    }
 }
 
 static void read_chunk(struct session *s, void *arg)
@@ -150,6 +139,7 @@ static void read_chunk(struct session *s, void *arg)
     char key[KEY_MAX];
 
     (void)s;
+    turn_take_hold(&q->turn);
     key_chunk(key, q->chunk, "data");
     call_key(&c, key);
     call_send(&c, on_read, q);
@@ -157,10 +147,11 @@ static void read_chunk(struct session *s, void *arg)
 
 enum err handle_chunk_request(struct session *s, const struct message *m)
 {
-    struct requesting *q = mem_alloc(sizeof(*q));
+    struct requesting *q = turn_begin_beside(s, sizeof(*q), requesting_clear);
 
-    *q = (struct requesting){session_id_of(s), mem_dup(m->values[0].text), mem_dup(m->values[1].text)};
-    return peer_claim(CLAIM_IF_NEW, s, q->peer, 0, NULL, read_chunk, requesting_free, q);
+    q->peer = mem_dup(m->values[0].text);
+    q->chunk = mem_dup(m->values[1].text);
+    return peer_claim(CLAIM_IF_NEW, s, q->peer, 0, NULL, read_chunk, discard_turn, q);
 }
 
 void chunk_request_init(void)

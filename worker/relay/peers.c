@@ -56,33 +56,31 @@ enum err peer_claim(enum claim_when when, struct session *s, const char *peer, s
 }
 
 struct finding {
-    session_id session;
-    void (*callback)(struct session *s, enum peer_holder, void *arg);
-    void *arg;
+    struct turn *turn;
+    void (*then)(enum err e, void *context);
 };
 
 static void on_holder(const struct reply *r, void *arg)
 {
     struct finding *f = arg;
     struct address holder;
-    enum peer_holder found = PEER_FREE;
+    enum err e = ERR_NONE;
 
     if (!r)
-        found = PEER_UNKNOWN;
+        e = ERR_UNAVAILABLE;
     else if (address_parse(reply_span(r), &holder) && worker_alive(holder.wid) &&
-             !(address_is_self(&holder) && holder.sid == f->session))
-        found = PEER_HELD;
-    f->callback(session_find(f->session), found, f->arg);
+             !(address_is_self(&holder) && holder.sid == f->turn->session))
+        e = ERR_PEER_IN_USE;
+    f->then(e, f->turn);
     free(f);
 }
 
-void peer_holder_find(struct session *s, const char *peer,
-                      void (*callback)(struct session *s, enum peer_holder, void *arg), void *arg)
+void peer_holder_find(struct turn *t, const char *peer, void (*then)(enum err e, void *context))
 {
     struct finding *f = mem_alloc(sizeof(*f));
     char key[KEY_MAX];
 
-    *f = (struct finding){session_id_of(s), callback, arg};
+    *f = (struct finding){t, then};
     key_peer(key, peer);
     redis_command(on_holder, f, "HGET", key, "addr", NULL);
 }
@@ -102,67 +100,50 @@ static void undo(const char *peer, const struct address *holder)
     call_send(&c, NULL, NULL);
 }
 
-struct beating {
-    session_id session;
-};
-
-static void acknowledge(struct session *s)
+static struct bytes *wire_heartbeat_ack(void)
 {
     struct builder w = {0};
 
     builder_printf(&w, "{\"type\":\"heartbeat_ack\",\"timestamp\":%lld}", (long long)clock_ms());
-    session_send(s, builder_take(&w));
+    return builder_take(&w);
+}
+
+static void on_checked(enum err e, void *arg)
+{
+    struct turn *t = arg;
+
+    if (e == ERR_NONE)
+        turn_send(t, wire_heartbeat_ack());
+    else
+        turn_fail(t, e, NULL);
+    turn_end(t);
 }
 
 static void on_refreshed(const struct reply *r, void *arg)
 {
-    struct beating *b = arg;
-    struct session *s = session_find(b->session);
-
-    free(b);
-    if (!s)
-        return;
-    if (r)
-        acknowledge(s);
-    else
-        session_fail(s, ERR_UNAVAILABLE, NULL);
-    session_release(s);
-}
-
-static void on_heartbeat_holder(struct session *s, enum peer_holder holder, void *arg)
-{
-    (void)arg;
-    if (!s)
-        return;
-    if (holder == PEER_FREE)
-        acknowledge(s);
-    else
-        session_fail(s, holder == PEER_HELD ? ERR_PEER_IN_USE : ERR_UNAVAILABLE, NULL);
-    session_release(s);
+    on_checked(r ? ERR_NONE : ERR_UNAVAILABLE, arg);
 }
 
 /* Redis runs commands in their order, so one answer after the last refresh stands for all. */
 enum err handle_heartbeat(struct session *s, const struct message *m)
 {
     const char *peer = m->values[0].text;
-    struct beating *b;
+    struct turn *t;
 
     if (!peer && identity_count(s, &peer_kind) == 0) {
-        acknowledge(s);
+        session_send(s, wire_heartbeat_ack());
         return ERR_NONE;
     }
-    session_hold(s);
+    t = turn_begin(s, sizeof(*t), NULL);
     if (peer && !identity_held(s, &peer_kind, peer)) {
-        peer_holder_find(s, peer, on_heartbeat_holder, NULL);
+        peer_holder_find(t, peer, on_checked);
         return ERR_NONE;
     }
     if (peer)
         resync_identity(s, &peer_kind, peer);
     else
         resync_kind(s, &peer_kind);
-    b = mem_alloc(sizeof(*b));
-    b->session = session_id_of(s);
-    redis_command(on_refreshed, b, "PING", NULL);
+    redis_command(on_refreshed, t, "PING", NULL);
     return ERR_NONE;
 }
 

@@ -20,7 +20,7 @@
 
 /* A request that ends with a list of relays. */
 struct picking {
-    session_id session;
+    struct turn turn;
     char *registered; /* the peer that has registered; NULL: it only asks */
     char *excluded;
     long long count, max_connections;
@@ -30,20 +30,19 @@ struct picking {
     int tries;
 };
 
-static void picking_free(void *arg)
+static void picking_clear(void *arg)
 {
     struct picking *p = arg;
 
     free(p->registered);
     free(p->excluded);
     free(p->public_key);
-    free(p);
 }
 
 static void answered(struct picking *p)
 {
     if (--p->answers == 0)
-        picking_free(p);
+        turn_end(&p->turn);
 }
 
 /* As the shortest text that reads as the same number. */
@@ -110,7 +109,7 @@ static bool is_excluded(struct session *s, const struct picking *p, const char *
     return (p->excluded && strcmp(peer, p->excluded) == 0) || identity_held(s, &peer_kind, peer);
 }
 
-static void pick(struct session *s, struct picking *p);
+static void pick(struct picking *p);
 
 static void wire_relays(struct builder *w, const struct picking *p, struct builder *list)
 {
@@ -155,32 +154,32 @@ static size_t choose(struct session *s, const struct picking *p, const struct re
 static void on_picked(const struct reply *r, void *arg)
 {
     struct picking *p = arg;
-    struct session *s = session_find(p->session);
+    struct session *s = turn_session(&p->turn);
     const struct reply *found;
     struct builder list = {0}, w = {0};
     long long chosen;
+    size_t stale;
 
-    if (s && (!r || p->put_failed || !reply_read(r, "r", &found))) {
-        session_fail(s, ERR_UNAVAILABLE, NULL);
-        session_release(s);
-    } else if (s) {
-        size_t stale = choose(s, p, found, &list, &chosen);
-        if (stale > 0 && chosen < p->count && p->tries < TRIES_MAX) {
-            builder_free(&list);
-            pick(s, p);
-            return;
-        }
+    if (!s || !r || p->put_failed || !reply_read(r, "r", &found)) {
+        turn_fail(&p->turn, ERR_UNAVAILABLE, NULL);
+        answered(p);
+        return;
+    }
+    stale = choose(s, p, found, &list, &chosen);
+    if (stale > 0 && chosen < p->count && p->tries < TRIES_MAX) {
+        pick(p);
+    } else {
         wire_relays(&w, p, &list);
-        session_send(s, builder_take(&w));
-        session_release(s);
+        turn_send(&p->turn, builder_take(&w));
+        answered(p);
     }
     builder_free(&list);
-    answered(p);
 }
 
-/* Asks for as many more as may have to be left out. s is NULL if the session has left. */
-static void pick(struct session *s, struct picking *p)
+/* Asks for as many more as may have to be left out. */
+static void pick(struct picking *p)
 {
+    struct session *s = turn_session(&p->turn);
     struct call c = call_new(&script_relay_pick);
     long long own = s ? (long long)identity_count(s, &peer_kind) : 0;
 
@@ -285,101 +284,95 @@ void relay_kept(const char *peer, const struct address *holder)
 static void put(struct session *s, void *arg)
 {
     struct picking *p = arg;
-    struct call c = put_call(p->registered, p->session, p->max_connections, p->public_key ? p->public_key : "", 0);
+    struct call c = put_call(p->registered, p->turn.session, p->max_connections, p->public_key ? p->public_key : "", 0);
 
+    turn_take_hold(&p->turn);
     note_registration(s, p);
     p->answers = 2;
     call_send(&c, on_put, p);
-    pick(s, p);
+    pick(p);
 }
 
 enum err handle_register(struct session *s, const struct message *m)
 {
     const struct value *peer = &m->values[0], *max = &m->values[1], *public_key = &m->values[2];
-    struct picking *p = mem_alloc(sizeof(*p));
+    struct picking *p = turn_begin_beside(s, sizeof(*p), picking_clear);
 
-    p->session = session_id_of(s);
     p->registered = mem_dup(peer->text);
     p->count = RELAYS_DEFAULT;
     p->max_connections = max->present ? max->number : MAX_CONNECTIONS_DEFAULT;
     p->public_key = public_key->present ? mem_dup(public_key->text) : NULL;
-    return peer_claim(CLAIM_ALWAYS, s, peer->text, 0, NULL, put, picking_free, p);
+    return peer_claim(CLAIM_ALWAYS, s, peer->text, 0, NULL, put, discard_turn, p);
 }
 
 enum err handle_get_relays(struct session *s, const struct message *m)
 {
     const struct value *peer = &m->values[0], *count = &m->values[1];
-    struct picking *p = mem_alloc(sizeof(*p));
+    struct picking *p = turn_begin(s, sizeof(*p), picking_clear);
 
-    p->session = session_id_of(s);
     p->answers = 1;
     p->excluded = peer->present ? mem_dup(peer->text) : NULL;
     p->count = !count->present ? RELAYS_DEFAULT : count->number < 1 ? 1 : count->number;
     if (p->count > RELAYS_MOST)
         p->count = RELAYS_MOST;
-    session_hold(s);
-    pick(s, p);
+    pick(p);
     return ERR_NONE;
 }
 
 struct loading {
-    session_id session;
+    struct turn turn;
     char *peer;
     long long connected;
 };
 
-static void acknowledge(struct session *s, const struct loading *l)
+static void loading_clear(void *arg)
+{
+    struct loading *l = arg;
+
+    free(l->peer);
+}
+
+static struct bytes *wire_load_updated(const struct loading *l)
 {
     struct builder w = {0};
 
     builder_text(&w, "{\"type\":\"load_updated\",\"peerId\":");
     builder_json(&w, span_of(l->peer));
     builder_printf(&w, ",\"connectedCount\":%lld}", l->connected);
-    session_send(s, builder_take(&w));
+    return builder_take(&w);
 }
 
-static void finish_loading(struct session *s, struct loading *l, enum err e)
+static void on_checked(enum err e, void *arg)
 {
-    if (s && e == ERR_NONE)
-        acknowledge(s, l);
-    else if (s)
-        session_fail(s, e, NULL);
-    if (s)
-        session_release(s);
-    free(l->peer);
-    free(l);
+    struct loading *l = arg;
+
+    if (e == ERR_NONE)
+        turn_send(&l->turn, wire_load_updated(l));
+    else
+        turn_fail(&l->turn, e, NULL);
+    turn_end(&l->turn);
 }
 
 static void on_loaded(const struct reply *r, void *arg)
 {
-    struct loading *l = arg;
-
-    finish_loading(session_find(l->session), l, r ? ERR_NONE : ERR_UNAVAILABLE);
-}
-
-static void on_load_holder(struct session *s, enum peer_holder holder, void *arg)
-{
-    static const enum err results[] = {
-        [PEER_FREE] = ERR_NONE, [PEER_HELD] = ERR_PEER_IN_USE, [PEER_UNKNOWN] = ERR_UNAVAILABLE};
-
-    finish_loading(s, arg, results[holder]);
+    on_checked(r ? ERR_NONE : ERR_UNAVAILABLE, arg);
 }
 
 enum err handle_update_load(struct session *s, const struct message *m)
 {
-    struct loading *l = mem_alloc(sizeof(*l));
+    struct loading *l = turn_begin(s, sizeof(*l), loading_clear);
     char address[ADDRESS_MAX];
     struct call c;
 
-    *l = (struct loading){session_id_of(s), mem_dup(m->values[0].text), m->values[1].number};
-    session_hold(s);
+    l->peer = mem_dup(m->values[0].text);
+    l->connected = m->values[1].number;
     if (find_registration(s, l->peer))
         find_registration(s, l->peer)->connected = l->connected;
     if (!identity_held(s, &peer_kind, l->peer)) {
-        peer_holder_find(s, l->peer, on_load_holder, l);
+        peer_holder_find(&l->turn, l->peer, on_checked);
         return ERR_NONE;
     }
-    self_address_text(l->session, address);
+    self_address_text(l->turn.session, address);
     c = call_new(&script_relay_load);
     call_key(&c, KEY_RELAYS);
     call_key(&c, KEY_RELAYS_FREE);

@@ -28,7 +28,7 @@ struct matched {
 
 static struct metric *matches, *left_out;
 
-void registering_free(void *arg)
+static void registering_clear(void *arg)
 {
     struct registering *r = arg;
     struct matched *m, *next;
@@ -49,7 +49,6 @@ void registering_free(void *arg)
     builder_free(&r->live);
     builder_free(&r->drops);
     free(r->peer);
-    free(r);
 }
 
 /* Those whose entry had to go for a newer one, as "address peer". */
@@ -130,23 +129,20 @@ static void wire_result(struct builder *w, const struct registering *r)
 /* The others are told even if this session has left meanwhile: its clean-up comes behind. */
 static void finish(struct registering *r)
 {
-    struct session *s = session_find(r->session);
     struct builder w = {0};
 
     metric_add(matches, (double)r->target_count);
     if (r->target_count)
-        delivery_send(r->match, r->target_count, r->targets, r->session);
+        delivery_send(r->match, r->target_count, r->targets, r->turn.session);
     for (size_t i = 0; i < r->target_count; i++)
         free((char *)r->targets[i].entry);
-    if (s && r->failed != ERR_NONE) {
-        session_fail(s, r->failed, NULL);
-    } else if (s) {
+    if (r->failed != ERR_NONE) {
+        turn_fail(&r->turn, r->failed, NULL);
+    } else {
         wire_result(&w, r);
-        session_send(s, builder_take(&w));
+        turn_send(&r->turn, builder_take(&w));
     }
-    if (s)
-        session_release(s);
-    registering_free(r);
+    turn_end(&r->turn);
 }
 
 static void meet(struct meeting *m);
@@ -194,7 +190,7 @@ static void meet(struct meeting *m)
     struct call c = call_new(&script_rendezvous_meet);
     char key[KEY_MAX], address[ADDRESS_MAX];
 
-    self_address_text(r->session, address);
+    self_address_text(r->turn.session, address);
     key_point(key, m->kind->word, m->point);
     call_key(&c, key);
     key_point_ends(key, m->kind->word, m->point);
@@ -212,7 +208,7 @@ static void meet(struct meeting *m)
 static void tally_meetings(const struct registering *r, const struct meeting_kind *kind)
 {
     const char **entries = mem_alloc((r->count + 1) * sizeof(*entries));
-    struct address self = self_address(r->session);
+    struct address self = self_address(r->turn.session);
     size_t n = 0;
 
     for (size_t i = 0; i < r->count; i++)
@@ -229,6 +225,7 @@ static void meet_all(struct session *s, void *arg)
 {
     struct registering *r = arg;
 
+    turn_take_hold(&r->turn);
     if (r->count == 0) {
         finish(r);
         return;
@@ -242,16 +239,15 @@ static void meet_all(struct session *s, void *arg)
 
 enum err handle_register_rendezvous(struct session *s, const struct message *m)
 {
-    struct registering *r = mem_alloc(sizeof(*r));
+    struct registering *r = turn_begin_beside(s, sizeof(*r), registering_clear);
     struct note *notes;
     const char *wrong;
     size_t noted = 0;
     enum err e;
 
-    r->session = session_id_of(s);
     wrong = registering_read(r, m);
     if (wrong) {
-        registering_free(r);
+        turn_end(&r->turn);
         session_fail(s, ERR_INVALID_FIELD, wrong);
         return ERR_NONE;
     }
@@ -259,7 +255,7 @@ enum err handle_register_rendezvous(struct session *s, const struct message *m)
     for (size_t i = 0; i < r->count; i++)
         if (r->meetings[i].kind == &meeting_hour || config->dead_drops_on_disconnect == DEAD_DROPS_REMOVE)
             notes[noted++] = (struct note){r->meetings[i].entry, ttl_of(r->meetings[i].kind)};
-    e = peer_claim(CLAIM_IF_NEW, s, r->peer, noted, notes, meet_all, registering_free, r);
+    e = peer_claim(CLAIM_IF_NEW, s, r->peer, noted, notes, meet_all, discard_turn, r);
     free(notes);
     return e;
 }

@@ -12,7 +12,7 @@
 
 /* One request: several questions to Redis under way at once. */
 struct asking {
-    exchange_id exchange;
+    struct turn turn;
     size_t left;
     bool failed;
     json_t *relays;
@@ -36,19 +36,23 @@ static json_t *wire_stats(const struct asking *a)
                      (json_int_t)a->connections, "workers", (json_int_t)a->workers);
 }
 
-static void finish_one(struct asking *a, bool ok)
+static void asking_clear(void *arg)
 {
-    struct exchange *x = exchange_find(a->exchange);
+    struct asking *a = arg;
 
+    json_decref(a->relays);
+}
+
+static void count_answer(struct asking *a, bool ok)
+{
     a->failed |= !ok;
     if (--a->left > 0)
         return;
-    if (x && a->failed)
-        exchange_unavailable(x);
-    else if (x)
-        exchange_reply_json(x, 200, wire_stats(a));
-    json_decref(a->relays);
-    free(a);
+    if (a->failed)
+        turn_fail(&a->turn, ERR_UNAVAILABLE, NULL);
+    else
+        turn_reply_json(&a->turn, 200, wire_stats(a));
+    turn_end(&a->turn);
 }
 
 static void on_relays(const struct reply *r, void *arg)
@@ -60,42 +64,42 @@ static void on_relays(const struct reply *r, void *arg)
     if (ok)
         a->relays = json_pack("{sI sI sI sI}", "totalPeers", (json_int_t)total, "totalCapacity", (json_int_t)capacity,
                               "totalConnected", (json_int_t)connected, "availableRelays", (json_int_t)available);
-    finish_one(a, ok);
+    count_answer(a, ok);
 }
 
 static void on_days(const struct reply *r, void *arg)
 {
     struct asking *a = arg;
 
-    finish_one(a, r && reply_read(r, "ii-", &a->days.names, &a->days.entries));
+    count_answer(a, r && reply_read(r, "ii-", &a->days.names, &a->days.entries));
 }
 
 static void on_hours(const struct reply *r, void *arg)
 {
     struct asking *a = arg;
 
-    finish_one(a, r && reply_read(r, "ii-", &a->hours.names, &a->hours.entries));
+    count_answer(a, r && reply_read(r, "ii-", &a->hours.names, &a->hours.entries));
 }
 
 static void on_sources(const struct reply *r, void *arg)
 {
     struct asking *a = arg;
 
-    finish_one(a, r && reply_read(r, "ii-", &a->sources.names, &a->sources.entries));
+    count_answer(a, r && reply_read(r, "ii-", &a->sources.names, &a->sources.entries));
 }
 
 static void on_waits(const struct reply *r, void *arg)
 {
     struct asking *a = arg;
 
-    finish_one(a, r && reply_read(r, "ii-", &a->waits.names, &a->waits.entries));
+    count_answer(a, r && reply_read(r, "ii-", &a->waits.names, &a->waits.entries));
 }
 
 static void on_cached(const struct reply *r, void *arg)
 {
     struct asking *a = arg;
 
-    finish_one(a, r && reply_read(r, "i", &a->cached));
+    count_answer(a, r && reply_read(r, "i", &a->cached));
 }
 
 static void on_connections(const struct reply *r, void *arg)
@@ -103,7 +107,7 @@ static void on_connections(const struct reply *r, void *arg)
     struct asking *a = arg;
 
     a->connections += reply_int(r);
-    finish_one(a, r != NULL);
+    count_answer(a, r != NULL);
 }
 
 static void ask_connections(struct asking *a)
@@ -140,9 +144,8 @@ static void ask_cached(struct asking *a)
 
 static void handle_stats(struct exchange *x)
 {
-    struct asking *a = mem_alloc(sizeof(*a));
+    struct asking *a = turn_begin_http(x, sizeof(*a), asking_clear);
 
-    a->exchange = exchange_id_of(x);
     a->left = 6;
     ask_relays(a);
     tally_count(&meeting_day.tally, on_days, a);
