@@ -5,6 +5,7 @@
 
 #include "signalbox/agenda.h"
 #include "signalbox/caller.h"
+#include "signalbox/turn.h"
 
 /* Opens a request of s to the holder of target, who is sent `message`; at most `most` are open to one. failed runs if
    there is no such code or too many requests, with the session held until it has returned; NULL: the error of a target
@@ -13,7 +14,7 @@ void pairing_ask(struct session *s, const char *target, long long most, struct b
                  void (*failed)(struct session *s));
 
 /* Ends the request of `requester` to s, and sends it `message`: the one does not happen without the other. done runs
-   with the session held until it has returned, unless it has left; the public key is the requester's, JSON. */
+   once, later; the public key is the requester's, JSON. */
 enum pairing_result {
     PAIRING_ENDED,
     PAIRING_NONE,       /* there is no such request */
@@ -26,7 +27,7 @@ struct pairing_answer {
     long long tag; /* as given */
 };
 void pairing_answer(struct session *s, const char *requester, long long tag, struct builder *message,
-                    void (*done)(struct session *s, const struct pairing_answer *a));
+                    void (*done)(const struct turn *t, const struct pairing_answer *a));
 
 extern const struct entry_kind pairing_kind;
 extern struct agenda pairing_agenda; /* of the requests that nobody has answered */

@@ -43,14 +43,14 @@ const char *server_id(void)
     return *config->node_id ? config->node_id : self_wid();
 }
 
-static void send_pair_error(struct session *s, const char *text)
+static struct bytes *wire_pair_error(const char *text)
 {
     struct builder w = {0};
 
     builder_text(&w, "{\"type\":\"pair_error\"");
     builder_member(&w, "error", text);
     builder_text(&w, "}");
-    session_send(s, builder_take(&w));
+    return builder_take(&w);
 }
 
 static void on_open(struct session *s, const struct opening *o)
@@ -107,7 +107,7 @@ static enum err handle_code_register(struct session *s, const struct message *m)
 
 static void on_unwanted(struct session *s)
 {
-    send_pair_error(s, "Pair request could not be processed");
+    session_send(s, wire_pair_error("Pair request could not be processed"));
 }
 
 static enum err handle_pair_request(struct session *s, const struct message *m)
@@ -146,19 +146,19 @@ static void wire_matched(struct builder *w, const char *peer, const char *public
     builder_printf(w, ",\"peerPublicKey\":%s,\"isInitiator\":%s}", public_key, initiator ? "true" : "false");
 }
 
-static void on_answered(struct session *s, const struct pairing_answer *a)
+static void on_answered(const struct turn *t, const struct pairing_answer *a)
 {
     struct builder w = {0};
 
     if (a->result == PAIRING_NONE) {
-        send_pair_error(s, err_text(ERR_NO_REQUEST));
+        turn_send(t, wire_pair_error(err_text(ERR_NO_REQUEST)));
     } else if (a->result == PAIRING_UNHEARD) {
-        session_fail(s, ERR_PEER_NOT_FOUND, a->requester);
+        turn_fail(t, ERR_PEER_NOT_FOUND, a->requester);
     } else if (a->result == PAIRING_UNAVAILABLE) {
-        session_fail(s, ERR_UNAVAILABLE, NULL);
+        turn_fail(t, ERR_UNAVAILABLE, NULL);
     } else if (a->tag) {
         wire_matched(&w, a->requester, a->public_key, false);
-        session_send(s, builder_take(&w));
+        turn_send(t, builder_take(&w));
     }
 }
 

@@ -11,26 +11,28 @@
 #include "signalbox/index.h"
 #include "signalbox/json.h"
 #include "signalbox/script.h"
+#include "signalbox/turn.h"
 
 #define LOOK_AGAIN_MS 1000
 #define NOT_PROCESSED "Link request could not be processed"
 
 /* A request of a web client to be linked to a device, or the device's answer to it. */
 struct linking {
-    session_id session;
+    struct turn turn;
     char *web, *device, *public_key, *device_name; /* the last two are JSON */
     bool accepted;
     struct bytes *message; /* to the web client */
 };
 
-static void linking_free(struct linking *l)
+static void linking_clear(void *arg)
 {
+    struct linking *l = arg;
+
     free(l->web);
     free(l->device);
     free(l->public_key);
     free(l->device_name);
     bytes_unref(l->message);
-    free(l);
 }
 
 /* In the index of the web client's socket: link TAB device TAB web client. */
@@ -39,14 +41,14 @@ static void link_entry(char out[static ENTRY_MAX], const char *device, const cha
     snprintf(out, ENTRY_MAX, "link\t%s\t%s", device, web);
 }
 
-static void send_link_error(struct session *s, const char *text)
+static struct bytes *wire_link_error(const char *text)
 {
     struct builder w = {0};
 
     builder_text(&w, "{\"type\":\"link_error\"");
     builder_member(&w, "error", text);
     builder_text(&w, "}");
-    session_send(s, builder_take(&w));
+    return builder_take(&w);
 }
 
 static void send_to_web(struct span address, const char *web, struct bytes *b, session_id from)
@@ -91,7 +93,7 @@ static void deliver(const struct linking *l, struct span address, long long unti
     builder_printf(&w, ",\"publicKey\":%s,\"deviceName\":%s,\"expiresIn\":%lld}", l->public_key, l->device_name,
                    config->pair_timeout_ms);
     b = builder_take(&w);
-    delivery_send(b, 1, &t, l->session);
+    delivery_send(b, 1, &t, l->turn.session);
     bytes_unref(b);
 }
 
@@ -108,22 +110,18 @@ static void end_former(const char *device, struct span web, struct span address)
 static void on_asked(const struct reply *r, void *arg)
 {
     struct linking *l = arg;
-    struct session *s = session_find(l->session);
     struct span address, former, former_address;
     long long until_ms;
 
     if (!r || !reply_read(r, "siss", &address, &until_ms, &former, &former_address)) {
-        if (s)
-            session_fail(s, ERR_UNAVAILABLE, NULL);
+        turn_fail(&l->turn, ERR_UNAVAILABLE, NULL);
     } else if (address.len) {
         end_former(l->device, former, former_address);
         deliver(l, address, until_ms);
-    } else if (s) {
-        send_link_error(s, NOT_PROCESSED);
+    } else {
+        turn_send(&l->turn, wire_link_error(NOT_PROCESSED));
     }
-    if (s)
-        session_release(s);
-    linking_free(l);
+    turn_end(&l->turn);
 }
 
 enum err handle_link_request(struct session *s, const struct message *m)
@@ -142,11 +140,10 @@ enum err handle_link_request(struct session *s, const struct message *m)
     if (!caller_may_ask(c))
         return ERR_PAIR_RATE;
     if (strcmp(device, c->code) == 0) {
-        send_link_error(s, NOT_PROCESSED);
+        session_send(s, wire_link_error(NOT_PROCESSED));
         return ERR_NONE;
     }
-    l = mem_alloc(sizeof(*l));
-    l->session = session_id_of(s);
+    l = turn_begin(s, sizeof(*l), linking_clear);
     l->web = mem_dup(c->code);
     l->device = mem_dup(device);
     l->public_key = span_dup(m->values[1].raw);
@@ -158,12 +155,11 @@ enum err handle_link_request(struct session *s, const struct message *m)
     key_link(key, device);
     call_key(&call, key);
     call_text(&call, c->code);
-    self_address_text(l->session, address);
+    self_address_text(l->turn.session, address);
     call_text(&call, address);
     call_text(&call, l->public_key);
     call_text(&call, l->device_name);
     call_int(&call, config->pair_timeout_ms);
-    session_hold(s);
     call_send(&call, on_asked, l);
     return ERR_NONE;
 }
@@ -197,8 +193,8 @@ static struct bytes *wire_matched_web(const struct caller *device, const char *d
     return builder_take(&w);
 }
 
-static void send_matched(struct session *s, const char *device, const char *web, const char *public_key,
-                         const char *device_name)
+static struct bytes *wire_matched_device(const char *device, const char *web, const char *public_key,
+                                         const char *device_name)
 {
     struct builder w = {0};
 
@@ -206,30 +202,27 @@ static void send_matched(struct session *s, const char *device, const char *web,
     builder_printf(&w, ",\"peerPublicKey\":%s,\"isInitiator\":false", public_key);
     builder_member(&w, "webClientCode", web);
     builder_printf(&w, ",\"deviceName\":%s}", device_name);
-    session_send(s, builder_take(&w));
+    return builder_take(&w);
 }
 
 /* The web client hears of it whether or not the device is still there. */
 static void on_unlinked(const struct reply *r, void *arg)
 {
     struct linking *l = arg;
-    struct session *s = session_find(l->session);
     struct span word, web, address, public_key, device_name;
     bool read = r && reply_read(r, "sssss--", &word, &web, &address, &public_key, &device_name);
 
     if (read && span_is(word, "here"))
-        send_to_web(address, web.at, l->message, l->session);
-    if (s && !read)
-        session_fail(s, ERR_UNAVAILABLE, NULL);
-    else if (s && span_is(word, "unheard"))
-        session_fail(s, ERR_PEER_NOT_FOUND, web.at);
-    else if (s && span_is(word, "none"))
-        send_link_error(s, "No pending link request");
-    else if (s && l->accepted)
-        send_matched(s, l->device, web.at, public_key.at, device_name.at);
-    if (s)
-        session_release(s);
-    linking_free(l);
+        send_to_web(address, web.at, l->message, l->turn.session);
+    if (!read)
+        turn_fail(&l->turn, ERR_UNAVAILABLE, NULL);
+    else if (span_is(word, "unheard"))
+        turn_fail(&l->turn, ERR_PEER_NOT_FOUND, web.at);
+    else if (span_is(word, "none"))
+        turn_send(&l->turn, wire_link_error("No pending link request"));
+    else if (l->accepted)
+        turn_send(&l->turn, wire_matched_device(l->device, web.at, public_key.at, device_name.at));
+    turn_end(&l->turn);
 }
 
 enum err handle_link_response(struct session *s, const struct message *m)
@@ -250,14 +243,12 @@ enum err handle_link_response(struct session *s, const struct message *m)
         return ERR_NONE;
     }
     device_id = m->values[2].present ? span_dup(m->values[2].raw) : mem_dup("null");
-    l = mem_alloc(sizeof(*l));
-    l->session = session_id_of(s);
+    l = turn_begin(s, sizeof(*l), linking_clear);
     l->device = mem_dup(device);
     l->accepted = span_is(accepted, "true");
     l->message = l->accepted ? wire_matched_web(c, device_id) : wire_link_end("link_rejected", device);
     free(device_id);
-    session_hold(s);
-    self_address_text(l->session, self);
+    self_address_text(l->turn.session, self);
     call_unlink(device, "answer", "", self, l->message, on_unlinked, l);
     return ERR_NONE;
 }
@@ -334,7 +325,7 @@ static void gone(const char *rest, const struct address *holder, session_id from
     if (holder)
         end(rest, "unheard", holder);
     if (s)
-        send_link_error(s, NOT_PROCESSED);
+        session_send(s, wire_link_error(NOT_PROCESSED));
 }
 
 const struct entry_kind link_kind = {"link", undo, .gone = gone};

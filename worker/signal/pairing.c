@@ -136,29 +136,30 @@ void pairing_ask(struct session *s, const char *target, long long most, struct b
 /* --- answering --- */
 
 struct answering {
-    session_id session;
+    struct turn turn;
     char *entry;                  /* of the request */
     char *requester, *public_key; /* of the one who asked */
     struct address address;
     struct bytes *message; /* to it */
     long long tag;
-    void (*done)(struct session *s, const struct pairing_answer *a);
+    void (*done)(const struct turn *t, const struct pairing_answer *a);
 };
 
-/* Whether or not the one who answered is still there. */
-static void answered(struct answering *a, enum pairing_result result)
+static void answering_clear(void *arg)
 {
-    struct session *s = session_find(a->session);
+    struct answering *a = arg;
 
-    if (s) {
-        a->done(s, &(struct pairing_answer){result, a->requester, a->public_key, a->tag});
-        session_release(s);
-    }
     bytes_unref(a->message);
     free(a->entry);
     free(a->requester);
     free(a->public_key);
-    free(a);
+}
+
+/* Whether or not the one who answered is still there. */
+static void answered(struct answering *a, enum pairing_result result)
+{
+    a->done(&a->turn, &(struct pairing_answer){result, a->requester, a->public_key, a->tag});
+    turn_end(&a->turn);
 }
 
 static void on_answered(const struct reply *r, void *arg)
@@ -180,7 +181,7 @@ static void on_answered(const struct reply *r, void *arg)
     stop_watching(a->entry + sizeof("ask"), now, until);
     code_entry(entry, "code", q.room, a->requester);
     if (span_is(word, "here"))
-        delivery_send(a->message, 1, &(struct target){a->address, entry}, a->session);
+        delivery_send(a->message, 1, &(struct target){a->address, entry}, a->turn.session);
     else
         delivery_count_remote(1);
     answered(a, PAIRING_ENDED);
@@ -210,11 +211,11 @@ static void on_requester(const struct reply *r, void *arg)
     key_requests(key, q.room, q.target);
     call_key(&call, key);
     call_text(&call, a->requester);
-    self_address_text(a->session, self);
+    self_address_text(a->turn.session, self);
     call_text(&call, self);
     address_format(&a->address, requester);
     call_text(&call, requester);
-    delivery_arguments(&call, a->session);
+    delivery_arguments(&call, a->turn.session);
     code_entry(entry, "code", q.room, a->requester);
     call_text(&call, entry);
     call_span(&call, bytes_span(a->message));
@@ -222,18 +223,19 @@ static void on_requester(const struct reply *r, void *arg)
 }
 
 void pairing_answer(struct session *s, const char *requester, long long tag, struct builder *message,
-                    void (*done)(struct session *s, const struct pairing_answer *a))
+                    void (*done)(const struct turn *t, const struct pairing_answer *a))
 {
     struct caller *c = caller_of(s);
-    struct answering *a = mem_alloc(sizeof(*a));
+    struct answering *a = turn_begin(s, sizeof(*a), answering_clear);
     char key[KEY_MAX], entry[ENTRY_MAX];
 
     request_entry(entry, c->room, c->code, requester);
-    *a = (struct answering){.session = session_id_of(s), .entry = mem_dup(entry), .tag = tag, .done = done};
+    a->entry = mem_dup(entry);
+    a->tag = tag;
+    a->done = done;
     a->requester = mem_dup(requester);
     a->public_key = mem_dup("null");
     a->message = builder_take(message);
-    session_hold(s);
     key_code(key, c->room, requester);
     redis_command(on_requester, a, "HMGET", key, "addr", "publicKey", NULL);
 }

@@ -79,14 +79,14 @@ static enum err handle_pair_request(struct session *s, const struct message *m)
     return ERR_NONE;
 }
 
-static void on_answered(struct session *s, const struct pairing_answer *a)
+static void on_answered(const struct turn *t, const struct pairing_answer *a)
 {
     if (a->result == PAIRING_NONE)
-        session_fail(s, ERR_NO_REQUEST, NULL);
+        turn_fail(t, ERR_NO_REQUEST, NULL);
     else if (a->result == PAIRING_UNHEARD)
-        session_fail(s, ERR_TARGET_NOT_FOUND, NULL);
+        turn_fail(t, ERR_TARGET_NOT_FOUND, NULL);
     else if (a->result == PAIRING_UNAVAILABLE)
-        session_fail(s, ERR_UNAVAILABLE, NULL);
+        turn_fail(t, ERR_UNAVAILABLE, NULL);
 }
 
 static enum err answer(struct session *s, const struct message *m, bool accepted)
