@@ -8,10 +8,9 @@
 #include "signalbox/turn.h"
 
 /* Opens a request of s to the holder of target, who is sent `message`; at most `most` are open to one. failed runs if
-   there is no such code or too many requests, with the session held until it has returned; NULL: the error of a target
-   that is not found. */
+   there is no such code or too many requests; NULL: the error of a target that is not found. */
 void pairing_ask(struct session *s, const char *target, long long most, struct builder *message,
-                 void (*failed)(struct session *s));
+                 void (*failed)(const struct turn *t));
 
 /* Ends the request of `requester` to s, and sends it `message`: the one does not happen without the other. done runs
    once, later; the public key is the requester's, JSON. */

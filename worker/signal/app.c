@@ -14,6 +14,7 @@
 #define ALPHABET "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 #define KEY_TEXT_MAX 64
 #define REQUESTS_MOST 10 /* open to one code */
+#define NOT_PROCESSED "Pair request could not be processed"
 #define NAME_MAX_BYTES 256
 #define SDP_MAX 65536 /* bytes */
 
@@ -105,9 +106,9 @@ static enum err handle_code_register(struct session *s, const struct message *m)
 
 /* --- pairing --- */
 
-static void on_unwanted(struct session *s)
+static void on_unwanted(const struct turn *t)
 {
-    session_send(s, wire_pair_error("Pair request could not be processed"));
+    turn_send(t, wire_pair_error(NOT_PROCESSED));
 }
 
 static enum err handle_pair_request(struct session *s, const struct message *m)
@@ -124,7 +125,7 @@ static enum err handle_pair_request(struct session *s, const struct message *m)
     if (!caller_may_ask(c))
         return ERR_PAIR_RATE;
     if (strcmp(target, c->code) == 0) {
-        on_unwanted(s);
+        session_send(s, wire_pair_error(NOT_PROCESSED));
         return ERR_NONE;
     }
     builder_text(&w, "{\"type\":\"pair_incoming\"");

@@ -19,10 +19,10 @@
 /* --- asking --- */
 
 struct asking {
-    session_id session;
+    struct turn turn;
     char *room, *requester, *target;
     struct bytes *message;
-    void (*failed)(struct session *s);
+    void (*failed)(const struct turn *t);
 };
 
 /* In the index of the requester's socket, and on the agenda: ask TAB room TAB target TAB requester. */
@@ -63,13 +63,14 @@ static void stop_watching(const char *rest, long long ended_ms, long long until_
     agenda_drop(KEY_REQUESTS, rest, ended_ms + until_warning_ms() - 1, until_ms);
 }
 
-static void asking_free(struct asking *a)
+static void asking_clear(void *arg)
 {
+    struct asking *a = arg;
+
     free(a->room);
     free(a->requester);
     free(a->target);
     bytes_unref(a->message);
-    free(a);
 }
 
 static void deliver(struct asking *a, struct span holder, long long until_ms)
@@ -82,54 +83,51 @@ static void deliver(struct asking *a, struct span holder, long long until_ms)
     request_entry(entry, a->room, a->target, a->requester);
     if (!*a->room)
         agenda_set(KEY_REQUESTS, entry + sizeof("ask"), until_ms - config->pair_warning_ms);
-    delivery_send(a->message, 1, &t, a->session);
+    delivery_send(a->message, 1, &t, a->turn.session);
 }
 
 static void on_asked(const struct reply *r, void *arg)
 {
     struct asking *a = arg;
-    struct session *s = session_find(a->session);
     struct span holder;
     long long until_ms;
 
-    if (!r || !reply_read(r, "si", &holder, &until_ms)) {
-        if (s)
-            session_fail(s, ERR_UNAVAILABLE, NULL);
-    } else if (holder.len) {
+    if (!r || !reply_read(r, "si", &holder, &until_ms))
+        turn_fail(&a->turn, ERR_UNAVAILABLE, NULL);
+    else if (holder.len)
         deliver(a, holder, until_ms);
-    } else if (s && a->failed) {
-        a->failed(s);
-    } else if (s) {
-        session_fail(s, ERR_TARGET_NOT_FOUND, NULL);
-    }
-    if (s)
-        session_release(s);
-    asking_free(a);
+    else if (a->failed)
+        a->failed(&a->turn);
+    else
+        turn_fail(&a->turn, ERR_TARGET_NOT_FOUND, NULL);
+    turn_end(&a->turn);
 }
 
 void pairing_ask(struct session *s, const char *target, long long most, struct builder *message,
-                 void (*failed)(struct session *s))
+                 void (*failed)(const struct turn *t))
 {
     struct caller *c = caller_of(s);
     struct call call = call_new(&script_signal_ask);
-    struct asking *a = mem_alloc(sizeof(*a));
+    struct asking *a = turn_begin(s, sizeof(*a), asking_clear);
     char key[KEY_MAX], address[ADDRESS_MAX], entry[ENTRY_MAX];
 
-    *a = (struct asking){session_id_of(s), mem_dup(c->room),      mem_dup(c->code),
-                         mem_dup(target),  builder_take(message), failed};
+    a->room = mem_dup(c->room);
+    a->requester = mem_dup(c->code);
+    a->target = mem_dup(target);
+    a->message = builder_take(message);
+    a->failed = failed;
     request_entry(entry, c->room, target, c->code);
     index_note(s, 1, &(struct note){entry, config->pair_timeout_ms});
     key_code(key, c->room, target);
     call_key(&call, key);
     key_requests(key, c->room, target);
     call_key(&call, key);
-    self_address_text(a->session, address);
+    self_address_text(a->turn.session, address);
     call_text(&call, c->code);
     call_text(&call, address);
     call_int(&call, config->pair_timeout_ms);
     call_int(&call, most);
     call_int(&call, *c->room != '\0'); /* only apps have requests on the agenda */
-    session_hold(s);
     call_send(&call, on_asked, a);
 }
 
