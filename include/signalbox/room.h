@@ -8,6 +8,7 @@
 #include "signalbox/http.h"
 #include "signalbox/keys.h"
 #include "signalbox/script.h"
+#include "signalbox/turn.h"
 
 #define PEER_ID_LEN 16 /* hex digits */
 
@@ -32,7 +33,7 @@ size_t wire_peers(struct builder *w, const struct reply *records);
 /* ,"payload":{"room_id":…,"peers":[…]} */
 void wire_room(struct builder *w, const char *room, const struct reply *records);
 
-/* An error to a request that was not answered at once. */
+/* An error that is not, or not any more, about a message at hand. */
 void room_fail(struct session *s, enum err e, const char *request_id);
 
 /* Handlers of the dialect's table. */

@@ -18,29 +18,47 @@
 
 /* A request of a peer about a room. */
 struct asking {
-    session_id session;
-    char *room, *request_id;
+    struct turn turn;
+    char *room;
     char *info; /* of one that joins */
+};
+
+/* A peer and a room, where nobody waits for an answer. */
+struct place {
+    session_id session;
+    char *room;
 };
 
 static long long peers_here, peers_in_rooms;
 
+static void asking_clear(void *arg)
+{
+    struct asking *a = arg;
+
+    free(a->room);
+    free(a->info);
+}
+
 static struct asking *asking_new(struct session *s, const char *room)
 {
-    struct asking *a = mem_alloc(sizeof(*a));
+    struct asking *a = turn_begin(s, sizeof(*a), asking_clear);
 
-    a->session = session_id_of(s);
     a->room = mem_dup(room);
-    a->request_id = request_id_dup();
     return a;
 }
 
-static void asking_free(struct asking *a)
+static struct place *place_new(struct session *s, const char *room)
 {
-    free(a->room);
-    free(a->request_id);
-    free(a->info);
-    free(a);
+    struct place *place = mem_alloc(sizeof(*place));
+
+    *place = (struct place){session_id_of(s), mem_dup(room)};
+    return place;
+}
+
+static void place_free(struct place *place)
+{
+    free(place->room);
+    free(place);
 }
 
 /* In the index of the peer's socket: room TAB ROOM TAB PEER. */
@@ -158,20 +176,20 @@ static void owe(struct room_peer *p, const char *room)
 /* If Redis was not reached, it is tried again with the next refresh. */
 static void on_given_up(const struct reply *r, void *arg)
 {
-    struct asking *a = arg;
-    struct session *s = session_find(a->session);
+    struct place *place = arg;
+    struct session *s = session_find(place->session);
     struct room_peer *p = s ? room_peer_of(s) : NULL;
-    bool left = note_leaving(r, a->room);
+    bool left = note_leaving(r, place->room);
     char entry[ENTRY_MAX];
 
-    if (p && !is_its_room(p, a->room)) {
-        room_entry(entry, a->room, p->id);
+    if (p && !is_its_room(p, place->room)) {
+        room_entry(entry, place->room, p->id);
         if (left)
             index_forget(s, 1, &(struct note){.entry = entry});
         else
-            owe(p, a->room);
+            owe(p, place->room);
     }
-    asking_free(a);
+    place_free(place);
 }
 
 /* The peer is not, or not any more, in the room whose entry it noted. */
@@ -180,7 +198,7 @@ static void give_up(struct session *s, const char *room)
     struct address self = self_address(session_id_of(s));
 
     stop_listening(session_id_of(s), room);
-    call_leave(room, room_peer_of(s)->id, &self, on_given_up, asking_new(s, room));
+    call_leave(room, room_peer_of(s)->id, &self, on_given_up, place_new(s, room));
 }
 
 static void give_up_owed(struct session *s)
@@ -202,29 +220,27 @@ static void give_up_owed(struct session *s)
 static void on_left(const struct reply *r, void *arg)
 {
     struct asking *a = arg;
-    struct session *s = session_find(a->session);
+    struct session *s = turn_session(&a->turn);
     struct builder w = {0};
     char entry[ENTRY_MAX];
     bool left = note_leaving(r, a->room);
 
     if (s)
         room_peer_of(s)->leaving = false;
-    if (s && !left)
-        room_fail(s, ERR_UNAVAILABLE, a->request_id);
-    if (s && left) {
+    if (!left) {
+        turn_fail(&a->turn, ERR_UNAVAILABLE, NULL);
+    } else if (s) {
         struct room_peer *p = room_peer_of(s);
 
         room_entry(entry, a->room, p->id);
         index_forget(s, 1, &(struct note){.entry = entry});
-        stop_listening(a->session, a->room);
+        stop_listening(session_id_of(s), a->room);
         set_room(p, NULL, NULL);
         wire_envelope(&w, "ACK", NULL, NULL);
         builder_text(&w, ",\"payload\":{\"message\":\"left room\"}");
-        session_send(s, wire_envelope_end(&w, a->request_id));
+        session_send(s, wire_envelope_end(&w, a->turn.request_id));
     }
-    if (s)
-        session_release(s);
-    asking_free(a);
+    turn_end(&a->turn);
 }
 
 enum err handle_leave(struct session *s, const struct message *m)
@@ -236,7 +252,6 @@ enum err handle_leave(struct session *s, const struct message *m)
     if (!p->room)
         return ERR_NOT_IN_ROOM;
     p->leaving = true;
-    session_hold(s);
     call_leave(p->room, p->id, &self, on_left, asking_new(s, p->room));
     return ERR_NONE;
 }
@@ -275,9 +290,9 @@ static void joined(struct session *s, const struct asking *a, const struct reply
     set_room(p, a->room, a->info);
     wire_envelope(&w, "ACK", p->id, a->room);
     wire_room(&w, a->room, records);
-    session_send(s, wire_envelope_end(&w, a->request_id));
+    session_send(s, wire_envelope_end(&w, a->turn.request_id));
     key_room_channel(channel, a->room);
-    group_admit(channel, a->session, (uint64_t)number);
+    group_admit(channel, session_id_of(s), (uint64_t)number);
 }
 
 static void not_joined(struct session *s)
@@ -286,54 +301,49 @@ static void not_joined(struct session *s)
     room_peer_of(s)->joining = NULL;
 }
 
-static void join_ended(struct asking *a)
+static void join_failed(struct asking *a, enum err e)
 {
-    struct session *s = session_find(a->session);
+    struct session *s = turn_session(&a->turn);
 
     if (s) {
         not_joined(s);
-        session_release(s);
+        give_up(s, a->room);
     }
-    asking_free(a);
+    turn_fail(&a->turn, e, NULL);
+    turn_end(&a->turn);
 }
 
 static void on_joined(const struct reply *r, void *arg)
 {
     struct asking *a = arg;
-    struct session *s = session_find(a->session);
+    struct session *s = turn_session(&a->turn);
     struct span result;
     const struct reply *records;
     long long number;
     bool ok = r && reply_read(r, "sir", &result, &number, &records), full = ok && span_is(result, "full");
 
-    if (ok && !full)
-        room_index_add(a->room);
-    if (s && ok && !full) {
-        joined(s, a, records, number);
-    } else if (s) {
-        not_joined(s);
-        give_up(s, a->room);
-        room_fail(s, full ? ERR_ROOM_FULL : ERR_UNAVAILABLE, a->request_id);
+    if (!ok || full) {
+        join_failed(a, full ? ERR_ROOM_FULL : ERR_UNAVAILABLE);
+        return;
     }
-    join_ended(a);
+    room_index_add(a->room);
+    if (s) {
+        joined(s, a, records, number);
+        not_joined(s);
+    }
+    turn_end(&a->turn);
 }
 
 /* From here on the worker hears the room: what comes is held until its members are listed. */
 static void on_listening(bool ok, void *arg)
 {
     struct asking *a = arg;
-    struct session *s = session_find(a->session);
+    struct session *s = turn_session(&a->turn);
 
-    if (s && ok) {
-        call_join(a->room, room_peer_of(s), a->info, "new", a->session, on_joined, a);
-        return;
-    }
-    if (s) {
-        not_joined(s);
-        give_up(s, a->room);
-        room_fail(s, ERR_UNAVAILABLE, a->request_id);
-    }
-    join_ended(a);
+    if (s && ok)
+        call_join(a->room, room_peer_of(s), a->info, "new", a->turn.session, on_joined, a);
+    else
+        join_failed(a, ERR_UNAVAILABLE);
 }
 
 static bool read_text(struct span value, size_t most)
@@ -412,9 +422,8 @@ enum err handle_join(struct session *s, const struct message *m)
     p->joining = mem_dup(room);
     room_entry(entry, room, p->id);
     index_note(s, 1, &(struct note){.entry = entry});
-    session_hold(s);
     key_room_channel(channel, room);
-    group_join(channel, a->session, on_listening, a);
+    group_join(channel, a->turn.session, on_listening, a);
     return ERR_NONE;
 }
 
@@ -423,23 +432,20 @@ enum err handle_join(struct session *s, const struct message *m)
 static void on_listed(const struct reply *r, void *arg)
 {
     struct asking *a = arg;
-    struct session *s = session_find(a->session);
     const struct reply *records;
     struct builder w = {0};
     long long created;
 
-    if (s && (!r || !reply_read(r, "i-r", &created, &records))) {
-        room_fail(s, ERR_UNAVAILABLE, a->request_id);
-    } else if (s && created == 0) {
-        room_fail(s, ERR_ROOM_NOT_FOUND, a->request_id);
-    } else if (s) {
+    if (!r || !reply_read(r, "i-r", &created, &records)) {
+        turn_fail(&a->turn, ERR_UNAVAILABLE, NULL);
+    } else if (created == 0) {
+        turn_fail(&a->turn, ERR_ROOM_NOT_FOUND, NULL);
+    } else {
         wire_envelope(&w, "PEER_LIST", NULL, a->room);
         wire_room(&w, a->room, records);
-        session_send(s, wire_envelope_end(&w, a->request_id));
+        turn_send(&a->turn, wire_envelope_end(&w, a->turn.request_id));
     }
-    if (s)
-        session_release(s);
-    asking_free(a);
+    turn_end(&a->turn);
 }
 
 enum err handle_discover(struct session *s, const struct message *m)
@@ -450,7 +456,6 @@ enum err handle_discover(struct session *s, const struct message *m)
     if (!room)
         return ERR_NOT_IN_ROOM;
     c = room_call(&script_room_list, room);
-    session_hold(s);
     call_send(&c, on_listed, asking_new(s, room));
     return ERR_NONE;
 }
@@ -471,21 +476,21 @@ static void lost_place(struct session *s, const char *room)
 
 static void on_back(const struct reply *r, void *arg)
 {
-    struct asking *a = arg;
-    struct session *s = session_find(a->session);
+    struct place *place = arg;
+    struct session *s = session_find(place->session);
     struct span result = {"", 0};
     long long number = 0;
     char channel[KEY_MAX];
 
     if (r && reply_read(r, "si-", &result, &number) && !span_is(result, "full"))
-        room_index_add(a->room);
+        room_index_add(place->room);
     if (span_is(result, "joined")) {
-        key_room_channel(channel, a->room);
-        group_admit(channel, a->session, (uint64_t)number);
+        key_room_channel(channel, place->room);
+        group_admit(channel, place->session, (uint64_t)number);
     }
     if (s && span_is(result, "full"))
-        lost_place(s, a->room);
-    asking_free(a);
+        lost_place(s, place->room);
+    place_free(place);
 }
 
 void membership_refresh(session_id id)
@@ -501,7 +506,7 @@ void membership_refresh(session_id id)
         return;
     room_entry(entry, p->room, p->id);
     index_note(s, 1, &(struct note){.entry = entry});
-    call_join(p->room, p, p->info, "again", id, on_back, asking_new(s, p->room));
+    call_join(p->room, p, p->info, "again", id, on_back, place_new(s, p->room));
 }
 
 void membership_on_session_end(struct session *s)
