@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* POST /bootstrap: which member of the pool is a client's. GET /workers: all of them. */
-#include <stdlib.h>
-
 #include "signalbox/booth.h"
 #include "signalbox/http.h"
 #include "signalbox/leader.h"
 #include "signalbox/loop.h"
 #include "signalbox/pool.h"
+#include "signalbox/turn.h"
 
 #define CHOICES 3 /* its worker, and two alternates */
 
@@ -44,26 +43,21 @@ static void handle_bootstrap(struct exchange *x)
 
 static void on_pool(bool ok, void *arg)
 {
-    exchange_id *id = arg;
-    struct exchange *x = exchange_find(*id);
+    struct turn *t = arg;
     const char *leader = leader_wid();
 
-    free(id);
-    if (x && ok)
-        exchange_reply_json(x, 200,
-                            json_pack("{so sI ss? sI}", "workers", wire_pool(), "ringVersion",
-                                      (json_int_t)pool_version(), "leader", *leader ? leader : NULL, "timestamp",
-                                      (json_int_t)clock_ms()));
-    else if (x)
-        exchange_unavailable(x);
+    if (ok)
+        turn_reply_json(t, 200,
+                        json_pack("{so sI ss? sI}", "workers", wire_pool(), "ringVersion", (json_int_t)pool_version(),
+                                  "leader", *leader ? leader : NULL, "timestamp", (json_int_t)clock_ms()));
+    else
+        turn_fail(t, ERR_UNAVAILABLE, NULL);
+    turn_end(t);
 }
 
 static void handle_workers(struct exchange *x)
 {
-    exchange_id *id = mem_alloc(sizeof(*id));
-
-    *id = exchange_id_of(x);
-    pool_read(on_pool, id);
+    pool_read(on_pool, turn_begin_http(x, sizeof(struct turn), NULL));
 }
 
 const struct http_route bootstrap_routes[] = {

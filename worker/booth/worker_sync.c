@@ -17,6 +17,7 @@
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/pool.h"
+#include "signalbox/turn.h"
 
 #define AUTH_MS 5000
 #define ENDPOINT_MAX 2048
@@ -234,9 +235,9 @@ static enum err handle_worker_register(struct session *s, const struct message *
     return ERR_NONE;
 }
 
-static void acknowledge(struct session *s)
+static struct bytes *wire_heartbeat_ack(void)
 {
-    session_send(s, bytes_copy(SPAN("{\"type\":\"heartbeat_ack\"}")));
+    return bytes_copy(SPAN("{\"type\":\"heartbeat_ack\"}"));
 }
 
 static void on_returned(struct session *s, enum err e, long long version)
@@ -248,7 +249,7 @@ static void on_returned(struct session *s, enum err e, long long version)
     else if (e != ERR_NONE)
         session_fail(s, e, NULL);
     else
-        acknowledge(s);
+        session_send(s, wire_heartbeat_ack());
 }
 
 static void come_back(struct session *s, struct member *m)
@@ -260,31 +261,27 @@ static void come_back(struct session *s, struct member *m)
 /* Who was silent for too long, or was lost with Redis, is back in the pool with its next heartbeat. */
 static void on_beat(const struct reply *r, void *arg)
 {
-    session_id *id = arg;
-    struct session *s = session_find(*id);
+    struct turn *t = arg;
+    struct session *s = turn_session(t);
     struct member *m = s ? member_of(s) : NULL;
     long long there;
 
-    free(id);
-    if (!m)
-        return;
     if (!r || !reply_read(r, "i", &there))
-        session_fail(s, ERR_UNAVAILABLE, NULL);
-    else if (there || m->returning || !m->record)
-        acknowledge(s);
-    else
+        turn_fail(t, ERR_UNAVAILABLE, NULL);
+    else if (m && !there && !m->returning && m->record)
         come_back(s, m);
+    else
+        turn_send(t, wire_heartbeat_ack());
+    turn_end(t);
 }
 
 static enum err handle_worker_heartbeat(struct session *s, const struct message *message)
 {
     const struct value *load = &message->values[0];
     struct call c = pool_call(&script_pool_beat);
-    session_id *id = mem_alloc(sizeof(*id));
     struct member *m = member_of(s);
     char address[ADDRESS_MAX];
 
-    *id = m->session;
     self_address_text(m->session, address);
     call_text(&c, m->id);
     call_text(&c, address);
@@ -295,35 +292,31 @@ static enum err handle_worker_heartbeat(struct session *s, const struct message 
         call_text(&c, "");
     }
     call_text(&c, CHANNEL_POOL);
-    call_send(&c, on_beat, id);
+    call_send(&c, on_beat, turn_begin_beside(s, sizeof(struct turn), NULL));
     return ERR_NONE;
 }
 
 static void on_drained(const struct reply *r, void *arg)
 {
-    session_id *id = arg;
-    struct session *s = session_find(*id);
+    struct turn *t = arg;
+    struct session *s = turn_session(t);
     long long version;
 
-    free(id);
-    if (!s)
-        return;
     if (!r || !reply_read(r, "i", &version))
-        session_fail(s, ERR_UNAVAILABLE, NULL);
-    else if (version)
+        turn_fail(t, ERR_UNAVAILABLE, NULL);
+    else if (s && version)
         member_of(s)->draining = true;
-    else
+    else if (s)
         session_close(s, CLOSE_REPLACED, "replaced");
+    turn_end(t);
 }
 
 static enum err handle_worker_drain(struct session *s, const struct message *message)
 {
-    session_id *id = mem_alloc(sizeof(*id));
     const struct member *m = member_of(s);
 
     (void)message;
-    *id = m->session;
-    put(m, m->record, true, m->since_ms, on_drained, id);
+    put(m, m->record, true, m->since_ms, on_drained, turn_begin_beside(s, sizeof(struct turn), NULL));
     return ERR_NONE;
 }
 
