@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* http: requests and their answers. A handler answers at once or later; whoever answers later keeps the
-   exchange_id, because the client may have left. */
+/* http: requests and their answers. A handler answers at once, or later by a turn. */
 #pragma once
 
 #include <http_parser.h>
@@ -50,9 +49,7 @@ void exchange_reply(struct exchange *x, unsigned status, const char *content_typ
 void exchange_reply_json(struct exchange *x, unsigned status, json_t *body); /* takes the reference */
 void exchange_fail(struct exchange *x, unsigned status, const char *sentence);
 void exchange_unavailable(struct exchange *x); /* 503: Redis is out of reach */
-/* The same for whoever answers later, if it is still there. sentence NULL: 503, whatever the status. */
-void exchange_give_up(exchange_id id, unsigned status, const char *sentence);
-void exchange_not_found(struct exchange *x); /* 404: as if there were no route to the path */
+void exchange_not_found(struct exchange *x);   /* 404: as if there were no route to the path */
 
 bool origin_listed(const char *list, const char *origin); /* in a list of origins, or in * */
 

@@ -10,6 +10,7 @@
 #include "signalbox/keys.h"
 #include "signalbox/request.h"
 #include "signalbox/script.h"
+#include "signalbox/turn.h"
 
 struct signing_key;
 

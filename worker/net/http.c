@@ -179,16 +179,6 @@ void exchange_not_found(struct exchange *x)
     exchange_reply_json(x, 404, json_pack("{ss so*}", "error", "Not Found", "path", json_string(x->head->path)));
 }
 
-void exchange_give_up(exchange_id id, unsigned status, const char *sentence)
-{
-    struct exchange *x = exchange_find(id);
-
-    if (x && sentence)
-        exchange_fail(x, status, sentence);
-    else if (x)
-        exchange_unavailable(x);
-}
-
 static enum http_method method_of(const struct exchange *x)
 {
     return x->head->method == HTTP_HEAD ? HTTP_GET : x->head->method; /* whose body is left out */

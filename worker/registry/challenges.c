@@ -25,7 +25,7 @@ static struct metric_family *results;
 /* --- challenge --- */
 
 struct challenging {
-    exchange_id exchange;
+    struct turn turn;
     char *device, *version, *platform;
     char nonce[NONCE_TEXT_MAX], indexes[INDEXES_MAX];
     long long index[REGIONS_MOST];
@@ -33,34 +33,25 @@ struct challenging {
     json_t *regions;
 };
 
-static void challenging_free(struct challenging *c)
+static void challenging_clear(void *arg)
 {
+    struct challenging *c = arg;
+
     free(c->device);
     free(c->version);
     free(c->platform);
     json_decref(c->regions);
-    free(c);
-}
-
-/* Answers, and frees c. sentence NULL: Redis was not reached. */
-static void refuse(struct challenging *c, unsigned status, const char *sentence)
-{
-    exchange_give_up(c->exchange, status, sentence);
-    challenging_free(c);
 }
 
 static void on_written(const struct reply *r, void *arg)
 {
     struct challenging *c = arg;
-    struct exchange *x = exchange_find(c->exchange);
 
-    if (!r) {
-        refuse(c, 503, NULL);
-        return;
-    }
-    if (x)
-        exchange_reply_json(x, 200, json_pack("{ss sO}", "nonce", c->nonce, "regions", c->regions));
-    challenging_free(c);
+    if (r)
+        turn_reply_json(&c->turn, 200, json_pack("{ss sO}", "nonce", c->nonce, "regions", c->regions));
+    else
+        turn_fail(&c->turn, ERR_UNAVAILABLE, NULL);
+    turn_end(&c->turn);
 }
 
 static void on_opened(const struct reply *r, void *arg)
@@ -71,9 +62,9 @@ static void on_opened(const struct reply *r, void *arg)
     long long may;
 
     if (!r || !reply_read(r, "i", &may)) {
-        refuse(c, 503, NULL);
+        turn_give_up(&c->turn, 503, NULL);
     } else if (!may) {
-        refuse(c, 429, "Too many pending challenges");
+        turn_give_up(&c->turn, 429, "Too many pending challenges");
     } else {
         key_nonce(key, c->nonce);
         call_key(&call, key);
@@ -94,7 +85,7 @@ static void on_regions(const struct reply *r, void *arg)
     char key[KEY_MAX];
 
     if (!r) {
-        refuse(c, 503, NULL);
+        turn_give_up(&c->turn, 503, NULL);
         return;
     }
     c->regions = json_array();
@@ -104,7 +95,7 @@ static void on_regions(const struct reply *r, void *arg)
         long long offset, length;
 
         if (region.len == 0) {
-            refuse(c, 404, NOT_FOUND_REFERENCE);
+            turn_give_up(&c->turn, 404, NOT_FOUND_REFERENCE);
             return;
         }
         offset = strtoll(region.at, &end, 10);
@@ -149,7 +140,7 @@ static void on_reference(const struct reply *r, void *arg)
     char key[KEY_MAX], index[REGIONS_MOST][24];
 
     if (!r || reply_int(r) <= 0) {
-        refuse(c, 404, r ? NOT_FOUND_REFERENCE : NULL);
+        turn_give_up(&c->turn, 404, r ? NOT_FOUND_REFERENCE : NULL);
         return;
     }
     choose(c, reply_int(r));
@@ -169,7 +160,7 @@ static void on_device(const struct reply *r, void *arg)
     char key[KEY_MAX];
 
     if (!r || platform.len == 0) {
-        refuse(c, 404, r ? "Device not registered" : NULL);
+        turn_give_up(&c->turn, 404, r ? "Device not registered" : NULL);
         return;
     }
     c->platform = span_dup(platform);
@@ -180,10 +171,9 @@ static void on_device(const struct reply *r, void *arg)
 static void handle_challenge(struct exchange *x)
 {
     const struct value *v = exchange_values(x);
-    struct challenging *c = mem_alloc(sizeof(*c));
+    struct challenging *c = turn_begin_http(x, sizeof(*c), challenging_clear);
     char key[KEY_MAX];
 
-    c->exchange = exchange_id_of(x);
     c->device = mem_dup(v[0].text);
     c->version = mem_dup(v[1].text);
     key_device(key, c->device);
@@ -193,7 +183,7 @@ static void handle_challenge(struct exchange *x)
 /* --- verify --- */
 
 struct verifying {
-    exchange_id exchange;
+    struct turn turn;
     char *device, *nonce, *version, *platform;
     struct bytes *body;
     struct span responses; /* in body */
@@ -203,14 +193,15 @@ struct verifying {
     char problem[PROBLEM_MAX]; /* what is wrong with the responses, or "" */
 };
 
-static void verifying_free(struct verifying *v)
+static void verifying_clear(void *arg)
 {
+    struct verifying *v = arg;
+
     free(v->device);
     free(v->nonce);
     free(v->version);
     free(v->platform);
     bytes_unref(v->body);
-    free(v);
 }
 
 /* Which of the challenged regions a response is to, each once; count: to none. */
@@ -305,23 +296,16 @@ static void conclude(struct exchange *x, const struct verifying *v)
     free(token);
 }
 
-/* Answers, and frees v. sentence NULL: Redis was not reached. */
-static void give_up(struct verifying *v, unsigned status, const char *sentence)
-{
-    exchange_give_up(v->exchange, status, sentence);
-    verifying_free(v);
-}
-
 /* The challenge counts no more, or ends by itself: whoever hears this may ask any worker for the next one. */
 static void on_forgotten(const struct reply *r, void *arg)
 {
     struct verifying *v = arg;
-    struct exchange *x = exchange_find(v->exchange);
+    struct exchange *x = turn_exchange(&v->turn);
 
     (void)r;
     if (x)
         conclude(x, v);
-    verifying_free(v);
+    turn_end(&v->turn);
 }
 
 /* Whoever has spent the nonce is told what came of it, and nobody else. */
@@ -332,11 +316,11 @@ static void on_spent(const struct reply *r, void *arg)
     long long spent;
 
     if (!r || !reply_read(r, "i", &spent)) {
-        give_up(v, 503, NULL);
+        turn_give_up(&v->turn, 503, NULL);
         return;
     }
     if (!spent) {
-        give_up(v, 403, "Invalid or expired nonce");
+        turn_give_up(&v->turn, 403, "Invalid or expired nonce");
         return;
     }
     key_challenges(key, v->device);
@@ -353,7 +337,7 @@ static void on_data(const struct reply *r, void *arg)
     for (size_t i = 0; i < v->count; i++)
         any |= reply_span(reply_at(r, i)).len > 0;
     if (!any) {
-        give_up(v, 404, r ? "Reference binary no longer available" : NULL);
+        turn_give_up(&v->turn, 404, r ? "Reference binary no longer available" : NULL);
         return;
     }
     compare(v, r);
@@ -386,11 +370,11 @@ static void on_nonce(const struct reply *r, void *arg)
     struct span device, version, platform, indexes;
 
     if (!r || !reply_read(r, "ssss", &device, &version, &platform, &indexes)) {
-        give_up(v, 503, NULL);
+        turn_give_up(&v->turn, 503, NULL);
     } else if (device.len == 0) {
-        give_up(v, 403, "Invalid or expired nonce");
+        turn_give_up(&v->turn, 403, "Invalid or expired nonce");
     } else if (!span_is(device, v->device)) {
-        give_up(v, 403, "Device ID mismatch");
+        turn_give_up(&v->turn, 403, "Device ID mismatch");
     } else {
         v->version = span_dup(version);
         v->platform = span_dup(platform);
@@ -415,8 +399,8 @@ static void handle_verify(struct exchange *x)
     } else if (!is_nonce(nonce) || !is_id(device)) {
         exchange_fail(x, 403, "Invalid or expired nonce");
     } else {
-        v = mem_alloc(sizeof(*v));
-        *v = (struct verifying){.exchange = exchange_id_of(x), .responses = json_elements(values[2].raw)};
+        v = turn_begin_http(x, sizeof(*v), verifying_clear);
+        v->responses = json_elements(values[2].raw);
         v->device = mem_dup(device);
         v->nonce = mem_dup(nonce);
         v->body = exchange_take_body(x);

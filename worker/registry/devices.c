@@ -25,15 +25,16 @@ const struct signing_key *attestation_key(void)
 
 /* A device whose build token is good, on its way to the policy and to Redis. */
 struct registering {
-    exchange_id exchange;
+    struct turn turn;
     json_t *device, *policy;
 };
 
-static void registering_free(struct registering *g)
+static void registering_clear(void *arg)
 {
+    struct registering *g = arg;
+
     json_decref(g->device);
     json_decref(g->policy);
-    free(g);
 }
 
 /* A string that is not empty; else NULL. Borrowed. */
@@ -52,21 +53,20 @@ static const char *version_of(const struct registering *g)
 static void on_registered(const struct reply *r, void *arg)
 {
     struct registering *g = arg;
-    struct exchange *x = exchange_find(g->exchange);
     const char *recommended = json_text(g->policy, "recommended_version");
     bool current = version_compare(version_of(g), recommended) >= 0;
     json_t *body;
 
-    if (x && !r) {
-        exchange_unavailable(x);
-    } else if (x) {
+    if (!r) {
+        turn_fail(&g->turn, ERR_UNAVAILABLE, NULL);
+    } else {
         body = json_pack("{ss sO ss}", "status", "registered", "device", g->device, "version_status",
                          current ? "current" : "update_recommended");
         if (!current)
             json_object_set_new(body, "recommended_version", json_string(recommended));
-        exchange_reply_json(x, 200, body);
+        turn_reply_json(&g->turn, 200, body);
     }
-    registering_free(g);
+    turn_end(&g->turn);
 }
 
 static bool is_blocked(const json_t *policy, const char *version)
@@ -81,15 +81,16 @@ static bool is_blocked(const json_t *policy, const char *version)
     return false;
 }
 
-static void refuse_version(struct exchange *x, const char *version, const char *minimum)
+static void refuse_version(struct registering *g, const char *minimum)
 {
+    const char *version = version_of(g);
     char sentence[2 * ID_MAX + 64];
 
     if (minimum)
         snprintf(sentence, sizeof(sentence), "Version %s is below minimum required version %s", version, minimum);
     else
         snprintf(sentence, sizeof(sentence), "Version %s has been blocked", version);
-    exchange_fail(x, 403, sentence);
+    turn_give_up(&g->turn, 403, sentence);
 }
 
 static void store(struct registering *g)
@@ -114,24 +115,20 @@ static void store(struct registering *g)
 static void on_policy(const struct reply *r, void *arg)
 {
     struct registering *g = arg;
-    struct exchange *x = exchange_find(g->exchange);
     const char *minimum;
 
-    if (x && r) {
-        g->policy = policy_of(reply_span(r));
-        minimum = json_text(g->policy, "minimum_version");
-        if (is_blocked(g->policy, version_of(g))) {
-            refuse_version(x, version_of(g), NULL);
-        } else if (version_compare(version_of(g), minimum) < 0) {
-            refuse_version(x, version_of(g), minimum);
-        } else {
-            store(g);
-            return;
-        }
-    } else if (x) {
-        exchange_unavailable(x);
+    if (!r || !turn_exchange(&g->turn)) {
+        turn_give_up(&g->turn, 503, NULL);
+        return;
     }
-    registering_free(g);
+    g->policy = policy_of(reply_span(r));
+    minimum = json_text(g->policy, "minimum_version");
+    if (is_blocked(g->policy, version_of(g)))
+        refuse_version(g, NULL);
+    else if (version_compare(version_of(g), minimum) < 0)
+        refuse_version(g, minimum);
+    else
+        store(g);
 }
 
 /* The device that the payload of a good token describes; NULL: the exchange was answered. */
@@ -181,8 +178,7 @@ static void check_token(struct exchange *x, const char *id, const char *payload,
     json_decref(fields);
     if (!device)
         return;
-    g = mem_alloc(sizeof(*g));
-    g->exchange = exchange_id_of(x);
+    g = turn_begin_http(x, sizeof(*g), registering_clear);
     g->device = device;
     redis_command(on_policy, g, "GET", KEY_POLICY, NULL);
 }

@@ -21,7 +21,7 @@
 
 /* An upload of many regions: a batch at a time goes to Redis, so that nobody waits for all of it. */
 struct upload {
-    exchange_id exchange;
+    struct turn turn;
     struct bytes *body;
     struct span rest; /* of the regions, in body */
     char *version, *platform, *build_hash, *size;
@@ -31,15 +31,16 @@ struct upload {
     const char *problem;
 };
 
-static void upload_free(struct upload *u)
+static void upload_clear(void *arg)
 {
+    struct upload *u = arg;
+
     bytes_unref(u->body);
     builder_free(&u->regions);
     free(u->version);
     free(u->platform);
     free(u->build_hash);
     free(u->size);
-    free(u);
 }
 
 static void key_of(const struct upload *u, const char *part, char out[static KEY_MAX])
@@ -61,14 +62,12 @@ static void fail(struct upload *u, const char *problem)
 
     key_uploaded(u, key);
     redis_command(NULL, NULL, "UNLINK", key, NULL);
-    exchange_give_up(u->exchange, 400, problem);
-    upload_free(u);
+    turn_give_up(&u->turn, 400, problem);
 }
 
 static void on_finished(const struct reply *r, void *arg)
 {
     struct upload *u = arg;
-    struct exchange *x = exchange_find(u->exchange);
     struct builder w = {0};
     long long uploaded;
 
@@ -85,10 +84,8 @@ static void on_finished(const struct reply *r, void *arg)
     builder_printf(&w, "%s%s,\"critical_regions\":[", *u->size ? ",\"size\":" : "", u->size);
     builder_add(&w, bytes_span(u->regions.bytes));
     builder_printf(&w, "],\"uploaded_at\":%lld}}", uploaded);
-    if (x)
-        exchange_reply(x, 200, "application/json", builder_take(&w));
-    builder_free(&w);
-    upload_free(u);
+    turn_reply(&u->turn, 200, builder_take(&w));
+    turn_end(&u->turn);
 }
 
 static void finish(struct upload *u)
@@ -211,8 +208,7 @@ static void handle_upload(struct exchange *x)
         exchange_fail(x, 400, NOT_REGIONS);
         return;
     }
-    u = mem_alloc(sizeof(*u));
-    u->exchange = exchange_id_of(x);
+    u = turn_begin_http(x, sizeof(*u), upload_clear);
     u->version = mem_dup(v[0].text);
     u->platform = mem_dup(v[1].text);
     u->build_hash = mem_dup(v[2].text);

@@ -23,7 +23,7 @@ enum action { ACTION_PUT, ACTION_REMOVE, ACTION_BEAT };
 
 /* A write. What a signature needs is kept until the entry's key is known. */
 struct writing {
-    exchange_id exchange;
+    struct turn turn;
     enum action action;
     char *id;
     char *raw_path;   /* as it was sent */
@@ -34,8 +34,10 @@ struct writing {
     int tries;
 };
 
-static void writing_free(struct writing *w)
+static void writing_clear(void *arg)
 {
+    struct writing *w = arg;
+
     free(w->id);
     free(w->raw_path);
     free(w->entry);
@@ -43,7 +45,6 @@ static void writing_free(struct writing *w)
     bytes_unref(w->body);
     free(w->timestamp);
     free(w->signature);
-    free(w);
 }
 
 static struct call servers_call(const struct script *script)
@@ -70,14 +71,15 @@ static void wire_entries(struct builder *b, const struct reply *list)
 
 static void on_listed(const struct reply *r, void *arg)
 {
-    struct exchange *x = exchange_find((exchange_id)(uintptr_t)arg);
+    struct turn *t = arg;
+    struct exchange *x = turn_exchange(t);
     char signature[SIGNATURE_TEXT_MAX];
     const struct reply *list;
     struct builder b = {0};
     long long now;
 
-    if (x && (!r || !reply_read(r, "-ir", &now, &list))) {
-        exchange_unavailable(x);
+    if (!r || !reply_read(r, "-ir", &now, &list)) {
+        turn_fail(t, ERR_UNAVAILABLE, NULL);
     } else if (x) {
         builder_text(&b, "{\"servers\":");
         wire_entries(&b, list);
@@ -86,8 +88,9 @@ static void on_listed(const struct reply *r, void *arg)
             sign_base64(bootstrap_key, bytes_span(b.bytes), signature);
             exchange_add_header(x, "x-bootstrap-signature", signature);
         }
-        exchange_reply(x, 200, "application/json", builder_take(&b));
+        turn_reply(t, 200, builder_take(&b));
     }
+    turn_end(t);
 }
 
 static void call_list(const char *seen, const char *looked, redis_callback callback, void *arg)
@@ -102,7 +105,7 @@ static void call_list(const char *seen, const char *looked, redis_callback callb
 
 static void handle_list(struct exchange *x)
 {
-    call_list("", LOOKED_ANY, on_listed, (void *)(uintptr_t)exchange_id_of(x));
+    call_list("", LOOKED_ANY, on_listed, turn_begin_http(x, sizeof(struct turn), NULL));
 }
 
 /* --- what a write does --- */
@@ -111,11 +114,11 @@ static void look(struct writing *w);
 
 static void refuse(struct writing *w)
 {
-    struct exchange *x = exchange_find(w->exchange);
+    struct exchange *x = turn_exchange(&w->turn);
 
     if (x)
         unauthorized(x);
-    writing_free(w);
+    turn_end(&w->turn);
 }
 
 /* The entry was another meanwhile: whose key counts is to be looked up again. */
@@ -130,62 +133,55 @@ static void look_again(struct writing *w)
 static void on_put(const struct reply *r, void *arg)
 {
     struct writing *w = arg;
-    struct exchange *x = exchange_find(w->exchange);
     struct builder b = {0};
     long long done, now;
 
     if (!r || !reply_read(r, "ii", &done, &now)) {
-        exchange_give_up(w->exchange, 503, NULL);
+        turn_give_up(&w->turn, 503, NULL);
     } else if (!done) {
         look_again(w);
-        return;
     } else {
         LOG_INFO("server_registered", LOG_TEXT("server", w->id));
         builder_printf(&b, "{\"success\":true,\"server\":%s,\"registeredAt\":%lld,\"lastSeen\":%lld}}", w->entry, now,
                        now);
-        if (x)
-            exchange_reply(x, 200, "application/json", builder_take(&b));
-        builder_free(&b);
+        turn_reply(&w->turn, 200, builder_take(&b));
+        turn_end(&w->turn);
     }
-    writing_free(w);
 }
 
 static void on_removed(const struct reply *r, void *arg)
 {
     struct writing *w = arg;
-    struct exchange *x = exchange_find(w->exchange);
     long long done;
 
     if (!r || !reply_read(r, "i", &done)) {
-        exchange_give_up(w->exchange, 503, NULL);
+        turn_give_up(&w->turn, 503, NULL);
     } else if (!done) {
         look_again(w);
-        return;
-    } else if (x) {
-        exchange_reply_json(x, 200, json_pack("{sb}", "success", 1));
+    } else {
+        turn_reply_json(&w->turn, 200, json_pack("{sb}", "success", 1));
+        turn_end(&w->turn);
     }
-    writing_free(w);
 }
 
 static void on_beat(const struct reply *r, void *arg)
 {
     struct writing *w = arg;
-    struct exchange *x = exchange_find(w->exchange);
     const struct reply *list;
     struct builder b = {0};
     long long there;
 
-    if (x && (!r || !reply_read(r, "i-r", &there, &list))) {
-        exchange_unavailable(x);
-    } else if (x && !there) {
-        exchange_fail(x, 404, "Server not registered");
-    } else if (x) {
+    if (!r || !reply_read(r, "i-r", &there, &list)) {
+        turn_give_up(&w->turn, 503, NULL);
+    } else if (!there) {
+        turn_give_up(&w->turn, 404, "Server not registered");
+    } else {
         builder_text(&b, "{\"success\":true,\"peers\":");
         wire_entries(&b, list);
         builder_text(&b, "}");
-        exchange_reply(x, 200, "application/json", builder_take(&b));
+        turn_reply(&w->turn, 200, builder_take(&b));
+        turn_end(&w->turn);
     }
-    writing_free(w);
 }
 
 static void act(struct writing *w, const char *looked)
@@ -285,8 +281,7 @@ static void on_found(const struct reply *r, void *arg)
     bool ok;
 
     if (!r || !reply_read(r, "s-", &entry)) {
-        exchange_give_up(w->exchange, 503, NULL);
-        writing_free(w);
+        turn_give_up(&w->turn, 503, NULL);
         return;
     }
     key = entry.len ? key_of_entry(entry) : w->public_key ? mem_dup(w->public_key) : NULL;
@@ -331,7 +326,6 @@ static bool may_write(struct exchange *x)
 
 static void write_entry(struct exchange *x, struct writing *w, enum action action, const char *id)
 {
-    w->exchange = exchange_id_of(x);
     w->action = action;
     w->id = mem_dup(id);
     w->raw_path = span_dup(exchange_raw_path(x));
@@ -351,7 +345,7 @@ static void handle_register(struct exchange *x)
     const struct value *v = exchange_values(x);
     const char *id = v[0].text, *endpoint = v[1].text, *public_key = v[2].text;
     struct builder entry = {0};
-    struct writing *w = mem_alloc(sizeof(*w));
+    struct writing *w = turn_begin_http(x, sizeof(*w), writing_clear);
 
     builder_text(&entry, "{");
     builder_member(&entry, "serverId", id);
@@ -369,7 +363,7 @@ static void handle_heartbeat(struct exchange *x)
     const char *id = exchange_values(x)[0].text;
 
     if (is_id(id))
-        write_entry(x, mem_alloc(sizeof(struct writing)), ACTION_BEAT, id);
+        write_entry(x, turn_begin_http(x, sizeof(struct writing), writing_clear), ACTION_BEAT, id);
     else
         exchange_fail(x, 404, "Server not registered");
 }
@@ -379,7 +373,7 @@ static void handle_remove(struct exchange *x)
     const char *id = exchange_path(x) + strlen("/servers/");
 
     if (is_id(id))
-        write_entry(x, mem_alloc(sizeof(struct writing)), ACTION_REMOVE, id);
+        write_entry(x, turn_begin_http(x, sizeof(struct writing), writing_clear), ACTION_REMOVE, id);
     else
         exchange_reply_json(x, 200, json_pack("{sb}", "success", 1));
 }

@@ -87,37 +87,43 @@ json_t *policy_of(struct span text)
 
 static void on_read(const struct reply *r, void *arg)
 {
-    struct exchange *x = exchange_find((exchange_id)(uintptr_t)arg);
+    struct turn *t = arg;
 
-    if (x && !r)
-        exchange_unavailable(x);
-    else if (x)
-        exchange_reply_json(x, 200, policy_of(reply_span(r)));
+    if (r)
+        turn_reply_json(t, 200, policy_of(reply_span(r)));
+    else
+        turn_fail(t, ERR_UNAVAILABLE, NULL);
+    turn_end(t);
 }
 
 static void handle_get(struct exchange *x)
 {
-    redis_command(on_read, (void *)(uintptr_t)exchange_id_of(x), "GET", KEY_POLICY, NULL);
+    redis_command(on_read, turn_begin_http(x, sizeof(struct turn), NULL), "GET", KEY_POLICY, NULL);
 }
 
 struct setting {
-    exchange_id exchange;
+    struct turn turn;
     json_t *policy;
 };
+
+static void setting_clear(void *arg)
+{
+    struct setting *s = arg;
+
+    json_decref(s->policy);
+}
 
 static void on_set(const struct reply *r, void *arg)
 {
     struct setting *s = arg;
-    struct exchange *x = exchange_find(s->exchange);
 
-    if (r)
+    if (r) {
         LOG_INFO("version_policy_set");
-    if (x && !r)
-        exchange_unavailable(x);
-    else if (x)
-        exchange_reply_json(x, 200, json_pack("{sb sO}", "success", 1, "policy", s->policy));
-    json_decref(s->policy);
-    free(s);
+        turn_reply_json(&s->turn, 200, json_pack("{sb sO}", "success", 1, "policy", s->policy));
+    } else {
+        turn_fail(&s->turn, ERR_UNAVAILABLE, NULL);
+    }
+    turn_end(&s->turn);
 }
 
 static bool admit_set(struct exchange *x)
@@ -128,10 +134,10 @@ static bool admit_set(struct exchange *x)
 /* Takes the reference. */
 static void store(struct exchange *x, json_t *policy)
 {
-    struct setting *s = mem_alloc(sizeof(*s));
+    struct setting *s = turn_begin_http(x, sizeof(*s), setting_clear);
     char *text = json_dumps(policy, JSON_COMPACT);
 
-    *s = (struct setting){exchange_id_of(x), policy};
+    s->policy = policy;
     redis_command(on_set, s, "SET", KEY_POLICY, text, NULL);
     free(text);
 }

@@ -20,7 +20,7 @@
 
 /* Every worker shows its own numbers in its hash. */
 struct counting {
-    exchange_id exchange;
+    struct turn turn;
     size_t left;
     bool failed;
     long long peers, members, rooms;
@@ -28,19 +28,17 @@ struct counting {
 
 static void count_one(struct counting *c, bool ok)
 {
-    struct exchange *x = exchange_find(c->exchange);
-
     c->failed |= !ok;
     if (--c->left > 0)
         return;
-    if (x && c->failed)
-        exchange_unavailable(x);
-    else if (x)
-        exchange_reply_json(x, 200,
-                            json_pack("{s{sI sI} s{sI sI} sI}", "peers", "total", (json_int_t)c->peers, "without_room",
-                                      (json_int_t)(c->peers - c->members), "rooms", "total", (json_int_t)c->rooms,
-                                      "total_peers", (json_int_t)c->members, "timestamp", (json_int_t)clock_ms()));
-    free(c);
+    if (c->failed)
+        turn_fail(&c->turn, ERR_UNAVAILABLE, NULL);
+    else
+        turn_reply_json(&c->turn, 200,
+                        json_pack("{s{sI sI} s{sI sI} sI}", "peers", "total", (json_int_t)c->peers, "without_room",
+                                  (json_int_t)(c->peers - c->members), "rooms", "total", (json_int_t)c->rooms,
+                                  "total_peers", (json_int_t)c->members, "timestamp", (json_int_t)clock_ms()));
+    turn_end(&c->turn);
 }
 
 static void on_rooms_counted(const struct reply *r, void *arg)
@@ -62,10 +60,9 @@ static void on_peers_counted(const struct reply *r, void *arg)
 
 static void handle_stats(struct exchange *x)
 {
-    struct counting *c = mem_alloc(sizeof(*c));
+    struct counting *c = turn_begin_http(x, sizeof(*c), NULL);
     char key[KEY_MAX];
 
-    c->exchange = exchange_id_of(x);
     c->left = 1;
     redis_command(on_rooms_counted, c, "ZCARD", KEY_ROOMS, NULL);
     for (size_t i = 0; i < workers_count(); i++) {
@@ -80,7 +77,7 @@ static void handle_stats(struct exchange *x)
 /* --- /api/rooms --- */
 
 struct listing {
-    exchange_id exchange;
+    struct turn turn;
     size_t limit, left;
     bool failed, more;
     struct listed {
@@ -128,21 +125,25 @@ static json_t *wire_listing(const struct listing *l)
     return body;
 }
 
-static void read_one(struct listing *l, bool ok)
+static void listing_clear(void *arg)
 {
-    struct exchange *x = exchange_find(l->exchange);
+    struct listing *l = arg;
 
-    l->failed |= !ok;
-    if (--l->left > 0)
-        return;
-    if (x && l->failed)
-        exchange_unavailable(x);
-    else if (x)
-        exchange_reply_json(x, 200, wire_listing(l));
     for (size_t i = 0; i < l->count; i++)
         free(l->rooms[i].room);
     free(l->rooms);
-    free(l);
+}
+
+static void read_one(struct listing *l, bool ok)
+{
+    l->failed |= !ok;
+    if (--l->left > 0)
+        return;
+    if (l->failed)
+        turn_fail(&l->turn, ERR_UNAVAILABLE, NULL);
+    else
+        turn_reply_json(&l->turn, 200, wire_listing(l));
+    turn_end(&l->turn);
 }
 
 static void on_room_read(const struct reply *r, void *arg)
@@ -221,8 +222,7 @@ static void handle_rooms(struct exchange *x)
     } else if (!read_cursor(x, cursor)) {
         exchange_fail(x, 400, "Invalid cursor");
     } else {
-        l = mem_alloc(sizeof(*l));
-        l->exchange = exchange_id_of(x);
+        l = turn_begin_http(x, sizeof(*l), listing_clear);
         l->limit = limit;
         l->left = 1;
         snprintf(count, sizeof(count), "%zu", limit + 1);
@@ -233,9 +233,16 @@ static void handle_rooms(struct exchange *x)
 /* --- /api/rooms/{id} --- */
 
 struct showing {
-    exchange_id exchange;
+    struct turn turn;
     char *room;
 };
+
+static void showing_clear(void *arg)
+{
+    struct showing *w = arg;
+
+    free(w->room);
+}
 
 static struct bytes *wire_details(const char *room, long long created, long long most, const struct reply *records)
 {
@@ -253,18 +260,17 @@ static struct bytes *wire_details(const char *room, long long created, long long
 static void on_shown(const struct reply *r, void *arg)
 {
     struct showing *w = arg;
-    struct exchange *x = exchange_find(w->exchange);
     const struct reply *records;
     long long created, most;
 
-    if (x && (!r || !reply_read(r, "iir", &created, &most, &records)))
-        exchange_unavailable(x);
-    else if (x && created == 0)
-        exchange_fail(x, 404, "room not found");
-    else if (x)
-        exchange_reply(x, 200, "application/json", wire_details(w->room, created, most, records));
-    free(w->room);
-    free(w);
+    if (!r || !reply_read(r, "iir", &created, &most, &records)) {
+        turn_give_up(&w->turn, 503, NULL);
+    } else if (created == 0) {
+        turn_give_up(&w->turn, 404, "room not found");
+    } else {
+        turn_reply(&w->turn, 200, wire_details(w->room, created, most, records));
+        turn_end(&w->turn);
+    }
 }
 
 static void handle_room(struct exchange *x)
@@ -277,8 +283,7 @@ static void handle_room(struct exchange *x)
         exchange_fail(x, 404, "room not found");
         return;
     }
-    w = mem_alloc(sizeof(*w));
-    w->exchange = exchange_id_of(x);
+    w = turn_begin_http(x, sizeof(*w), showing_clear);
     w->room = mem_dup(room);
     c = room_call(&script_room_list, room);
     call_send(&c, on_shown, w);
