@@ -260,18 +260,19 @@ static bool is_uuid_v4(const char *text, size_t len)
     return true;
 }
 
-/* ERR_NONE, or what is wrong with a member of the payload that is to be a string of at most `most` bytes, for which out
-   has room. */
-static enum err check_text(const struct json_members *payload, const char *name, size_t most, char *out)
+/* ERR_NONE, or what is wrong with a member of the payload that is to be a string of at most `most` bytes, and of no
+   more than SDP_MAX. */
+static enum err check_text(const struct json_members *payload, const char *name, size_t most)
 {
+    static char text[SDP_MAX + 1];
     struct span value;
     size_t len;
     bool ok;
 
     if (!json_find(payload, name, &value) || json_kind(value) == JSON_KIND_NULL || span_is(value, "\"\""))
         return ERR_MISSING_FIELD;
-    ok = json_read_string(value, out, most + 1, &len);
-    return ok && (strcmp(name, "callId") != 0 || is_uuid_v4(out, len)) ? ERR_NONE : ERR_INVALID_FIELD;
+    ok = json_read_string(value, text, most + 1, &len);
+    return ok && (strcmp(name, "callId") != 0 || is_uuid_v4(text, len)) ? ERR_NONE : ERR_INVALID_FIELD;
 }
 
 static enum err check_call(const char *type, struct span payload, const char **field)
@@ -281,21 +282,19 @@ static enum err check_call(const char *type, struct span payload, const char **f
         size_t most;
     } rows[] = {{"call_offer", "sdp", SDP_MAX}, {"call_answer", "sdp", SDP_MAX}, {"call_ice", "candidate", 1024}};
     struct json_members members = {.only = dialect_names()};
-    char *text = mem_alloc(SDP_MAX + 1);
     enum err e = ERR_INVALID_FIELD;
 
     *field = "payload";
     if (json_kind(payload) == JSON_KIND_OBJECT && json_members_of(payload, SIZE_MAX, &members)) {
         *field = "callId";
-        e = check_text(&members, "callId", KEY_TEXT_MAX, text);
+        e = check_text(&members, "callId", KEY_TEXT_MAX);
         for (size_t i = 0; e == ERR_NONE && i < sizeof(rows) / sizeof(rows[0]); i++) {
             if (strcmp(rows[i].type, type) != 0)
                 continue;
             *field = rows[i].field;
-            e = check_text(&members, rows[i].field, rows[i].most, text);
+            e = check_text(&members, rows[i].field, rows[i].most);
         }
     }
-    free(text);
     json_members_free(&members);
     return e;
 }
