@@ -28,9 +28,10 @@ void delivery_gone(const char *entry, const struct address *holder, session_id f
 /* For a script that publishes to an address itself, in the same breath as what it changes: adds as its next arguments
    this worker's wid, what a channel begins with, and the head of the frame. */
 void delivery_arguments(struct call *c, session_id from);
-/* Of messages that went another way: to sockets here, to other workers, or nowhere since Redis was away. */
+/* Of messages that went another way: to sockets here, to workers that got them, or nowhere since Redis was away. */
 void delivery_count_local(void);
 void delivery_count_remote(size_t count);
+void delivery_count_returned(void); /* that worker has no such socket: it counts by what becomes of it from here */
 void delivery_count_dropped(void);
 
 void delivery_init(void);

@@ -53,6 +53,10 @@ struct span inbox_frame_head(const struct builder *w); /* what was begun, up to 
    (lost: false) or Redis was not reached (lost: true); NULL if nobody cares. */
 typedef void (*inbox_unreached)(struct inbox_frame *frame, const char *wid, bool lost);
 void inbox_publish(const char *wid, struct builder *w, unsigned targets, struct span body, inbox_unreached unreached);
+/* The same; reached is called with the frame if it was got. */
+typedef void (*inbox_reached)(const struct inbox_frame *frame);
+void inbox_deliver(const char *wid, struct builder *w, unsigned targets, struct span body, inbox_reached reached,
+                   inbox_unreached unreached);
 
 /* The same, for who waits for Redis' answer itself: how many workers got the frame, NULL if Redis was not reached. */
 void inbox_send(const char *wid, struct builder *w, unsigned targets, struct span body, redis_callback sent, void *arg);

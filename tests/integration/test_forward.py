@@ -49,6 +49,33 @@ def test_who_gave_its_code_up_gets_nothing_more_and_the_sender_is_told(start, co
     assert metric(fleet.workers[0], RETURNED) >= 1
 
 
+def test_a_message_has_one_result_however_far_it_came(start, connect):
+    """Its holder gave the code up, its socket has gone from its worker, or its worker from the fleet."""
+    def results(*wanted):
+        names = [f'signalbox_delivery_total{{result="{name}"}}' for name in ("local", "remote", "not_found", "dropped")]
+        wait_until(lambda: tuple(metric(fleet.workers[0], name) for name in names) == wanted, 3, f"results {wanted}")
+
+    fleet = start()
+    a, b, path = pair(fleet, connect)
+    results(0, 1, 0, 0)
+    former = b.code
+    registered(b)
+    a.send(**offer(former, 1))
+    assert hear(a, "error") == NOT_FOUND
+    results(0, 1, 1, 0)
+    key = f"sb:{{code:{path.partition('/signal/')[2]}:{b.code}}}"
+    holder = fleet.redis.client.hget(key, "addr")
+    fleet.redis.client.hset(key, "addr", holder.partition(".")[0] + ".99")
+    a.send(**offer(b.code, 2))
+    assert hear(a, "error") == NOT_FOUND
+    results(0, 1, 2, 0)
+    fleet.redis.client.hset(key, "addr", holder)
+    fleet.workers[1].kill9()
+    a.send(type="pair_request", target=b.code)
+    assert hear(a, "error") == NOT_FOUND
+    results(0, 1, 3, 0)
+
+
 @pytest.mark.parametrize("to", [0, 1, 2])
 def test_a_code_that_moves_in_the_midst_of_messages_is_followed_and_none_is_lost_or_overtaken(start, connect, to):
     """From a socket of the second worker to one of the sender's, of the same, of a third one; and back, and so on."""

@@ -264,6 +264,36 @@ static void who_was_not_reached_is_told_once_with_the_frame(void **state)
     answer(0);
 }
 
+static int reached_count;
+
+static void on_reached(const struct inbox_frame *frame)
+{
+    struct inbox_frame copy = *frame;
+
+    reached_count++;
+    expect_whole(&copy);
+}
+
+static void who_delivers_is_told_once_whether_a_worker_got_it(void **state)
+{
+    static const long long receivers[] = {1, 2, 0, -1};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(receivers); i++) {
+        struct builder w = {0};
+
+        reached_count = unreached_count = 0;
+        inbox_frame_begin(&w, INBOX_SEND, self_address(77));
+        for (size_t t = 0; t < COUNT(targets); t++)
+            inbox_frame_target(&w, targets[t]);
+        inbox_deliver(OTHER, &w, COUNT(targets), body, on_reached, on_unreached);
+        assert_int_equal(reached_count + unreached_count, 0);
+        answer(receivers[i]);
+        assert_int_equal(reached_count, receivers[i] > 0);
+        assert_int_equal(unreached_count, receivers[i] <= 0);
+    }
+}
+
 static int received;
 
 static void on_send(struct inbox_frame *frame)
@@ -315,6 +345,7 @@ int main(void)
         cmocka_unit_test_teardown(every_truncation_before_the_body_is_malformed, forget_sent),
         cmocka_unit_test_teardown(a_byte_that_does_not_fit_makes_a_frame_malformed, forget_sent),
         cmocka_unit_test_teardown(who_was_not_reached_is_told_once_with_the_frame, forget_sent),
+        cmocka_unit_test_teardown(who_delivers_is_told_once_whether_a_worker_got_it, forget_sent),
         cmocka_unit_test_teardown(a_message_goes_to_its_operation_and_a_malformed_one_is_counted, forget_sent),
     };
 

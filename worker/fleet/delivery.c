@@ -12,6 +12,7 @@
 #include "signalbox/script.h"
 
 static struct metric *local, *remote, *not_found, *dropped;
+static double arrived; /* at other workers, and did not come back */
 
 void delivery_gone(const char *entry, const struct address *holder, session_id from, bool said)
 {
@@ -44,6 +45,11 @@ static void on_unreached(struct inbox_frame *frame, const char *wid, bool lost)
     }
 }
 
+static void on_reached(const struct inbox_frame *frame)
+{
+    delivery_count_remote(frame->targets);
+}
+
 static int by_worker(const void *a, const void *b)
 {
     const struct target *const *x = a, *const *y = b;
@@ -59,8 +65,7 @@ static void send_remote(struct bytes *b, size_t count, const struct target *cons
     inbox_frame_begin(&w, INBOX_SEND, self_address(from));
     for (size_t i = 0; i < count; i++)
         inbox_frame_target(&w, (struct inbox_target){targets[i]->address.sid, span_of(targets[i]->entry)});
-    metric_add(remote, (double)count);
-    inbox_publish(targets[0]->address.wid, &w, (unsigned)count, bytes_span(b), on_unreached);
+    inbox_deliver(targets[0]->address.wid, &w, (unsigned)count, bytes_span(b), on_reached, on_unreached);
 }
 
 static void send_local(struct bytes *b, const struct target *t, session_id from)
@@ -142,6 +147,7 @@ static void on_gone(struct inbox_frame *frame)
         char *entry = span_dup(t.entry);
 
         holder.sid = t.sid;
+        delivery_count_returned();
         delivery_gone(entry, &holder, frame->from.sid, true);
         free(entry);
     }
@@ -154,12 +160,24 @@ void delivery_count_local(void)
 
 void delivery_count_remote(size_t count)
 {
-    metric_add(remote, (double)count);
+    arrived += (double)count;
+}
+
+void delivery_count_returned(void)
+{
+    arrived--;
 }
 
 void delivery_count_dropped(void)
 {
     metric_add(dropped, 1);
+}
+
+/* A counter never goes down: one that was shown and comes back then is made up for by the next. */
+static void collect(void)
+{
+    if (arrived > metric_value(remote))
+        metric_add(remote, arrived - metric_value(remote));
 }
 
 void delivery_init(void)
@@ -171,6 +189,7 @@ void delivery_init(void)
     remote = metric_series(results, "remote");
     not_found = metric_series(results, "not_found");
     dropped = metric_series(results, "dropped");
+    metrics_on_collect(collect);
     inbox_on(INBOX_SEND, on_send);
     inbox_on(INBOX_GONE, on_gone);
 }

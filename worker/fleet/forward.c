@@ -30,7 +30,6 @@ struct forward {
     char *entry;
     struct route *route;
     struct bytes *bytes;
-    bool returned; /* it came back from where it was published */
     TAILQ_ENTRY(forward) next;
 };
 TAILQ_HEAD(forwards, forward);
@@ -133,10 +132,10 @@ static void forward_lost(struct forward *f)
     forward_end(f);
 }
 
-static void arrived(const struct forward *f)
+static void arrived(struct forward *f)
 {
-    if (!f->returned)
-        delivery_count_remote(1);
+    delivery_count_remote(1);
+    forward_end(f);
 }
 
 static void doubt(struct route *r);
@@ -171,7 +170,6 @@ static void on_looked_up(const struct reply *reply, void *arg)
     if (received > 0) {
         learn(f->route, address);
         arrived(f);
-        forward_end(f);
         return;
     }
     if (f->route->known)
@@ -227,7 +225,6 @@ static void on_published(const struct reply *reply, void *arg)
         comes_back(f);
     } else {
         arrived(f);
-        forward_end(f);
     }
 }
 
@@ -253,6 +250,7 @@ static void on_return(struct inbox_frame *frame)
 
     if (!inbox_next_target(frame, &named) || !inbox_next_target(frame, &identity))
         return;
+    delivery_count_returned();
     text = span_dup(identity.entry);
     entry = span_dup(named.entry);
     r = find_route(text);
@@ -261,7 +259,6 @@ static void on_return(struct inbox_frame *frame)
             memcpy(r->holder.wid, frame->from.wid, WID_LEN);
         f = forward_new(r, frame->from.sid, entry, bytes_copy(frame->body));
         f->number = identity.sid;
-        f->returned = true;
         comes_back(f);
     } else {
         delivery_count_dropped();

@@ -112,6 +112,7 @@ void inbox_frame_target(struct builder *w, struct inbox_target target)
 
 struct publication {
     char wid[WID_LEN + 1];
+    inbox_reached reached;
     inbox_unreached unreached;
     struct bytes *frame;
 };
@@ -120,8 +121,11 @@ static void on_published(const struct reply *r, void *arg)
 {
     struct publication *p = arg;
     struct inbox_frame frame;
+    bool whole = inbox_frame_read(bytes_span(p->frame), &frame);
 
-    if (reply_int(r) == 0 && p->unreached && inbox_frame_read(bytes_span(p->frame), &frame))
+    if (whole && p->reached && reply_int(r) > 0)
+        p->reached(&frame);
+    else if (whole && p->unreached && reply_int(r) == 0)
         p->unreached(&frame, p->wid, r == NULL);
     bytes_unref(p->frame);
     free(p);
@@ -143,13 +147,20 @@ static struct bytes *send_frame(const char *wid, struct builder *w, unsigned tar
     return frame;
 }
 
-void inbox_publish(const char *wid, struct builder *w, unsigned targets, struct span body, inbox_unreached unreached)
+void inbox_deliver(const char *wid, struct builder *w, unsigned targets, struct span body, inbox_reached reached,
+                   inbox_unreached unreached)
 {
     struct publication *p = mem_alloc(sizeof(*p));
 
     memcpy(p->wid, wid, WID_LEN);
+    p->reached = reached;
     p->unreached = unreached;
     p->frame = send_frame(wid, w, targets, body, on_published, p);
+}
+
+void inbox_publish(const char *wid, struct builder *w, unsigned targets, struct span body, inbox_unreached unreached)
+{
+    inbox_deliver(wid, w, targets, body, NULL, unreached);
 }
 
 void inbox_send(const char *wid, struct builder *w, unsigned targets, struct span body, redis_callback sent, void *arg)

@@ -214,6 +214,8 @@ static void on_unlinked(const struct reply *r, void *arg)
 
     if (read && span_is(word, "here"))
         send_to_web(address, web.at, l->message, l->turn.session);
+    else if (read && span_is(word, "told"))
+        delivery_count_remote(1);
     if (!read)
         turn_fail(&l->turn, ERR_UNAVAILABLE, NULL);
     else if (span_is(word, "unheard"))
@@ -272,6 +274,8 @@ static void on_time(const struct reply *r, void *arg)
 
             send_to_web(address, web.at, b, 0);
             bytes_unref(b);
+        } else if (span_is(word, "told")) {
+            delivery_count_remote(1);
         }
     }
     free(rest);

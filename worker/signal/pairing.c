@@ -321,6 +321,8 @@ static void on_looked(const struct reply *r, void *arg)
             agenda_drop(KEY_REQUESTS, rest, now + look_again_ms(), 0);
         if (span_is(word, "here"))
             tell(from, q.requester, "pair_timeout", q.target, 0);
+        else if (span_is(word, "told"))
+            delivery_count_remote(1);
     }
     free(rest);
 }
