@@ -163,6 +163,22 @@ static void the_longest_id_fits(void **state)
     assert_int_equal(strlen(key), strlen("sb:{ref::}:") + 4 * ID_MAX + 64);
 }
 
+static void a_name_that_does_not_fit_is_nobodys(void **state)
+{
+    char id[2 * KEY_MAX], key[KEY_MAX];
+
+    (void)state;
+    memset(id, 'x', sizeof(id));
+    for (size_t len = KEY_MAX - strlen("sb:{peer:}") - 2; len < sizeof(id); len += KEY_MAX / 2) {
+        bool fits = strlen("sb:{peer:}") + len < KEY_MAX;
+
+        id[len] = '\0';
+        key_peer(key, id);
+        assert_int_equal(strlen(key), fits ? strlen("sb:{peer:}") + len : strlen("sb:{none}"));
+        id[len] = 'x';
+    }
+}
+
 /* What Redis Cluster hashes: between the first { and the first } behind it. */
 static void tag_of(const char *key, char out[static KEY_MAX])
 {
@@ -277,6 +293,7 @@ int main(void)
         cmocka_unit_test(an_id_stands_in_its_key_as_it_is),
         cmocka_unit_test(a_colon_in_a_version_is_escaped),
         cmocka_unit_test(the_longest_id_fits),
+        cmocka_unit_test(a_name_that_does_not_fit_is_nobodys),
         cmocka_unit_test(what_one_script_touches_has_one_tag),
         cmocka_unit_test(different_things_never_share_a_key),
     };

@@ -230,7 +230,8 @@ void builder_printf(struct builder *w, const char *format, ...)
     char *at = builder_reserve(w, 1);
     size_t room = w->room - w->bytes->len;
     int len = vsnprintf(at, room, format, args);
-    assert(len >= 0);
+    if (len < 0)
+        abort();
     if ((size_t)len >= room) {
         at = builder_reserve(w, (size_t)len + 1);
         vsnprintf(at, (size_t)len + 1, format, again);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "signalbox/err.h"
 
-#include <assert.h>
+#include <stdlib.h>
 
 static const struct {
     const char *name, *text;
@@ -11,14 +11,19 @@ static const struct {
 #undef ROW
 };
 
+static size_t row_of(enum err e)
+{
+    if (e >= ERR_COUNT)
+        abort();
+    return e;
+}
+
 const char *err_text(enum err e)
 {
-    assert(e < ERR_COUNT);
-    return rows[e].text;
+    return rows[row_of(e)].text;
 }
 
 const char *err_name(enum err e)
 {
-    assert(e < ERR_COUNT);
-    return rows[e].name;
+    return rows[row_of(e)].name;
 }

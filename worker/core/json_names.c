@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,7 +21,8 @@ void json_names_add(struct json_names *n, const char *name)
     size_t len = strlen(name), count = 0;
     const char **list;
 
-    assert(len >= 1 && len <= JSON_NAME_MAX);
+    if (len < 1 || len > JSON_NAME_MAX)
+        abort();
     if (find(n, span_of(name)))
         return;
     list = n->of_len[len];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What a scanned value holds. */
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "signalbox/json_reader.h"
@@ -333,7 +334,8 @@ bool json_members_of(struct span object, size_t most, struct json_members *m)
 
 struct span json_elements(struct span array)
 {
-    assert(array.len >= 2 && array.at[0] == '[');
+    if (array.len < 2 || array.at[0] != '[')
+        abort();
     return (struct span){array.at + 1, array.len - 2};
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "signalbox/metrics.h"
 
-#include <assert.h>
 #include <dirent.h>
 #include <float.h>
 #include <math.h>
@@ -55,7 +54,8 @@ struct metric_family *metric_family(enum metric_kind kind, const char *name, con
         family->kind = kind;
         HASH_ADD_KEYPTR(hh, families, family->name, strlen(family->name), family);
     }
-    assert(family->kind == kind && strcmp(family->labels, labels) == 0);
+    if (family->kind != kind || strcmp(family->labels, labels) != 0)
+        abort();
     return family;
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "signalbox/http.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,7 +124,8 @@ struct bytes *exchange_take_body(struct exchange *x)
 
 void exchange_add_header(struct exchange *x, const char *name, const char *value)
 {
-    assert(x->added_count < HEADERS_ADDED_MAX);
+    if (x->added_count == HEADERS_ADDED_MAX)
+        abort();
     x->added[x->added_count].name = name;
     x->added[x->added_count++].value = mem_dup(value);
 }
