@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "signalbox/address.h"
-#include "signalbox/check.h"
 #include "signalbox/config.h"
+#include "signalbox/doctor.h"
 #include "signalbox/domain.h"
 #include "signalbox/drain.h"
 #include "signalbox/embedded.h"
@@ -166,12 +166,12 @@ static int look_at_redis(void)
                config->state_dir);
         return EXIT_SUCCESS;
     }
-    switch (check_redis(config->redis_url, stdout, problem)) {
-    case CHECK_FINE:
+    switch (doctor_run(config->redis_url, stdout, problem)) {
+    case DOCTOR_FINE:
         return EXIT_SUCCESS;
-    case CHECK_LOSES:
+    case DOCTOR_LOSES:
         return EXIT_FAILURE;
-    case CHECK_FAILED:
+    case DOCTOR_FAILED:
         break;
     }
     return complain(EXIT_USAGE, problem);

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-#include "signalbox/finding.h"
+#include "signalbox/doctor_diagnosis.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "signalbox/doctor_client.h"
 #include "signalbox/link.h"
-#include "signalbox/probe.h"
 
 #define PLAIN "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.,/:+@"
 
-void finding_say(struct finding *f, enum level level, const char *format, ...)
+void diagnosis_say(struct diagnosis *d, enum level level, const char *format, ...)
 {
     char text[512];
     va_list list;
@@ -18,17 +18,17 @@ void finding_say(struct finding *f, enum level level, const char *format, ...)
     va_start(list, format);
     vsnprintf(text, sizeof(text), format, list);
     va_end(list);
-    if (f->level == LEVEL_OK)
-        builder_free(&f->text);
+    if (d->level == LEVEL_OK)
+        builder_free(&d->text);
     else
-        builder_text(&f->text, "; ");
-    f->level = level > f->level ? level : f->level;
-    builder_text(&f->text, text);
+        builder_text(&d->text, "; ");
+    d->level = level > d->level ? level : d->level;
+    builder_text(&d->text, text);
 }
 
-void finding_advise(struct finding *f, const char *what)
+void diagnosis_advise(struct diagnosis *d, const char *what)
 {
-    builder_text(&f->advice, what);
+    builder_text(&d->advice, what);
 }
 
 /* A word as a shell takes it. */
@@ -56,10 +56,10 @@ static void add_words(struct builder *w, struct span words)
 }
 
 /* Who gives the command, and with which password, is not known here. */
-void finding_mend(struct finding *f, const struct probe *p, const char *words)
+void diagnosis_mend(struct diagnosis *d, const struct doctor_client *c, const char *words)
 {
-    const struct redis_target *t = p->target;
-    struct builder *w = &f->command;
+    const struct redis_target *t = c->target;
+    struct builder *w = &d->command;
     char port[16];
 
     builder_text(w, "redis-cli");
@@ -76,39 +76,39 @@ void finding_mend(struct finding *f, const struct probe *p, const char *words)
     add_words(w, span_of(words));
 }
 
-void finding_set(struct finding *f, const struct probe *p, const char *setting, const char *value)
+void diagnosis_set(struct diagnosis *d, const struct doctor_client *c, const char *setting, const char *value)
 {
-    finding_mend(f, p, "config set");
-    add_word(&f->command, span_of(setting));
-    add_word(&f->command, span_of(value));
+    diagnosis_mend(d, c, "config set");
+    add_word(&d->command, span_of(setting));
+    add_word(&d->command, span_of(value));
 }
 
-void finding_grant(struct finding *f, const struct probe *p, const char *user, struct span rights)
+void diagnosis_grant(struct diagnosis *d, const struct doctor_client *c, const char *user, struct span rights)
 {
-    finding_mend(f, p, "acl setuser");
-    add_word(&f->command, span_of(user));
-    add_words(&f->command, rights);
+    diagnosis_mend(d, c, "acl setuser");
+    add_word(&d->command, span_of(user));
+    add_words(&d->command, rights);
 }
 
-void finding_grant_us(struct finding *f, struct probe *p, const char *rights)
+void diagnosis_grant_us(struct diagnosis *d, struct doctor_client *c, const char *rights)
 {
-    char *user = probe_user(p);
+    char *user = doctor_client_user(c);
 
-    finding_grant(f, p, user, span_of(rights));
+    diagnosis_grant(d, c, user, span_of(rights));
     free(user);
 }
 
 /* CONFIG is often renamed or left out where Redis is hosted; then no right would help. */
-void finding_unread(struct finding *f, struct probe *p, const char *what)
+void diagnosis_unread(struct diagnosis *d, struct doctor_client *c, const char *what)
 {
-    char error[PROBE_VALUE_MAX] = "";
+    char error[DOCTOR_VALUE_MAX] = "";
 
-    finding_say(f, LEVEL_WARN, "%s cannot be read by this user, so it is not known whether it would hurt", what);
-    if ((probe_refused(p, "CONFIG GET maxmemory", error) || probe_refused(p, "INFO server", error)) &&
+    diagnosis_say(d, LEVEL_WARN, "%s cannot be read by this user, so it is not known whether it would hurt", what);
+    if ((doctor_client_refused(c, "CONFIG GET maxmemory", error) || doctor_client_refused(c, "INFO server", error)) &&
         strncmp(error, "NOPERM", 6) == 0)
-        finding_grant_us(f, p, "+info +config|get");
+        diagnosis_grant_us(d, c, "+info +config|get");
     else
-        finding_advise(f, "ask whoever runs this Redis, which does not tell");
+        diagnosis_advise(d, "ask whoever runs this Redis, which does not tell");
 }
 
 static struct span shown(const struct builder *w)
@@ -116,12 +116,12 @@ static struct span shown(const struct builder *w)
     return w->bytes ? bytes_span(w->bytes) : SPAN("");
 }
 
-void finding_print(const struct finding *f, const char *name, FILE *out)
+void diagnosis_print(const struct diagnosis *d, const char *name, FILE *out)
 {
     static const char *const levels[LEVELS] = {"ok", "warn", "bad"};
-    struct span text = shown(&f->text), advice = shown(&f->advice), command = shown(&f->command);
+    struct span text = shown(&d->text), advice = shown(&d->advice), command = shown(&d->command);
 
-    fprintf(out, "%-4s  %s: %.*s", levels[f->level], name, (int)text.len, text.at);
+    fprintf(out, "%-4s  %s: %.*s", levels[d->level], name, (int)text.len, text.at);
     if (advice.len)
         fprintf(out, "; mend: %.*s", (int)advice.len, advice.at);
     if (command.len)
@@ -129,9 +129,9 @@ void finding_print(const struct finding *f, const char *name, FILE *out)
     fprintf(out, "\n");
 }
 
-void finding_fini(struct finding *f)
+void diagnosis_fini(struct diagnosis *d)
 {
-    builder_free(&f->text);
-    builder_free(&f->command);
-    builder_free(&f->advice);
+    builder_free(&d->text);
+    builder_free(&d->command);
+    builder_free(&d->advice);
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-#include "signalbox/rights.h"
+#include "signalbox/doctor_rights.h"
 
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "signalbox/doctor_client.h"
 #include "signalbox/keys.h"
 #include "signalbox/link.h"
-#include "signalbox/probe.h"
 
 #define NO_SCRIPT "0000000000000000000000000000000000000000"
 
@@ -118,16 +118,16 @@ static void note(struct rights *r, const char *words, const char *error)
         add_once(&r->missing, strstr(error, "channel") ? "&sb:*" : "~sb:*");
 }
 
-struct rights rights_of(struct probe *p)
+struct rights rights_of(struct doctor_client *c)
 {
     struct rights r = {0};
-    char error[PROBE_VALUE_MAX], select[24];
+    char error[DOCTOR_VALUE_MAX], select[24];
 
-    snprintf(select, sizeof(select), "SELECT %d", p->target->db);
-    if (p->target->db && probe_refused(p, select, error))
+    snprintf(select, sizeof(select), "SELECT %d", c->target->db);
+    if (c->target->db && doctor_client_refused(c, select, error))
         note(&r, select, error);
     for (size_t i = 0; i < sizeof(tries) / sizeof(tries[0]); i++)
-        if (probe_refused(p, tries[i], error))
+        if (doctor_client_refused(c, tries[i], error))
             note(&r, tries[i], error);
     return r;
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* rights: what the user of a connection may do of what a worker does, found out by trying it. */
+/* doctor_rights: what the user of a connection may do of what a worker does, found out by trying it. */
 #pragma once
 
 #include "signalbox/bytes.h"
 
-struct probe;
+struct doctor_client;
 
 struct rights {
     struct builder missing; /* as ACL SETUSER gives them, each behind a space; empty: nothing is missing */
@@ -13,5 +13,5 @@ struct rights {
 
 /* Tries every command, key and channel. What it writes is one key of its own, removed again. The connection is good for
    nothing afterwards: it has subscriptions. */
-struct rights rights_of(struct probe *p);
+struct rights rights_of(struct doctor_client *c);
 void rights_free(struct rights *r);
