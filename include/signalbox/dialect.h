@@ -8,6 +8,7 @@
 #include "signalbox/bytes.h"
 #include "signalbox/err.h"
 #include "signalbox/fields.h"
+#include "signalbox/json_scan.h"
 #include "signalbox/session.h"
 
 /* Borrowed until the handler returns. */

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 
 #include "signalbox/bytes.h"
-#include "signalbox/json.h"
+#include "signalbox/json_scan.h"
 
 #define FIELDS_MAX 8
 #define ANY_LENGTH LLONG_MAX /* of a text: as much as the message or the request may have */

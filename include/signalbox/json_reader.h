@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* json_reader: reading from a position in a JSON text, and keeping its members, as core/json.c and core/json_value.c
- * do. For these two alone. */
+/* json_reader: reading from a position in a JSON text. For core/json_read.c and core/json_scan.c alone. */
 #pragma once
 
-#include "signalbox/json.h"
+#include "signalbox/json_read.h"
+
+#define EACH 0x0101010101010101u /* of eight bytes */
 
 static inline struct reader reader_of(struct span text)
 {
@@ -25,28 +26,14 @@ static inline bool take(struct reader *r, unsigned char c)
     return true;
 }
 
-static inline bool is_space(unsigned char c)
-{
-    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
-
-static inline void skip_space(struct reader *r)
-{
-    while (r->at < r->end && is_space(*r->at))
-        r->at++;
-}
-
-static inline bool is_digit(unsigned char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 static inline struct span span_between(const unsigned char *from, const unsigned char *to)
 {
     return (struct span){(const char *)from, (size_t)(to - from)};
 }
 
-bool reader_unit(struct reader *r, unsigned *unit);
-char reader_escape_byte(unsigned char letter);
+/* One token. false: it is not one of JSON. */
 bool reader_string(struct reader *r);
-void members_keep(struct json_members *m, struct span key, struct span value);
+bool reader_scalar(struct reader *r); /* a number or a word; there is a byte */
+/* A string, behind its first quote. Where it has not ended, more says so: r stands at limit or behind it, or at the
+   end. */
+bool reader_text(struct reader *r, const unsigned char *limit, bool *more);

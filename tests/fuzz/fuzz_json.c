@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #undef NDEBUG /* the asserts are what is tested */
-#include "signalbox/json.h"
+#include "signalbox/json_scan.h"
 
 #include <assert.h>
 #include <stdlib.h>

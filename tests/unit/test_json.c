@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "signalbox/json.h"
+#include "signalbox/json_scan.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

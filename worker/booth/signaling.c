@@ -8,7 +8,7 @@
 #include "signalbox/booth.h"
 #include "signalbox/claim.h"
 #include "signalbox/identity.h"
-#include "signalbox/json.h"
+#include "signalbox/json_read.h"
 #include "signalbox/keys.h"
 #include "signalbox/limits.h"
 #include "signalbox/loop.h"

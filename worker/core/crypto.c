@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "signalbox/json.h"
+#include "signalbox/json_scan.h"
 
 #define BASE64 sodium_base64_VARIANT_ORIGINAL
 #define TOKEN_MAX 8192

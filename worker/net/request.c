@@ -4,7 +4,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
-#include "signalbox/json.h"
+#include "signalbox/json_scan.h"
 
 void fail_json(struct exchange *x)
 {

@@ -7,7 +7,7 @@
 #include "scripts_data.h"
 #include "signalbox/config.h"
 #include "signalbox/crypto.h"
-#include "signalbox/json.h"
+#include "signalbox/json_scan.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/registry.h"

@@ -5,7 +5,7 @@
 #include "scripts_data.h"
 #include "signalbox/chunk.h"
 #include "signalbox/config.h"
-#include "signalbox/json.h"
+#include "signalbox/json_scan.h"
 #include "signalbox/relay.h"
 #include "signalbox/script.h"
 

@@ -7,7 +7,7 @@
 #include "signalbox/config.h"
 #include "signalbox/delivery.h"
 #include "signalbox/inbox.h"
-#include "signalbox/json.h"
+#include "signalbox/json_scan.h"
 #include "signalbox/metrics.h"
 #include "signalbox/relay.h"
 #include "signalbox/script.h"

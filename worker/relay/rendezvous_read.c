@@ -4,7 +4,7 @@
 #include <string.h>
 #include <uthash.h>
 
-#include "signalbox/json.h"
+#include "signalbox/json_scan.h"
 #include "signalbox/keys.h"
 #include "signalbox/relay.h"
 #include "signalbox/rendezvous.h"

@@ -8,7 +8,7 @@
 #include "signalbox/group.h"
 #include "signalbox/inbox.h"
 #include "signalbox/index.h"
-#include "signalbox/json.h"
+#include "signalbox/json_scan.h"
 #include "signalbox/lease.h"
 #include "signalbox/room.h"
 

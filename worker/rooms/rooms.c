@@ -10,7 +10,7 @@
 #include "signalbox/config.h"
 #include "signalbox/forward.h"
 #include "signalbox/identity.h"
-#include "signalbox/json.h"
+#include "signalbox/json_read.h"
 #include "signalbox/lease.h"
 #include "signalbox/loop.h"
 #include "signalbox/relay.h"

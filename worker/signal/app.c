@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "signalbox/config.h"
-#include "signalbox/json.h"
+#include "signalbox/json_scan.h"
 #include "signalbox/pairing.h"
 #include "signalbox/relay.h"
 

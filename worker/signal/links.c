@@ -9,7 +9,7 @@
 #include "signalbox/config.h"
 #include "signalbox/delivery.h"
 #include "signalbox/index.h"
-#include "signalbox/json.h"
+#include "signalbox/json_read.h"
 #include "signalbox/script.h"
 #include "signalbox/turn.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "signalbox/app.h"
-#include "signalbox/json.h"
+#include "signalbox/json_read.h"
 #include "signalbox/pairing.h"
 
 #define DEFAULT_ROOM "default"

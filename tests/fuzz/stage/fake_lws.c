@@ -9,7 +9,7 @@
 
 #include "signalbox/dialect.h"
 #include "signalbox/gate.h"
-#include "signalbox/json.h"
+#include "signalbox/json_scan.h"
 #include "signalbox/limits.h"
 #include "signalbox/loop.h"
 #include "signalbox/server.h"

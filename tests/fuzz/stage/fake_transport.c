@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "signalbox/bytes.h"
-#include "signalbox/json.h"
+#include "signalbox/json_scan.h"
 #include "stage.h"
 
 struct wire {

@@ -1,35 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* json: one validating pass over a message that leaves every member where it came, as a span.
+/* json_scan: one validating pass over a message that leaves every member where it came, as a span.
    RFC 8259; nesting up to JSON_DEPTH_MAX (PROTOCOL.md section 1); UTF-8 as in RFC 3629, no surrogates. */
 #pragma once
 
-#include "signalbox/bytes.h"
+#include "signalbox/json_read.h"
 
 #define JSON_DEPTH_MAX 64
-
-enum json_kind {
-    JSON_KIND_OBJECT,
-    JSON_KIND_ARRAY,
-    JSON_KIND_STRING,
-    JSON_KIND_NUMBER,
-    JSON_KIND_BOOL,
-    JSON_KIND_NULL
-};
 
 struct json_member {
     struct span key;   /* between its quotes, escapes as they came */
     struct span value; /* the whole value without white space around it */
 };
-
-/* A set of member names. All zero is empty. */
-#define JSON_NAME_MAX 32
-struct json_names {
-    const char **of_len[JSON_NAME_MAX + 1]; /* each list ends with NULL */
-};
-void json_names_add(struct json_names *n, const char *name); /* borrowed; of 1 to JSON_NAME_MAX bytes */
-void json_names_free(struct json_names *n);
-/* The name of the set that a key spells, escapes as they came between its quotes; NULL: none. */
-const char *json_names_find(const struct json_names *n, struct span key);
 
 /* The members of one object, in their order. All zero is empty; reuse it for the next scan. */
 struct json_members {
@@ -47,9 +28,6 @@ bool json_scan(struct span text, struct json_members *m) __attribute__((warn_unu
    a number, or text without an escape, to its end. The text stays where it is meanwhile, and m is to be used when it is
    JSON_VALID. */
 enum json_progress { JSON_MORE, JSON_VALID, JSON_INVALID };
-struct reader {
-    const unsigned char *at, *end;
-};
 struct json_scanner {
     struct reader reader;
     const unsigned char *limit; /* of this portion */
@@ -76,18 +54,6 @@ struct span json_elements(struct span array);
 bool json_next(struct span *rest, struct span *element);
 /* The same, with the members of an element that is an object; another has none. */
 bool json_next_members(struct span *rest, struct json_members *m);
-
-enum json_kind json_kind(struct span value); /* of a value that json_scan() gave */
-
-/* Decodes a JSON string into out and ends it with a zero; at most room bytes with it. *len is without it.
-   false: not a string, no room, a lone surrogate escape. Room of value.len is always enough. */
-bool json_read_string(struct span value, char *out, size_t room, size_t *len) __attribute__((warn_unused_result));
-
-/* The same of a member's key, which stands between its quotes. */
-bool json_read_key(struct span key, char *out, size_t room, size_t *len) __attribute__((warn_unused_result));
-
-/* Reads a number that is an integer of any spelling (5, 5.0, 5e0) within ±2^53; false: anything else. */
-bool json_read_integer(struct span value, long long *out) __attribute__((warn_unused_result));
 
 /* The bytes of a value without the white space between its tokens. */
 size_t json_compact_len(struct span value);
