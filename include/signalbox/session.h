@@ -72,7 +72,7 @@ void session_each_part(unsigned part, unsigned parts, void (*visit)(struct sessi
 void session_watch(struct session *s);
 void session_on_heard(void (*callback)(struct session *s));
 
-int64_t *session_attested_until(struct session *s); /* ms of the clock; for net/gate.c alone */
+int64_t *session_attested_until(struct session *s); /* ms of the clock; for net/dialect.c alone */
 /* Of the message at hand, or the one that it is held for; NULL: none. For net/dialect.c alone. */
 const struct message_type **session_row(struct session *s);
 

@@ -6,13 +6,16 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "signalbox/config.h"
+#include "signalbox/crypto.h"
 #include "signalbox/domain.h"
-#include "signalbox/gate.h"
 #include "signalbox/keys.h"
+#include "signalbox/loop.h"
 #include "signalbox/metrics.h"
 
 #define SENT_KEY_MAX 64
 #define TYPE_MAX 4096 /* bytes; an unknown one is told back */
+#define TOKEN_MOST 8192
 
 /* The counter of one row, or of a dialect's unknown types. */
 struct counted {
@@ -34,10 +37,66 @@ static struct json_members members;
 static const struct json_members *at_hand; /* of the message at hand; NULL: there is none, or it is malformed */
 static struct span unread;                 /* a message that is refused: it is read when it is asked for a member */
 static struct texts texts;                 /* of the message at hand */
+static unsigned char public_key[PUBLIC_KEY_LEN]; /* that session tokens are signed with; none: no token counts */
+static bool has_key;
 static struct counted *counted;
 static struct sent *sent;
 static struct metric_family *messages_in, *messages_out, *failures;
-static struct metric *bytes_in, *bytes_out;
+static struct metric *bytes_in, *bytes_out, *unattested;
+
+/* --- session tokens --- */
+
+static bool show(struct session *s, struct span token)
+{
+    int64_t until_ms;
+
+    if (!has_key || !session_token_verify(public_key, token, clock_ms(), &until_ms))
+        return false;
+    *session_attested_until(s) = until_ms;
+    return true;
+}
+
+/* REQUIRE_ATTESTATION, PROTOCOL.md section 4 */
+static bool passes_gate(struct session *s, const struct message_type *row)
+{
+    bool gated = (config->require_attestation == ATTESTATION_ALL && row->gate != GATE_NEVER) ||
+                 (config->require_attestation == ATTESTATION_CHUNKS && row->gate == GATE_CHUNKS);
+
+    if (!gated || *session_attested_until(s) > clock_ms())
+        return true;
+    metric_add(unattested, 1);
+    return false;
+}
+
+static enum err handle_attest(struct session *s, const struct message *m)
+{
+    struct builder w = {0};
+
+    if (!show(s, (struct span){m->values[0].text, m->values[0].len}))
+        return ERR_NOT_ATTESTED;
+    builder_printf(&w, "{\"type\":\"attested\",\"expires_at\":%lld}", (long long)*session_attested_until(s));
+    session_send(s, builder_take(&w));
+    return ERR_NONE;
+}
+
+/* In every dialect. */
+static const struct message_type attest_row = {"attest",
+                                               handle_attest,
+                                               {{FIELD_TEXT, "token", .required = true, .most = TOKEN_MOST}},
+                                               .wire_error = wire_error,
+                                               .gate = GATE_NEVER};
+
+static void read_public_key(void)
+{
+    struct signing_key *k = signing_key_new(config->attestation_signing_key);
+
+    has_key = k != NULL;
+    if (k)
+        memcpy(public_key, signing_key_public(k), sizeof(public_key));
+    signing_key_free(k);
+}
+
+/* --- names and rows --- */
 
 static void add_name(const char *name)
 {
@@ -63,7 +122,7 @@ void dialect_init(void)
 {
     members.only = &names;
     add_name(type_field.name);
-    add_names(&gate_attest);
+    add_names(&attest_row);
     for (const struct domain *const *d = domains; *d; d++)
         for (const struct socket_path *p = (*d)->paths; p && p->path; p++)
             add_dialect(p->dialect);
@@ -74,6 +133,8 @@ void dialect_init(void)
                              "dialect error");
     bytes_in = metric_counter("signalbox_bytes_in_total", "Bytes of messages received");
     bytes_out = metric_counter("signalbox_bytes_out_total", "Bytes of messages sent to clients");
+    unattested = metric_counter("signalbox_unattested_messages_total", "Messages refused by REQUIRE_ATTESTATION");
+    read_public_key();
 }
 
 void dialect_fini(void)
@@ -226,7 +287,7 @@ static const struct message_type *find_type(const struct dialect *d, const char 
     for (size_t i = 0; i < d->count; i++)
         if (strcmp(d->types[i].type, type) == 0 && (!d->types[i].only_with || has_member(d->types[i].only_with)))
             return &d->types[i];
-    return strcmp(type, gate_attest.type) == 0 ? &gate_attest : NULL;
+    return strcmp(type, attest_row.type) == 0 ? &attest_row : NULL;
 }
 
 static enum err dispatch(struct session *s, struct span frame, const char **detail)
@@ -247,7 +308,7 @@ static enum err dispatch(struct session *s, struct span frame, const char **deta
     *session_row(s) = row;
     if (!row)
         return ERR_UNKNOWN_TYPE;
-    if (!gate_lets(s, row))
+    if (!passes_gate(s, row))
         return ERR_NOT_ATTESTED;
     e = row->needs ? row->needs(s) : ERR_NONE;
     if (e != ERR_NONE)
@@ -296,6 +357,16 @@ void dialect_refuse(struct session *s, struct span frame, bool binary, enum err 
     session_fail_as(s, session_dialect(s)->wire_error, NULL, e, NULL);
     unread = (struct span){0};
     at_hand = NULL;
+}
+
+void dialect_opened(struct session *s, const struct opening *o, const char *tokens)
+{
+    const struct dialect *d = session_dialect(s);
+
+    for (const char *token = tokens; *token; token += strlen(token) + 1)
+        show(s, span_of(token));
+    if (d->on_open)
+        d->on_open(s, o);
 }
 
 struct bytes *wire_error(enum err e, const char *text, const char *request_id)

@@ -10,7 +10,6 @@
 #include "signalbox/connection.h"
 #include "signalbox/dialect.h"
 #include "signalbox/domain.h"
-#include "signalbox/gate.h"
 #include "signalbox/http.h"
 #include "signalbox/http_head.h"
 #include "signalbox/limits.h"
@@ -84,7 +83,6 @@ bool server_init(bool share_port)
     sessions_init();
     dialect_init();
     connections_init();
-    gate_init();
     limits_init();
     if (websockets_init(descriptors))
         port = listener_open(config->host, (int)config->port, share_port, on_accepted);

@@ -8,7 +8,6 @@
 #include <sys/queue.h>
 
 #include "signalbox/dialect.h"
-#include "signalbox/gate.h"
 #include "signalbox/limits.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
@@ -130,17 +129,13 @@ static void on_ping(struct websocket_io *io, struct span payload)
 static void on_open(struct websocket *ws, struct lws *wsi)
 {
     const struct websocket_opening *o = opening;
-    const struct dialect *dialect = o->path->dialect;
 
-    ws->session = session_new(wsi, dialect);
+    ws->session = session_new(wsi, o->path->dialect);
     ws->gauge = metric_series(connections, o->path->path);
     metric_add(ws->gauge, 1);
     LOG_DEBUG("connection_open", LOG_TEXT("path", o->path->path), LOG_INT("sid", session_id_of(ws->session)),
               LOG_TEXT("ip", ws->ip));
-    for (const char *token = o->tokens; *token; token += strlen(token) + 1)
-        gate_open(ws->session, token);
-    if (dialect->on_open)
-        dialect->on_open(ws->session, &(struct opening){o->rest, ws->ip, o->argument});
+    dialect_opened(ws->session, &(struct opening){o->rest, ws->ip, o->argument}, o->tokens);
 }
 
 static void on_closed(struct websocket *ws)

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "signalbox/dialect.h"
-#include "signalbox/gate.h"
 #include "signalbox/json_scan.h"
 #include "signalbox/limits.h"
 #include "signalbox/loop.h"
@@ -86,16 +85,12 @@ void websocket_open(struct transport *t, const struct websocket_opening *o)
 {
     struct transport taken = transport_take(t);
     struct lws *wsi = &stage_clients[taken.fd];
-    const struct dialect *dialect = o->path->dialect;
 
     assert(strlen(o->key) == WEBSOCKET_KEY_LEN);
     fake_wire_drop(taken.fd);
     fake_lws_close(wsi);
-    wsi->session = session_new(wsi, dialect);
-    for (const char *token = o->tokens; *token; token += strlen(token) + 1)
-        gate_open(wsi->session, token);
-    if (dialect->on_open)
-        dialect->on_open(wsi->session, &(struct opening){o->rest, o->ip, o->argument});
+    wsi->session = session_new(wsi, o->path->dialect);
+    dialect_opened(wsi->session, &(struct opening){o->rest, o->ip, o->argument}, o->tokens);
     ip_close(o->ip);
 }
 

@@ -32,7 +32,6 @@
 #include "signalbox/dialect.h"
 #include "signalbox/domain.h"
 #include "signalbox/forward.h"
-#include "signalbox/gate.h"
 #include "signalbox/group.h"
 #include "signalbox/inbox.h"
 #include "signalbox/index.h"
@@ -466,7 +465,6 @@ static void init_worker(void)
     sessions_init();
     dialect_init();
     connections_init();
-    gate_init();
     limits_init();
 }
 
