@@ -90,13 +90,9 @@ error_form session_error_form(struct session *s); /* that session_fail() would t
 
 void dialect_init(void); /* after the domains: the members that their messages may have are kept from then on */
 void dialect_fini(void);
-/* A session was opened. tokens are what was shown at its upgrade, each ended by a zero, and an empty one behind them; a
-   bad one counts as none. */
-void dialect_opened(struct session *s, const struct opening *o, const char *tokens);
-void dialect_receive(struct session *s, struct span frame, bool binary);
 const struct json_names *dialect_names(void); /* of the fields and members of all dialects */
-/* As dialect_receive(), for a frame that was scanned already; NULL: it is malformed. */
-void dialect_scanned(struct session *s, struct span frame, const struct json_members *m);
-void dialect_refuse(struct session *s, struct span frame, bool binary,
-                    enum err e); /* answers it without a look at it */
-void dialect_count_sent(const struct session *s, struct span message);
+
+/* For net/websocket.c alone: a session whose messages are those of d, and then what it begins with. tokens are what was
+   shown at its upgrade, each ended by a zero, and an empty one behind them; a bad one counts as none. */
+struct session *dialect_open(const struct dialect *d, struct lws *wsi);
+void dialect_opened(struct session *s, const struct opening *o, const char *tokens);

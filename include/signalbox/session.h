@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* session: one WebSocket client. Owned by net; once it is closing session_find() no longer sees it.
+/* session: one WebSocket client, its bytes and its end. Owned by net; once it is closing session_find() no longer sees
+   it. What its messages mean is for who opened it.
    A session_id stays valid to ask for ever; it is the sid of the socket's address. */
 #pragma once
 
@@ -10,6 +11,8 @@
 #include "signalbox/err.h"
 
 struct dialect;
+struct json_members;
+struct json_names;
 struct lws;
 struct message_type;
 struct session;
@@ -40,7 +43,6 @@ enum session_slot {
 
 struct session *session_find(session_id id); /* borrowed until the callback returns; NULL: gone or closing */
 session_id session_id_of(const struct session *s);
-const struct dialect *session_dialect(const struct session *s);
 void **session_slot(struct session *s, enum session_slot slot);
 
 void session_send(
@@ -72,12 +74,22 @@ void session_each_part(unsigned part, unsigned parts, void (*visit)(struct sessi
 void session_watch(struct session *s);
 void session_on_heard(void (*callback)(struct session *s));
 
-int64_t *session_attested_until(struct session *s); /* ms of the clock; for net/dialect.c alone */
-/* Of the message at hand, or the one that it is held for; NULL: none. For net/dialect.c alone. */
+/* What becomes of a session's messages. Spans are borrowed until the callback returns. */
+struct session_ops {
+    const struct json_names *names; /* the members that are kept of a message */
+    void (*on_text)(struct session *s, struct span text, const struct json_members *m); /* NULL: it is malformed */
+    void (*on_over_rate)(struct session *s, struct span text); /* it is dropped; "" if it is not to be looked at */
+    void (*on_sent)(const struct session *s, struct span text);
+};
+
+/* For net/dialect.c alone. most: bytes of a message; 0: MAX_MESSAGE_BYTES */
+struct session *session_new(struct lws *wsi, const struct session_ops *ops, const struct dialect *dialect, size_t most);
+const struct dialect *session_dialect(const struct session *s);
+int64_t *session_attested_until(struct session *s); /* ms of the clock */
+/* Of the message at hand, or the one that it is held for; NULL: none. */
 const struct message_type **session_row(struct session *s);
 
 /* For net/websocket.c alone. */
-struct session *session_new(struct lws *wsi, const struct dialect *dialect);
 void session_pinged(struct session *s, struct span payload);
 void session_ponged(struct session *s);
 void session_received(struct session *s, struct span part, bool last, bool binary, size_t still_to_come);

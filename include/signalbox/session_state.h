@@ -13,8 +13,10 @@ enum session_state { SESSION_OPEN, SESSION_CLOSING, SESSION_ENDED };
 struct session {
     session_id id;
     struct lws *wsi;
+    const struct session_ops *ops;
     const struct dialect *dialect;
     const struct message_type *row;
+    size_t most; /* bytes of a message; 0: MAX_MESSAGE_BYTES */
     enum session_state state;
     enum close_code close_code;
     const char *close_reason;

@@ -7,7 +7,6 @@
 
 #include "signalbox/bytes.h"
 
-struct lws;
 struct socket_path;
 struct transport;
 
@@ -24,10 +23,6 @@ struct websocket_opening {
 
 /* Moves the transport. Answers the handshake, and opens a session, before it returns. */
 void websocket_open(struct transport *t, const struct websocket_opening *o);
-/* Ends the connection at once, without a close frame; its session has ended when this returns. */
-void websocket_kill(struct lws *wsi);
-/* Its session reads again: what was taken off the socket before is not waited for. */
-void websocket_resume(struct lws *wsi);
 
 bool websockets_init(unsigned descriptors); /* so many may be open at once; false (logged): it cannot */
 void websockets_fini(void);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* websocket_io: what libwebsockets reads of a client's socket and writes to it. For net/websocket.c alone.
+/* websocket_io: what libwebsockets reads of a client's socket and writes to it. For net/websocket.c alone, but for
+   websocket_io_resume().
    It has no hook there, so its calls of recv(), send() and shutdown() come here: the program defines these three, and
    the dynamic linker takes the program's definition before that of libc. So TLS is ours, without a second socket
    between, and frames are looked at before they are parsed. For any other descriptor the three do what they always do.
@@ -27,3 +28,5 @@ void websocket_io_fini(void);
 void websocket_io_attach(struct websocket_io *io, struct transport transport, struct span head, struct span early);
 void websocket_io_detach(struct websocket_io *io); /* frees what it holds but the descriptor. Twice is fine */
 bool websocket_io_unread(const struct websocket_io *io);
+/* For net/session_input.c: it reads again, so what was taken off this descriptor's socket before is not waited for. */
+void websocket_io_resume(int fd);

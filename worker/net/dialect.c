@@ -32,8 +32,8 @@ struct sent {
 };
 
 static const struct field type_field = {FIELD_TEXT, "type", NULL, true, 0, TYPE_MAX};
-static struct json_names names; /* that any dialect looks for */
-static struct json_members members;
+static struct json_names names;            /* that any dialect looks for */
+static struct json_members members;        /* of `unread`, once it is read */
 static const struct json_members *at_hand; /* of the message at hand; NULL: there is none, or it is malformed */
 static struct span unread;                 /* a message that is refused: it is read when it is asked for a member */
 static struct texts texts;                 /* of the message at hand */
@@ -212,7 +212,7 @@ static struct metric *sent_series(const char *dialect, struct span message)
     return found->messages;
 }
 
-void dialect_count_sent(const struct session *s, struct span message)
+static void on_sent(const struct session *s, struct span message)
 {
     metric_add(sent_series(session_dialect(s)->name, message), 1);
     metric_add(bytes_out, (double)message.len);
@@ -326,7 +326,7 @@ static enum err dispatch(struct session *s, struct span frame, const char **deta
     return row->handle(s, &m);
 }
 
-void dialect_scanned(struct session *s, struct span frame, const struct json_members *m)
+static void on_text(struct session *s, struct span frame, const struct json_members *m)
 {
     const char *detail = NULL;
     enum err e = ERR_PARSE;
@@ -345,18 +345,20 @@ void dialect_scanned(struct session *s, struct span frame, const struct json_mem
         *session_row(s) = NULL;
 }
 
-void dialect_receive(struct session *s, struct span frame, bool binary)
+/* It costs little: it is read only if the answer needs a member. */
+static void on_over_rate(struct session *s, struct span frame)
 {
-    dialect_scanned(s, frame, !binary && json_scan(frame, &members) ? &members : NULL);
-}
-
-void dialect_refuse(struct session *s, struct span frame, bool binary, enum err e)
-{
-    if (!binary)
-        unread = frame;
-    session_fail_as(s, session_dialect(s)->wire_error, NULL, e, NULL);
+    unread = frame;
+    session_fail_as(s, session_dialect(s)->wire_error, NULL, ERR_RATE_LIMIT, NULL);
     unread = (struct span){0};
     at_hand = NULL;
+}
+
+struct session *dialect_open(const struct dialect *d, struct lws *wsi)
+{
+    static const struct session_ops ops = {&names, on_text, on_over_rate, on_sent};
+
+    return session_new(wsi, &ops, d, d->most);
 }
 
 void dialect_opened(struct session *s, const struct opening *o, const char *tokens)

@@ -7,13 +7,11 @@
 #include <sys/queue.h>
 
 #include "signalbox/config.h"
-#include "signalbox/dialect.h"
 #include "signalbox/domain.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
 #include "signalbox/slots.h"
-#include "signalbox/websocket.h"
 
 #define FLUSHES_ROOM_LEAST 64
 #define FRAMES_A_TURN 64
@@ -87,12 +85,14 @@ void session_each_part(unsigned part, unsigned parts, void (*visit)(struct sessi
     slots_each_part(&sessions, part, parts, visit_one, &(struct visit){visit, arg});
 }
 
-struct session *session_new(struct lws *wsi, const struct dialect *dialect)
+struct session *session_new(struct lws *wsi, const struct session_ops *ops, const struct dialect *dialect, size_t most)
 {
     struct session *s = mem_alloc(sizeof(*s));
 
     s->wsi = wsi;
+    s->ops = ops;
     s->dialect = dialect;
+    s->most = most;
     s->heard_ms = loop_ms();
     s->ping_due_ms = s->heard_ms + config->ping_interval_ms;
     s->rate = bucket_full(config->message_burst, s->heard_ms);
@@ -148,12 +148,16 @@ static void drop_output(struct session *s)
     frames_clear(&s->out);
 }
 
+/* lws ends the connection at once, without a close frame, when its socket says that it is gone; that frees the session.
+ */
 static void on_kill(void *arg)
 {
     struct session *s = arg;
+    struct lws_pollfd hung_up = {.fd = lws_get_socket_fd(s->wsi), .revents = LWS_POLLHUP};
 
     s->timer = NULL;
-    websocket_kill(s->wsi);
+    lws_service_fd(lws_get_context(s->wsi), &hung_up);
+    loop_poke();
 }
 
 /* lws' own timers run only once lws has something else to do as well. */
@@ -203,7 +207,7 @@ void session_send(struct session *s, struct bytes *b)
         bytes_unref(b);
         return;
     }
-    dialect_count_sent(s, bytes_span(b));
+    s->ops->on_sent(s, bytes_span(b));
     if (s->out_bytes > 0 && s->out_bytes + bytes_len(b) > (size_t)config->send_queue_max) {
         bytes_unref(b);
         metric_add(too_slow, 1);

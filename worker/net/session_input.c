@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* What a client sends, up to the dispatch of its messages. */
+/* What a client sends: its pace, its rate, and long messages in portions, up to what its ops make of each message. */
 #include <libwebsockets.h>
 #include <stdlib.h>
 
 #include "signalbox/config.h"
-#include "signalbox/dialect.h"
+#include "signalbox/json_scan.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
 #include "signalbox/session_state.h"
-#include "signalbox/websocket.h"
+#include "signalbox/websocket_io.h"
 
 #define PENDING_MESSAGES_MAX 256
 #define PENDING_BYTES_MAX (512 * 1024)
@@ -33,7 +33,7 @@ struct long_read {
 static STAILQ_HEAD(long_reads, long_read) long_reads = STAILQ_HEAD_INITIALIZER(long_reads); /* one after the other */
 static bool long_read_begun;                                                                /* of the first */
 static struct json_scanner scanner;
-static struct json_members members;
+static struct json_members long_members, members; /* of the message that is read in portions, and of any other */
 static struct timer *next_portion;
 static int64_t turn_began_us;
 static struct metric *rate_hits, *too_big;
@@ -49,7 +49,7 @@ static void set_reading(struct session *s)
     lws_rx_flow_control(s->wsi, !stop);
     if (stop)
         return;
-    websocket_resume(s->wsi);
+    websocket_io_resume(lws_get_socket_fd(s->wsi));
     loop_poke();
 }
 
@@ -103,7 +103,9 @@ static bool within_rate(struct session *s, struct span text, bool binary)
 {
     if (take_rate(s))
         return true;
-    dialect_refuse(s, text, binary, ERR_RATE_LIMIT);
+    if (binary)
+        text.len = 0;
+    s->ops->on_over_rate(s, text);
     close_if_loud(s);
     return false;
 }
@@ -217,7 +219,7 @@ static void end_scan(struct session *s, const struct json_members *m)
     if (--s->holds == 0) {
         struct frame *f = pop_waiting(s);
 
-        dialect_scanned(s, bytes_span(f->bytes), m);
+        s->ops->on_text(s, bytes_span(f->bytes), m);
         frame_free(f);
     }
     take_waiting(s);
@@ -233,11 +235,12 @@ static bool read_portion(void)
         return false;
     if (!long_read_begun) {
         long_read_begun = true;
-        json_scan_begin(&scanner, bytes_span(STAILQ_FIRST(&s->waiting)->bytes), &members);
+        long_members.only = s->ops->names;
+        json_scan_begin(&scanner, bytes_span(STAILQ_FIRST(&s->waiting)->bytes), &long_members);
     }
     progress = json_scan_on(&scanner, PORTION);
     if (progress != JSON_MORE)
-        end_scan(s, progress == JSON_VALID ? &members : NULL);
+        end_scan(s, progress == JSON_VALID ? &long_members : NULL);
     return true;
 }
 
@@ -265,6 +268,12 @@ static void begin_long_read(struct session *s)
     read_on();
 }
 
+static void dispatch(struct session *s, struct span text, bool binary)
+{
+    members.only = s->ops->names;
+    s->ops->on_text(s, text, !binary && json_scan(text, &members) ? &members : NULL);
+}
+
 static void take_waiting(struct session *s)
 {
     struct frame *f;
@@ -275,7 +284,7 @@ static void take_waiting(struct session *s)
             return;
         }
         pop_waiting(s);
-        dialect_receive(s, bytes_span(f->bytes), f->binary);
+        dispatch(s, bytes_span(f->bytes), f->binary);
         frame_free(f);
     }
     set_reading(s);
@@ -310,13 +319,13 @@ static void received(struct session *s, struct span text, struct bytes *whole, b
     if (s->holds > 0 || !STAILQ_EMPTY(&s->waiting) || is_long(text.len, binary))
         wait_turn(s, text, whole, binary);
     else
-        dialect_receive(s, text, binary);
+        dispatch(s, text, binary);
 }
 
 void session_received(struct session *s, struct span part, bool last, bool binary, size_t still_to_come)
 {
     size_t len = builder_len(&s->part) + part.len;
-    size_t most = s->dialect->most ? s->dialect->most : (size_t)config->max_message_bytes;
+    size_t most = s->most ? s->most : (size_t)config->max_message_bytes;
 
     session_heard(s);
     if (s->state != SESSION_OPEN)
@@ -324,7 +333,7 @@ void session_received(struct session *s, struct span part, bool last, bool binar
     if (len + still_to_come > most) {
         session_drop_part(s);
         metric_add(too_big, 1);
-        LOG_INFO("limit_hit", LOG_TEXT("limit", s->dialect->most ? "ROOM_MAX_MESSAGE_BYTES" : "MAX_MESSAGE_BYTES"),
+        LOG_INFO("limit_hit", LOG_TEXT("limit", s->most ? "ROOM_MAX_MESSAGE_BYTES" : "MAX_MESSAGE_BYTES"),
                  LOG_INT("sid", s->id));
         session_close(s, CLOSE_TOO_BIG, "message too big");
         return;
@@ -370,7 +379,6 @@ void session_input_init(void)
 {
     rate_hits = metric_counter("signalbox_rate_limited_messages_total", "Messages dropped by MESSAGE_RATE");
     too_big = metric_counter("signalbox_too_big_messages_total", "Clients closed because of MAX_MESSAGE_BYTES");
-    members.only = dialect_names();
 }
 
 void session_input_fini(void)
@@ -379,5 +387,6 @@ void session_input_fini(void)
         end_long_read();
     timer_free(next_portion);
     next_portion = NULL;
+    json_members_free(&long_members);
     json_members_free(&members);
 }

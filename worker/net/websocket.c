@@ -100,22 +100,6 @@ static void serve_unread(void *arg)
         serve_first_unread();
 }
 
-void websocket_kill(struct lws *wsi)
-{
-    struct lws_pollfd hung_up = {.fd = lws_get_socket_fd(wsi), .revents = LWS_POLLHUP};
-
-    lws_service_fd(context, &hung_up);
-    loop_poke();
-}
-
-void websocket_resume(struct lws *wsi)
-{
-    struct websocket *ws = lws_get_opaque_user_data(wsi);
-
-    if (websocket_io_unread(&ws->io))
-        on_unread(&ws->io);
-}
-
 static void on_ping(struct websocket_io *io, struct span payload)
 {
     struct websocket *ws = (struct websocket *)io;
@@ -130,7 +114,7 @@ static void on_open(struct websocket *ws, struct lws *wsi)
 {
     const struct websocket_opening *o = opening;
 
-    ws->session = session_new(wsi, o->path->dialect);
+    ws->session = dialect_open(o->path->dialect, wsi);
     ws->gauge = metric_series(connections, o->path->path);
     metric_add(ws->gauge, 1);
     LOG_DEBUG("connection_open", LOG_TEXT("path", o->path->path), LOG_INT("sid", session_id_of(ws->session)),

@@ -77,6 +77,14 @@ bool websocket_io_unread(const struct websocket_io *io)
     return io->kept || transport_pending(&io->transport);
 }
 
+void websocket_io_resume(int fd)
+{
+    struct websocket_io *io = find(fd);
+
+    if (io && websocket_io_unread(io))
+        unread_callback(io);
+}
+
 static ssize_t again(void)
 {
     errno = EAGAIN;

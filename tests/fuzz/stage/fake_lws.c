@@ -41,6 +41,25 @@ int lws_rx_flow_control(struct lws *wsi, int on)
     return 0;
 }
 
+lws_sockfd_type lws_get_socket_fd(struct lws *wsi)
+{
+    return (int)(wsi - stage_clients);
+}
+
+struct lws_context *lws_get_context(const struct lws *wsi)
+{
+    (void)wsi;
+    return NULL;
+}
+
+/* It is hung up. */
+int lws_service_fd(struct lws_context *none, struct lws_pollfd *poll)
+{
+    assert(!none && poll->revents == LWS_POLLHUP);
+    fake_lws_close(&stage_clients[poll->fd]);
+    return 0;
+}
+
 void lws_close_reason(struct lws *wsi, enum lws_close_status status, unsigned char *text, size_t len)
 {
     (void)wsi;
@@ -89,19 +108,14 @@ void websocket_open(struct transport *t, const struct websocket_opening *o)
     assert(strlen(o->key) == WEBSOCKET_KEY_LEN);
     fake_wire_drop(taken.fd);
     fake_lws_close(wsi);
-    wsi->session = session_new(wsi, o->path->dialect);
+    wsi->session = dialect_open(o->path->dialect, wsi);
     dialect_opened(wsi->session, &(struct opening){o->rest, o->ip, o->argument}, o->tokens);
     ip_close(o->ip);
 }
 
-void websocket_kill(struct lws *wsi)
+void websocket_io_resume(int fd)
 {
-    fake_lws_close(wsi);
-}
-
-void websocket_resume(struct lws *wsi)
-{
-    (void)wsi;
+    (void)fd;
 }
 
 bool websockets_init(unsigned descriptors)
