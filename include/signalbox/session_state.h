@@ -1,12 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* session_state: what a session is made of. For net/session.c and net/session_input.c alone. */
+/* session_state: what a session is made of. For net/session.c, net/session_input.c and net/session_output.c alone. */
 #pragma once
 
-#include "signalbox/frames.h"
+#include <sys/queue.h>
+
 #include "signalbox/limits.h"
 #include "signalbox/session.h"
 
+#define SESSION_KILL_MS 5000 /* for a close frame that cannot be written, or is not answered */
+
 struct timer;
+
+/* A message in a queue. */
+struct frame {
+    struct bytes *bytes;
+    bool binary;
+    STAILQ_ENTRY(frame) next;
+};
+STAILQ_HEAD(frames, frame);
 
 enum session_state { SESSION_OPEN, SESSION_CLOSING, SESSION_ENDED };
 
@@ -39,10 +50,29 @@ struct session {
     void *slots[SESSION_SLOTS];
 };
 
-void session_heard(struct session *s); /* something has come from it */
-void session_want_write(struct session *s);
-void session_shed(void);                      /* closes who makes this worker keep most, if it keeps too much */
+/* A queue of messages, to a client or from it. */
+size_t frames_push(struct frames *f, struct bytes *b, bool binary); /* takes one reference; returns its length */
+struct frame *frames_pop(struct frames *f);                         /* there is one; the caller frees it */
+void frame_free(struct frame *f);
+void frames_clear(struct frames *f);
+
+/* What this worker keeps for all clients: those queues, in which bytes that wait in several count once, and what is
+   added here. */
+void session_kept_add(size_t bytes);
+void session_kept_sub(size_t bytes);
+void session_shed(void); /* closes who makes this worker keep most, if it keeps too much */
+
+void session_heard(struct session *s);               /* something has come from it */
+void session_end(struct session *s);                 /* tells who asked with session_on_end(), once */
+void session_kill_in(struct session *s, int64_t ms); /* it is hung up on by then, and freed */
+
 void session_drop_waiting(struct session *s); /* messages whose turn has not come, and all that is counted of them */
 void session_drop_part(struct session *s);    /* what has come of a message whose end has not */
 void session_input_init(void);
 void session_input_fini(void);
+
+void session_want_write(struct session *s);
+void session_drop_output(struct session *s);            /* messages that were not given to lws yet */
+void session_set_unsent(struct session *s, size_t len); /* what lws keeps of a frame, from now on */
+void session_output_init(void);
+void session_output_fini(void);

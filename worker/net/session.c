@@ -13,25 +13,16 @@
 #include "signalbox/metrics.h"
 #include "signalbox/slots.h"
 
-#define FLUSHES_ROOM_LEAST 64
-#define FRAMES_A_TURN 64
+#define FRAME_COST 128               /* of a frame beside its bytes: the entry, their head, what malloc adds to both */
 #define KEPT_MAX ((size_t)256 << 20) /* for all clients together */
 #define KEPT_AFTER_SHEDDING (KEPT_MAX / 8 * 7)
-#define LOUD_GOODBYE_MS 200 /* for a client that was too loud, or speaks nonsense, to read its close frame */
-#define KILL_MS 5000        /* for a close frame that cannot be written, or is not answered */
-_Static_assert(BYTES_HEADROOM >= LWS_PRE, "lws writes its frame header before the bytes");
 
 static struct slots sessions;
 static size_t open_count;
-static session_id *flushes; /* who has frames to write at the end of this turn; some may be gone by then */
-static size_t flushes_count, flushes_room;
-
-static void flush(void);
-static struct turn_end_task flushing = {flush};
-
 static TAILQ_HEAD(, session) by_ping = TAILQ_HEAD_INITIALIZER(by_ping);
 static void (*heard_callback)(struct session *);
-static struct metric *queue_bytes, *kept_bytes, *shed_clients, *too_slow, *ping_timeouts;
+static size_t kept; /* see session_kept_add() */
+static struct metric *kept_bytes, *shed_clients, *ping_timeouts;
 
 struct session *session_find(session_id id)
 {
@@ -104,28 +95,48 @@ struct session *session_new(struct lws *wsi, const struct session_ops *ops, cons
     return s;
 }
 
-void session_want_write(struct session *s)
+/* --- what is kept for clients --- */
+
+size_t frames_push(struct frames *f, struct bytes *b, bool binary)
 {
-    if (s->write_wanted)
-        return; /* asking again costs a system call */
-    s->write_wanted = true;
-    lws_callback_on_writable(s->wsi);
-    loop_poke();
+    struct frame *frame = mem_alloc(sizeof(*frame));
+
+    frame->bytes = b;
+    frame->binary = binary;
+    STAILQ_INSERT_TAIL(f, frame, next);
+    kept += FRAME_COST + (bytes_queued(b) ? bytes_len(b) : 0);
+    return bytes_len(b);
 }
 
-/* At the end of the turn frames are written without asking whether the socket takes them: mostly it does, and asking
-   costs three system calls. What is left over waits until it is writable. */
-static void want_flush(struct session *s)
+struct frame *frames_pop(struct frames *f)
 {
-    if (s->flush_wanted || s->write_wanted)
-        return;
-    s->flush_wanted = true;
-    if (flushes_count == flushes_room) {
-        flushes_room = flushes_room ? flushes_room * 2 : FLUSHES_ROOM_LEAST;
-        flushes = mem_grow(flushes, flushes_room * sizeof(*flushes));
-    }
-    flushes[flushes_count++] = s->id;
-    loop_at_turn_end(&flushing);
+    struct frame *first = STAILQ_FIRST(f);
+
+    STAILQ_REMOVE_HEAD(f, next);
+    kept -= FRAME_COST + (bytes_unqueued(first->bytes) ? bytes_len(first->bytes) : 0);
+    return first;
+}
+
+void frame_free(struct frame *f)
+{
+    bytes_unref(f->bytes);
+    free(f);
+}
+
+void frames_clear(struct frames *f)
+{
+    while (!STAILQ_EMPTY(f))
+        frame_free(frames_pop(f));
+}
+
+void session_kept_add(size_t bytes)
+{
+    kept += bytes;
+}
+
+void session_kept_sub(size_t bytes)
+{
+    kept -= bytes;
 }
 
 /* What it makes this worker keep. */
@@ -134,21 +145,44 @@ static size_t weight(const struct session *s)
     return s->out_bytes + s->pending_bytes + builder_len(&s->part) + s->unsent;
 }
 
-static void set_unsent(struct session *s, size_t len)
+/* Its close frame could not be written behind a frame that is written in part: it is hung up on. */
+static void shed(struct session *s)
 {
-    frames_sub_other(s->unsent);
-    s->unsent = len;
-    frames_add_other(len);
+    bool blocked = s->unsent > 0 || s->state == SESSION_CLOSING;
+
+    metric_add(shed_clients, 1);
+    LOG_INFO("limit_hit", LOG_TEXT("limit", "bytes kept for all clients"), LOG_INT("sid", s->id),
+             LOG_INT("bytes", weight(s)));
+    session_drop_output(s);
+    session_drop_part(s);
+    session_close(s, CLOSE_TOO_SLOW, "too much is waiting");
+    if (blocked)
+        session_kill_in(s, 0);
+    session_set_unsent(s, 0);
 }
 
-static void drop_output(struct session *s)
+/* Those go who make this worker keep most, several at a time, so that not each message looks at all sessions. */
+void session_shed(void)
 {
-    metric_add(queue_bytes, -(double)s->out_bytes);
-    s->out_bytes = 0;
-    frames_clear(&s->out);
+    struct session *s;
+    size_t most;
+
+    while (kept > KEPT_MAX) {
+        most = 0;
+        TAILQ_FOREACH (s, &by_ping, by_ping)
+            most = weight(s) > most ? weight(s) : most;
+        if (most == 0)
+            return;
+        TAILQ_FOREACH (s, &by_ping, by_ping)
+            if (weight(s) > most / 2 && kept > KEPT_AFTER_SHEDDING)
+                shed(s);
+    }
 }
 
-/* lws ends the connection at once, without a close frame, when its socket says that it is gone; that frees the session.
+/* --- its end --- */
+
+/* Where its socket says that it is gone, lws ends the connection at once, without a close frame. That frees the
+ * session.
  */
 static void on_kill(void *arg)
 {
@@ -161,65 +195,10 @@ static void on_kill(void *arg)
 }
 
 /* lws' own timers run only once lws has something else to do as well. */
-static void kill_in(struct session *s, int64_t ms)
+void session_kill_in(struct session *s, int64_t ms)
 {
     timer_free(s->timer);
     s->timer = timer_once(ms, on_kill, s);
-}
-
-/* Its close frame could not be written behind a frame that is written in part: it is hung up on. */
-static void shed(struct session *s)
-{
-    bool blocked = s->unsent > 0 || s->state == SESSION_CLOSING;
-
-    metric_add(shed_clients, 1);
-    LOG_INFO("limit_hit", LOG_TEXT("limit", "bytes kept for all clients"), LOG_INT("sid", s->id),
-             LOG_INT("bytes", weight(s)));
-    drop_output(s);
-    session_drop_part(s);
-    session_close(s, CLOSE_TOO_SLOW, "too much is waiting");
-    if (blocked)
-        kill_in(s, 0);
-    set_unsent(s, 0);
-}
-
-/* Those go who make this worker keep most, several at a time, so that not each message looks at all sessions. */
-void session_shed(void)
-{
-    struct session *s;
-    size_t most;
-
-    while (frames_total() > KEPT_MAX) {
-        most = 0;
-        TAILQ_FOREACH (s, &by_ping, by_ping)
-            most = weight(s) > most ? weight(s) : most;
-        if (most == 0)
-            return;
-        TAILQ_FOREACH (s, &by_ping, by_ping)
-            if (weight(s) > most / 2 && frames_total() > KEPT_AFTER_SHEDDING)
-                shed(s);
-    }
-}
-
-void session_send(struct session *s, struct bytes *b)
-{
-    if (s->state != SESSION_OPEN) {
-        bytes_unref(b);
-        return;
-    }
-    s->ops->on_sent(s, bytes_span(b));
-    if (s->out_bytes > 0 && s->out_bytes + bytes_len(b) > (size_t)config->send_queue_max) {
-        bytes_unref(b);
-        metric_add(too_slow, 1);
-        LOG_INFO("limit_hit", LOG_TEXT("limit", "SEND_QUEUE_MAX"), LOG_INT("sid", s->id));
-        drop_output(s);
-        session_close(s, CLOSE_TOO_SLOW, "too slow");
-        return;
-    }
-    s->out_bytes += frames_push(&s->out, b, false);
-    metric_add(queue_bytes, (double)bytes_len(b));
-    want_flush(s);
-    session_shed();
 }
 
 void session_close(struct session *s, enum close_code code, const char *reason)
@@ -231,9 +210,39 @@ void session_close(struct session *s, enum close_code code, const char *reason)
     s->close_code = code;
     s->close_reason = reason;
     slots_drop(&sessions, s->id);
-    kill_in(s, KILL_MS);
+    session_kill_in(s, SESSION_KILL_MS);
     session_want_write(s);
 }
+
+void session_end(struct session *s)
+{
+    if (s->state == SESSION_ENDED)
+        return;
+    s->state = SESSION_ENDED;
+    slots_drop(&sessions, s->id);
+    open_count--;
+    TAILQ_REMOVE(&by_ping, s, by_ping);
+    domains_session_end(s);
+}
+
+bool session_is_closing(const struct session *s)
+{
+    return s->state != SESSION_OPEN;
+}
+
+void session_ended(struct session *s)
+{
+    session_end(s);
+    session_drop_output(s);
+    frames_clear(&s->waiting);
+    session_drop_part(s);
+    session_set_unsent(s, 0);
+    timer_free(s->timer);
+    bytes_unref(s->pong);
+    free(s);
+}
+
+/* --- whether it is still there --- */
 
 void session_ping(struct session *s)
 {
@@ -265,116 +274,6 @@ void session_heard(struct session *s)
     }
 }
 
-static void end(struct session *s)
-{
-    if (s->state == SESSION_ENDED)
-        return;
-    s->state = SESSION_ENDED;
-    slots_drop(&sessions, s->id);
-    open_count--;
-    TAILQ_REMOVE(&by_ping, s, by_ping);
-    domains_session_end(s);
-}
-
-/* false: the connection is broken. */
-static bool write_frames(struct session *s)
-{
-    for (int i = 0; i < FRAMES_A_TURN && !STAILQ_EMPTY(&s->out) && !lws_partial_buffered(s->wsi); i++) {
-        struct frame *f = frames_pop(&s->out);
-        size_t len = bytes_len(f->bytes);
-        int sent = lws_write(s->wsi, (unsigned char *)bytes_data(f->bytes), len, LWS_WRITE_TEXT);
-
-        s->out_bytes -= len;
-        metric_add(queue_bytes, -(double)len);
-        frame_free(f);
-        if (sent < 0)
-            return false;
-        if (lws_partial_buffered(s->wsi))
-            set_unsent(s, len);
-    }
-    return true;
-}
-
-static void flush(void)
-{
-    for (size_t i = 0; i < flushes_count; i++) {
-        struct session *s = session_find(flushes[i]);
-
-        if (!s)
-            continue;
-        s->flush_wanted = false;
-        if (!write_frames(s)) {
-            lws_set_timeout(s->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
-            loop_poke();
-        } else if (!STAILQ_EMPTY(&s->out) || lws_partial_buffered(s->wsi)) {
-            session_want_write(s);
-        }
-    }
-    flushes_count = 0;
-}
-
-static void write_pong(struct session *s)
-{
-    lws_write(s->wsi, (unsigned char *)bytes_data(s->pong), bytes_len(s->pong), LWS_WRITE_PONG);
-    bytes_unref(s->pong);
-    s->pong = NULL;
-}
-
-bool session_writable(struct session *s)
-{
-    unsigned char ping[LWS_PRE + 1] = {0}; /* one byte: lws reports no pong without a payload */
-
-    s->write_wanted = false;
-    if (s->state == SESSION_ENDED)
-        return true;
-    if (!lws_partial_buffered(s->wsi))
-        set_unsent(s, 0);
-    if (s->ping_wanted && s->state == SESSION_OPEN && !lws_partial_buffered(s->wsi)) {
-        s->ping_wanted = false;
-        lws_write(s->wsi, ping + LWS_PRE, 1, LWS_WRITE_PING);
-    }
-    if (s->pong && s->state == SESSION_OPEN && !lws_partial_buffered(s->wsi))
-        write_pong(s);
-    if (!write_frames(s))
-        return false;
-    if (!STAILQ_EMPTY(&s->out) || (s->pong && s->state == SESSION_OPEN)) {
-        session_want_write(s);
-        return true;
-    }
-    if (s->state == SESSION_OPEN)
-        return true;
-    if (lws_partial_buffered(s->wsi)) {
-        session_want_write(s);
-        return true;
-    }
-    /* Returning false would be the way, but Debian's lws was built with _DEBUG, and on libuv then closes twice in a
-       row, which hangs up before the close frame is sent. The synchronous kill closes once, and politely. */
-    lws_close_reason(s->wsi, (enum lws_close_status)s->close_code, (unsigned char *)s->close_reason,
-                     strlen(s->close_reason));
-    end(s);
-    /* Until its own close frame comes lws reads all that the client sends. */
-    kill_in(s, s->close_code == CLOSE_POLICY || s->close_code == CLOSE_PROTOCOL_ERROR ? LOUD_GOODBYE_MS : KILL_MS);
-    lws_set_timeout(s->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
-    return true;
-}
-
-bool session_is_closing(const struct session *s)
-{
-    return s->state != SESSION_OPEN;
-}
-
-void session_ended(struct session *s)
-{
-    end(s);
-    drop_output(s);
-    frames_clear(&s->waiting);
-    session_drop_part(s);
-    set_unsent(s, 0);
-    timer_free(s->timer);
-    bytes_unref(s->pong);
-    free(s);
-}
-
 static void on_ping_tick(void *arg)
 {
     int64_t now = loop_ms();
@@ -390,7 +289,7 @@ static void on_ping_tick(void *arg)
         } else if (s->state == SESSION_OPEN) {
             metric_add(ping_timeouts, 1);
             LOG_INFO("limit_hit", LOG_TEXT("limit", "PONG_TIMEOUT_MS"), LOG_INT("sid", s->id));
-            drop_output(s);
+            session_drop_output(s);
             session_close(s, CLOSE_GOING_AWAY, "ping timeout");
         }
     }
@@ -398,29 +297,26 @@ static void on_ping_tick(void *arg)
 
 static void collect(void)
 {
-    metric_set(kept_bytes, (double)frames_total());
+    metric_set(kept_bytes, (double)kept);
 }
 
 void sessions_init(void)
 {
     int64_t tick = config->ping_interval_ms / 8;
 
-    queue_bytes = metric_gauge("signalbox_send_queue_bytes", "Bytes that wait to be written to clients");
     kept_bytes = metric_gauge("signalbox_session_bytes", "Bytes of messages kept for all clients, to and from them");
     shed_clients = metric_counter("signalbox_shed_clients_total",
                                   "Clients closed because too much was kept for all, and most of it for them");
     metrics_on_collect(collect);
-    too_slow = metric_counter("signalbox_slow_clients_total", "Clients closed because they did not read");
     ping_timeouts = metric_counter("signalbox_ping_timeouts_total", "Clients closed because they did not answer pings");
     session_input_init();
+    session_output_init();
     timer_every(tick < 5 ? 5 : tick > 1000 ? 1000 : tick, on_ping_tick, NULL);
 }
 
 void sessions_fini(void)
 {
     session_input_fini();
+    session_output_fini();
     slots_free(&sessions);
-    free(flushes);
-    flushes = NULL;
-    flushes_count = flushes_room = 0;
 }

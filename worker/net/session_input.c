@@ -300,7 +300,7 @@ void session_drop_waiting(struct session *s)
 
 void session_drop_part(struct session *s)
 {
-    frames_sub_other(builder_len(&s->part));
+    session_kept_sub(builder_len(&s->part));
     builder_free(&s->part);
 }
 
@@ -346,12 +346,12 @@ void session_received(struct session *s, struct span part, bool last, bool binar
         s->state != SESSION_OPEN)
         return;
     builder_add(&s->part, part);
-    frames_add_other(part.len);
+    session_kept_add(part.len);
     session_shed();
     if (last && s->state == SESSION_OPEN) {
         struct bytes *whole;
 
-        frames_sub_other(builder_len(&s->part));
+        session_kept_sub(builder_len(&s->part));
         whole = builder_take(&s->part);
         received(s, bytes_span(whole), whole, binary);
         bytes_unref(whole);
