@@ -9,9 +9,9 @@ struct connection;
 struct sockaddr;
 
 void connection_new(int fd, const struct sockaddr *from); /* takes the descriptor */
-void connection_answered(struct connection *c);           /* for net/http.c alone: its exchange has an answer */
 
 void connections_init(void);
 void connections_drain(void); /* those between two requests are closed, the others behind their answer */
-bool connections_busy(void);  /* a request is under way on one of them, or its answer */
+bool connections_draining(void);
+bool connections_busy(void); /* a request is under way on one of them, or its answer */
 void connections_fini(void);

@@ -48,6 +48,7 @@ struct connection {
 void connection_set_deadline(struct connection *c, int64_t ms);     /* from now; 0: none */
 void connection_begin_request(struct connection *c);                /* its first byte has come */
 void connection_answer(struct connection *c, struct bytes *answer); /* takes the reference; ends its exchange */
+void connection_answered(void *connection);                         /* its exchange has an answer */
 /* h: of the request, as far as it could be read; NULL: that of its exchange, or none. */
 void connection_refuse(struct connection *c, struct http_fault fault, const struct http_head *h);
 void connection_count_refused(const char *reason); /* a word, for metrics */

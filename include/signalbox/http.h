@@ -10,7 +10,6 @@
 #include "signalbox/bytes.h"
 #include "signalbox/fields.h"
 
-struct connection;
 struct exchange;
 struct http_head;
 typedef uint64_t exchange_id;
@@ -56,8 +55,9 @@ bool origin_listed(const char *list, const char *origin); /* in a list of origin
 json_t *http_endpoints(void); /* {name: "METHOD /path"} of all routes and WebSocket paths; a new reference */
 
 /* For net/connection.c alone. */
-/* Takes the head; routes and checks it, and may answer at once. over: the client's address is over a limit. */
-struct exchange *exchange_new(struct connection *c, struct http_head *h, const char *ip, bool over);
+/* Takes the head; routes and checks it, and may answer at once. over: the client's address is over a limit.
+   on_answer(arg): it has an answer; called once, until it has ended. */
+struct exchange *exchange_new(struct http_head *h, const char *ip, bool over, void (*on_answer)(void *arg), void *arg);
 bool exchange_is_limited(const struct exchange *x); /* it was answered that there is too much from this address */
 size_t exchange_body_max(const struct exchange *x); /* bytes */
 bool exchange_is_upload(const struct exchange *x);  /* more than the others' is let pass */

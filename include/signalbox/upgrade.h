@@ -10,6 +10,7 @@ struct upgrade {
     const struct http_head *head;
     const char *ip;              /* of the client, counted with ip_open() */
     const char *limit;           /* a word for the one that its address is over; NULL: none */
+    bool draining;               /* no WebSocket is opened any more */
     struct transport *transport; /* moved, if it becomes one */
     struct span early;           /* what came behind the head */
     const char *refused;         /* set where it is: a word, for metrics */

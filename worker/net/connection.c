@@ -12,7 +12,6 @@
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
-#include "signalbox/server.h"
 
 #define REQUEST_MS 10000     /* from its first byte to the end of its body */
 #define ANSWER_MS 30000      /* for the client to take its answer */
@@ -29,6 +28,7 @@ static struct connections all = TAILQ_HEAD_INITIALIZER(all);
 /* With an answer that is not taken yet, or that was the last: the oldest first. */
 static struct connections answering = TAILQ_HEAD_INITIALIZER(answering);
 static size_t answering_count, answering_bytes;
+static bool draining;
 static struct metric *open_connections;
 
 static void run(struct connection *c);
@@ -182,7 +182,7 @@ static enum progress step_answer(struct connection *c)
     }
     c->scan = (struct http_head_scan){0};
     c->kept = true;
-    if (c->closes || server_draining()) {
+    if (c->closes || draining) {
         drop_answer(c);
         drop_input(c);
         transport_goodbye(&c->transport);
@@ -206,13 +206,15 @@ static enum progress step_work(struct connection *c)
         transport_await(&c->watch, &c->transport, TRANSPORT_NOTHING);
         return WAITS;
     }
-    c->closes |= server_draining();
+    c->closes |= draining;
     connection_answer(c, exchange_wire(c->exchange, c->closes));
     return GOES_ON;
 }
 
-void connection_answered(struct connection *c)
+void connection_answered(void *connection)
 {
+    struct connection *c = connection;
+
     if (c->state == STATE_WORK && !c->running)
         transport_again(&c->watch); /* behind what is on its way to Redis: whoever is answered may ask another worker */
 }
@@ -306,11 +308,17 @@ void connections_drain(void)
 {
     struct connection *c, *next;
 
+    draining = true;
     for (c = TAILQ_FIRST(&all); c; c = next) {
         next = TAILQ_NEXT(c, all);
         if (c->kept && is_idle(c))
             free_connection(c);
     }
+}
+
+bool connections_draining(void)
+{
+    return draining;
 }
 
 bool connections_busy(void)

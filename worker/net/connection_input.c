@@ -7,7 +7,6 @@
 #include "signalbox/connection_state.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
-#include "signalbox/server.h"
 #include "signalbox/upgrade.h"
 
 #define UPLOAD_MS 30000     /* the same where more is let pass */
@@ -152,8 +151,12 @@ static void begin_work(struct connection *c)
 static enum progress upgrade(struct connection *c, struct http_head *h)
 {
     const char *limit = c->over_rate ? "rate" : c->over_count ? "connections" : NULL;
-    struct upgrade u = {
-        .head = h, .ip = c->ip, .limit = limit, .transport = &c->transport, .early = {c->in, c->in_len}};
+    struct upgrade u = {.head = h,
+                        .ip = c->ip,
+                        .limit = limit,
+                        .draining = connections_draining(),
+                        .transport = &c->transport,
+                        .early = {c->in, c->in_len}};
     struct bytes *refusal;
 
     transport_await(&c->watch, &c->transport, TRANSPORT_NOTHING);
@@ -172,10 +175,10 @@ static enum progress upgrade(struct connection *c, struct http_head *h)
 static enum progress take_request(struct connection *c, struct http_head *h)
 {
     meet_client_behind_proxy(c, h);
-    c->closes = !h->keep_alive || server_draining() || c->over_rate || c->over_count;
+    c->closes = !h->keep_alive || connections_draining() || c->over_rate || c->over_count;
     if (upgrade_is_wanted(h))
         return upgrade(c, h);
-    c->exchange = exchange_new(c, h, c->ip, c->over_rate || c->over_count);
+    c->exchange = exchange_new(h, c->ip, c->over_rate || c->over_count, connection_answered, c);
     c->pauses = exchange_is_limited(c->exchange);
     if (c->pauses)
         count_limited(c);

@@ -8,7 +8,6 @@
 #include <time.h>
 
 #include "signalbox/config.h"
-#include "signalbox/connection.h"
 #include "signalbox/crypto.h"
 #include "signalbox/dialect.h"
 #include "signalbox/domain.h"
@@ -24,7 +23,8 @@
 
 struct exchange {
     exchange_id id; /* 0 once it is answered */
-    struct connection *connection;
+    void (*on_answer)(void *arg);
+    void *arg;
     struct http_head *head;
     const struct http_route *route;
     struct {
@@ -141,7 +141,7 @@ void exchange_reply(struct exchange *x, unsigned status, const char *content_typ
     x->status = status;
     x->content_type = content_type;
     x->answer = body;
-    connection_answered(x->connection);
+    x->on_answer(x->arg);
 }
 
 /* NULL only for text that is not UTF-8, which is a fault of ours. */
@@ -236,11 +236,12 @@ bool exchange_is_limited(const struct exchange *x)
     return x->status == 429;
 }
 
-struct exchange *exchange_new(struct connection *c, struct http_head *h, const char *ip, bool over)
+struct exchange *exchange_new(struct http_head *h, const char *ip, bool over, void (*on_answer)(void *arg), void *arg)
 {
     struct exchange *x = mem_alloc(sizeof(*x));
 
-    x->connection = c;
+    x->on_answer = on_answer;
+    x->arg = arg;
     x->head = h;
     snprintf(x->ip, sizeof(x->ip), "%s", ip);
     x->id = slots_put(&exchanges, x);

@@ -23,7 +23,6 @@
 
 #define DESCRIPTORS_MOST 262144 /* libwebsockets makes a table of as many, so not a million */
 
-static bool draining;
 
 static bool is_path_of(const struct socket_path *p, const struct http_head *head)
 {
@@ -44,13 +43,12 @@ const struct socket_path *server_path_of(const struct http_head *head)
 
 void server_drain(void)
 {
-    draining = true;
     connections_drain();
 }
 
 bool server_draining(void)
 {
-    return draining;
+    return connections_draining();
 }
 
 bool server_busy(void)

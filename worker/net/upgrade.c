@@ -62,7 +62,7 @@ static bool may_open(const struct upgrade *u, const struct socket_path *path, st
         *why = (struct refusal){426, "Upgrade Required", "version"};
     else if (!is_key(u->head))
         *why = (struct refusal){400, "Malformed Sec-WebSocket-Key", "key"};
-    else if (server_draining())
+    else if (u->draining)
         *why = (struct refusal){503, "Service temporarily unavailable", "draining"};
     else if (*origin && !origin_listed(config->allowed_origins, origin))
         *why = (struct refusal){403, "Origin not allowed", "origin"};
