@@ -2,7 +2,7 @@
 """chunk/: the scripts on one chunk, for the tests of them."""
 import random
 
-from names import key
+from .names import key
 
 TTL, PATIENCE = 60000, 5000
 SELF, OTHER, THIRD = "1f0c9a3e", "1f0c9a3f", "0badcafe"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from chunks import Chunk
-from names import slot
-from scripts import all_names, code_of, split, used_by
+from .chunks import Chunk
+from .names import slot
+from .scripts import all_names, code_of, split, used_by
 
 
 class Script:

@@ -2,7 +2,7 @@
 """The scripts of redis-lua/, put together as cmake/embed_scripts.cmake does."""
 import re
 
-from names import ROOT
+from .names import ROOT
 
 SCRIPTS = ROOT / "redis-lua"
 

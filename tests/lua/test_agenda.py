@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from names import IDS, key
+from .names import IDS, key
 
 AGENDA = key("REQUESTS")
 

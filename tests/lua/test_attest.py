@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from names import IDS, key
+from .names import IDS, key
 
 UPLOADED, OTHER_UPLOAD, REFERENCE, REGIONS = (
     key("reference", "1.0", "linux", part) for part in (":00ff", ":11ee", "", ":regions"))

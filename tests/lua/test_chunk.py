@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from chunks import A, B, C, D, PATIENCE, TTL, Chunk
-from names import IDS
+from .chunks import A, B, C, D, PATIENCE, TTL, Chunk
+from .names import IDS
 
 
 # --- read, wait, push --------------------------------------------------------------------------------------------

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from chunks import TTL, Chunk
-from names import IDS, key
+from .chunks import TTL, Chunk
+from .names import IDS, key
 
 
 USES, ENDS, PULLS = key("CHUNK_USES"), key("CHUNK_ENDS"), key("CHUNK_PULLS")

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from chunks import A, B, C, D, E, PATIENCE, TTL
+from .chunks import A, B, C, D, E, PATIENCE, TTL
 
 
 def test_nobody_is_asked_where_nobody_waits(db, chunk):

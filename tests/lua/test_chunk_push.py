@@ -6,8 +6,8 @@ import time
 import pytest
 import redis
 
-from chunks import A, B, BEFORE, BEHIND, OTHER, SELF, THIRD
-from names import IDS, key
+from .chunks import A, B, BEFORE, BEHIND, OTHER, SELF, THIRD
+from .names import IDS, key
 
 HEAD = b"\x01\x01" + SELF.encode() + bytes(8)
 

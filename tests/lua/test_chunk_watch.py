@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from chunks import PATIENCE
-from names import IDS, key
+from .chunks import PATIENCE
+from .names import IDS, key
 
 PULLS = key("CHUNK_PULLS")
 

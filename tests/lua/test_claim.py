@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from names import IDS, key
+from .names import IDS, key
 
 ALICE, BOB, CAROL = "1f0c9a3e.1", "1f0c9a3e.12", "0badcafe.1"
 PEER = [key("peer", "alice")]

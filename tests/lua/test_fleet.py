@@ -6,7 +6,7 @@ import time
 import pytest
 import redis
 
-from names import IDS, key
+from .names import IDS, key
 
 WID = "1f0c9a3e"
 WORKER, WORKERS = [key("worker", WID)], [key("WORKERS")]

@@ -2,8 +2,8 @@
 """migrations/: from one layout to the next. What is in Redis of a layout, and what of it is there after each."""
 import re
 
-from conftest import all_scripts
-from names import ROOT, key
+from .conftest import all_scripts
+from .names import ROOT, key
 
 MIGRATIONS = [script for script in all_scripts() if script.name.startswith("migrations/")]
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from names import IDS, key
+from .names import IDS, key
 
 WID, SID, OTHER = "1f0c9a3e", 16777216, 16777217
 

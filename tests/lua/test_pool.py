@@ -6,7 +6,7 @@ import time
 import pytest
 import redis
 
-from names import IDS, key
+from .names import IDS, key
 
 KEYS = MEMBERS, AT, LOADS, SEEN, VERSION = [key("POOL" + part) for part in ("", "_AT", "_LOADS", "_SEEN", "_VERSION")]
 WATCH, PAUSE = key("POOL_WATCH"), 400

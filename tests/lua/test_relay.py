@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from names import IDS, key
+from .names import IDS, key
 
 KEYS = ALL, FREE, TOTALS = [key("RELAYS"), key("RELAYS_FREE"), key("RELAYS_TOTALS")]
 HERE, THERE = "1f0c9a3e.1", "1f0c9a3e.12"

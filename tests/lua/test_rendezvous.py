@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from names import IDS, key
+from .names import IDS, key
 
 POINT = [key("point", "day", "p1"), key("point_ends", "day", "p1")]
 HERE, THERE = "1f0c9a3e.1", "1f0c9a3e.12"

@@ -7,7 +7,7 @@ import time
 import pytest
 import redis
 
-from names import IDS, key
+from .names import IDS, key
 
 ALICE, BOB, CAROL = "1f0c9a3e.1", "1f0c9a3e.12", "0badcafe.1"
 KEYS = ROOM, PEERS = key("room", "r"), key("room_peers", "r")

@@ -2,7 +2,7 @@
 """schema/: the number of the key layout, and who migrates it."""
 import pytest
 
-from names import key
+from .names import key
 
 LAYOUT, MIGRATION = KEYS = key("SCHEMA"), key("MIGRATION")
 ONE, TWO = "1f0c9a3e", "2a2a2a2a"

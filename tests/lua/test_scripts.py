@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import all_scripts
-from names import IDS, key, slot
-from scripts import SCRIPTS
+from .conftest import all_scripts
+from .names import IDS, key, slot
+from .scripts import SCRIPTS
 
 ALL = all_scripts()
 RELAYS = (key("RELAYS"), key("RELAYS_FREE"), key("RELAYS_TOTALS"))

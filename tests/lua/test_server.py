@@ -2,7 +2,7 @@
 """server/: the list of servers, and who may change an entry."""
 import pytest
 
-from names import IDS, key
+from .names import IDS, key
 
 KEYS = ENTRIES, SEEN = [key("SERVERS"), key("SERVERS_SEEN")]
 TTL = 60000

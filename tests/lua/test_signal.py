@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from names import IDS, key
+from .names import IDS, key
 
 ALICE, BOB, HOLDER = "1f0c9a3e.1", "0badcafe.12", "0badcafe.7"
 CODE, REQUESTS, MEMBERS, LINK = (key("code", "room", "target"), key("requests", "room", "target"),

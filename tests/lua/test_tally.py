@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from names import IDS, key
+from .names import IDS, key
 
 LIST, COUNTS = KEYS = [key("DAYS"), key("DAY_COUNTS")]
 HERE, THERE = "1f0c9a3e.1", "1f0c9a3e.12"
