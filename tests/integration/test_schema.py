@@ -241,8 +241,8 @@ def test_a_check_of_redis_tells_the_layout(redis, stands, level, words):
 
 
 def test_nothing_of_a_worker_that_starts_is_refused_because_the_layout_is_not_known_yet(redis, launch):
+    none = 503, {"error": "No workers available"}
     for _ in range(5):
         worker = launch()
+        wait_until(lambda w=worker: http_request(w, "POST", "/bootstrap", "{}")[::2] == none, 5, "the pool, which is read")
         assert metric(worker, "signalbox_redis_refused_total") == 0
-        status, _, body = http_request(worker, "POST", "/bootstrap", "{}")
-        assert (status, body) == (503, {"error": "No workers available"}), "the pool is read"
