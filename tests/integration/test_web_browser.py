@@ -130,7 +130,7 @@ def test_strangers_hear_nothing_of_a_code(fleet, open_chat, connect):
     caller.click("#leave")
     callee.expect("#state", f"{caller_code} has left")
     caller.command("Page.navigate", url="about:blank")
-    caller.wait("location.href === 'about:blank'")
+    wait_until(lambda: not any(caller_code in key for key in fleet.redis.keys()), 10, "its code, which is free")
     ask(callee, caller_code)
     callee.expect("#state", f"Nobody has the code {caller_code}")
     # What a room was told before this, its members have heard when they hear this.
