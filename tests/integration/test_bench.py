@@ -48,7 +48,7 @@ def test_relay(path):
     for row in rows:
         counted(row)
         assert row["cpu_per_message_us"].keys() == CPU and row["echo_us"] > 0 and row["times_echo"] > 0
-    assert 0.3 * rows[1]["rate"] < rows[1]["sent"] < 2 * rows[1]["rate"]  # in 0.6 s
+    assert 1 < rows[1]["sent"] / (rows[1]["rate"] * rows[1]["seconds"]) < 6.6  # in twice these seconds
     assert "LOST" not in table and f"{path} across" in table
 
 
