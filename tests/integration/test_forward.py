@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Messages to one who is on another worker (DESIGN 4): its address is remembered, and every message still arrives once,
 in order, or its sender is told."""
+import json
 import time
 
 import pytest
 
+from clients import frame
 from harness import SLOW, freeze, metric, uid, wait_until
 from test_signal import IN_USE, error, hear, path_of, registered
 
@@ -21,10 +23,15 @@ def pair(fleet, connect):
     """Two codes on two workers; the first has sent the second an offer."""
     path = path_of(uid("room"))
     a, b = (registered(connect(worker, path)) for worker in fleet.workers[:2])
+    acquaint(a, b, fleet)
+    return a, b, path
+
+
+def acquaint(a, b, fleet):
+    """a, on the first worker, has sent b an offer: its worker remembers where b is."""
     a.send(**offer(b.code, 0))
     assert hear(b, "offer")["payload"] == 0
     wait_until(lambda: metric(fleet.workers[0], "signalbox_forward_routes") == 1, 5, "the address of the second")
-    return a, b, path
 
 
 def test_only_the_first_message_to_somebody_on_another_worker_looks_its_address_up(start, connect):
@@ -205,13 +212,17 @@ def test_who_has_left_a_worker_that_stands_still_is_followed_to_a_third_and_no_m
 
 
 def test_what_waits_for_a_worker_that_stands_still_is_bounded_and_the_rest_is_refused(start, connect):
-    fleet = start(TAKEOVER_PROBE_MS=int(300 * SLOW), MESSAGE_RATE=0, SIGNAL_PRESENCE_MAX=0, IP_CONNECT_RATE=0)
-    a, b, path = pair(fleet, connect)
-    freeze(fleet.workers[1].process)
-    registered(connect(fleet.workers[0], path), b.code)
+    fleet = start(TAKEOVER_PROBE_MS=300, MESSAGE_RATE=0, SIGNAL_PRESENCE_MAX=0, IP_CONNECT_RATE=0)
+    path = path_of(uid("room"))
     crowd = [registered(connect(fleet.workers[0], path)) for _ in range(80)]
+    b = registered(connect(fleet.workers[1], path))
+    two = 2 * frame(json.dumps(offer(b.code, "x" * 250000)))  # made before: they wait for two seconds only
+    later = connect(fleet.workers[0], path)
+    acquaint(crowd[0], b, fleet)
+    freeze(fleet.workers[1].process)
+    registered(later, b.code)
     for client in crowd:
-        client.send_all([offer(b.code, "x" * 250000)] * 2)
+        client.ws.sock.sendall(two)
     wait_until(lambda: sum(client.inbox.qsize() for client in crowd) > 0, 1, "the first that is refused")
     refused = [message for client in crowd for message in list(client.inbox.queue)]
     assert all(message == UNAVAILABLE for message in refused)
