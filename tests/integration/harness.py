@@ -106,6 +106,28 @@ def freeze(process):
     os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
 
+class Stopwatch:
+    """How long something takes of which this process, some workers and perhaps Redis have to do a part, but for the time
+    in which a thread of theirs was ready to go on while others had the CPUs. So it is as long on a busy machine."""
+
+    def __init__(self, *parts):
+        self.pids = [os.getpid(), *(part.pid for part in parts)]
+        self.waited, self.begun = self._waited(), time.monotonic()
+
+    def _waited(self):
+        """The nanoseconds that each thread has waited for a CPU."""
+        waited = {}
+        for pid in self.pids:
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    waited[thread] = int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[1])
+        return waited
+
+    def seconds(self):
+        took, waited = time.monotonic() - self.begun, self._waited()
+        return max(0, took - sum(ns - self.waited.get(thread, 0) for thread, ns in waited.items()) / 1e9)
+
+
 class Redis:
     """A redis-server of our own, on a Unix socket and a TCP port."""
 

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from clients import begin_upgrade, read_until
-from harness import ASAN, CROWD, SLOW, http_request, metric, wait_until
+from harness import ASAN, CROWD, SLOW, Stopwatch, http_request, metric, ready, wait_until
 from test_hostile_http import Wire, wire  # noqa: F401
 from test_http_framing import GOOD, secure_worker
 
@@ -35,10 +35,10 @@ class Others:
 
     def run(self):
         while not self.stopped.wait(0.01):
-            begun = time.monotonic()
+            watch = Stopwatch(self.worker)
             with contextlib.suppress(OSError):
                 http_request(self.worker, "GET", "/health")
-            self.times.append(time.monotonic() - begun)
+            self.times.append(watch.seconds())
 
     def stop(self):
         self.stopped.set()
@@ -62,7 +62,7 @@ def crowd(worker, begin):
         yield
         times = others.stop()
     p99 = times[len(times) * 99 // 100]
-    assert p99 < 0.1 * SLOW * CROWD, f"p99 {p99:.3f} s"
+    assert p99 < 0.1 * SLOW, f"p99 {p99:.3f} s"
 
 
 def head(first, *fields):
@@ -119,7 +119,7 @@ def test_answers_that_nobody_takes_are_bounded(start, many_descriptors):
             s.connect(("127.0.0.1", worker.port))
             with contextlib.suppress(OSError):
                 s.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
-        assert http_request(worker, "GET", "/health")[0] == 200
+        wait_until(lambda: ready(worker), 30, "an answer to somebody else, when all of them have theirs")
         assert (process.memory_info().rss - before) / 2**20 < 120 or ASAN
 
 
@@ -192,15 +192,15 @@ def test_many_who_ask_too_often_hold_up_nobodys_messages(start, connect):
     try:
         times = []
         for _ in range(200):
-            begun = time.monotonic()
+            watch = Stopwatch(worker)
             assert client.request("ping") == {"type": "pong"}
-            times.append(time.monotonic() - begun)
+            times.append(watch.seconds())
             time.sleep(0.005)
     finally:
         stopped.set()
         for thread in threads:
             thread.join()
-    assert statistics.median(times) < 0.02 * SLOW * CROWD
+    assert statistics.median(times) < 0.02 * SLOW
     assert b"HTTP/1.1 429" in asked and len(asked) < 10_000
 
 
