@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from harness import CROWD, SLOW, UNAVAILABLE, http_request, metric, ready, uid, wait_until
+from harness import SLOW, UNAVAILABLE, Stopwatch, http_request, metric, ready, uid, wait_until
 from proxy import Proxy
 from swarm import gather, members
 from test_signal_faults import cut, path_of, registered, split  # noqa: F401
@@ -87,14 +87,14 @@ def crowd_of(worker, count):
     return crowd
 
 
-def longest_ping(client, seconds, until):
+def longest_ping(client, worker, seconds, until):
     """How long the slowest of all pings took, until that has come true."""
     longest, end = 0, time.monotonic() + seconds * SLOW
     while not until():
         assert time.monotonic() < end, "it took too long"
-        begun = time.monotonic()
+        watch = Stopwatch(worker)
         assert client.request("ping") == {"type": "pong"}
-        longest = max(longest, time.monotonic() - begun)
+        longest = max(longest, watch.seconds())
         time.sleep(0.005)
     return longest
 
@@ -103,6 +103,7 @@ def longest_ping(client, seconds, until):
 def test_two_thousand_are_given_back_to_an_emptied_redis_and_nobody_waits_for_it(start, connect, record_property, how):
     fleet = start(**ENV)
     worker, redis, bystander = fleet.workers[0], fleet.redis, connect(fleet.workers[0])
+    time.sleep(3.5)  # after three seconds a worker that has started writes all it has once more: still nothing
     crowd = crowd_of(worker, 2000)
     early, stop = [], threading.Event()
 
@@ -121,12 +122,12 @@ def test_two_thousand_are_given_back_to_an_emptied_redis_and_nobody_waits_for_it
         assert not ready(worker)
         redis.start()
         threading.Thread(target=watch, daemon=True).start()
-    longest = longest_ping(bystander, 15, lambda: redis.client.hlen("sb:{relays}:all") == 2000)
+    longest = longest_ping(bystander, worker, 15, lambda: redis.client.hlen("sb:{relays}:all") == 2000)
     took = time.monotonic() - begun
     stop.set()
     record_property("back", took)
     record_property("longest_ping", longest)
-    assert longest < 0.1 * SLOW * CROWD
+    assert longest < 0.1 * SLOW
     assert took > 2000 / 50 * 0.02 * 0.8, "a few at a time"
     assert not early
     wait_until(lambda: redis.client.scard(f"sb:{{own:{worker.wid}}}") == 2000, 5, "the index of all")
