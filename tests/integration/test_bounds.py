@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from clients import bare_socket, frame
-from harness import ASAN, CROWD, SLOW, UNAVAILABLE, Worker, get, metric, uid, wait_until
+from harness import ASAN, CROWD, SLOW, UNAVAILABLE, Stopwatch, Worker, get, metric, uid, wait_until
 from proxy import Proxy
 from swarm import members
 from test_signal import error, path_of, registered
@@ -185,11 +185,14 @@ def test_who_is_far_over_its_rate_is_answered_a_little_at_a_time(start, connect)
     worker = start(1, IP_CONNECT_RATE=0).workers[0]
     loud, other = members([worker], 1)[0], connect(worker)
     refused = "signalbox_rate_limited_messages_total"
+    watch = Stopwatch(worker)
     loud.send_text(*['{"type":"ping"}'] * 3000)
     time.sleep(0.5)
     assert 0 < metric(worker, refused) <= 32 * (0.5 * 20 * (3 if SLOW > 1 else 1.5))
     assert other.request("ping") == {"type": "pong"}
-    wait_until(lambda: metric(worker, refused) > 2000, 12, "the rest is read, too")
+    # It is closed after five seconds over its rate: where others have the CPUs it does not get so far.
+    wait_until(lambda: metric(worker, refused) > 2000 or metric(worker, "signalbox_connections") == 1, 12, "the rest")
+    assert metric(worker, refused) > min(2000, 400 * watch.seconds()), "the rest is read, too"
     loud.sock.close()
 
 
@@ -229,7 +232,8 @@ def test_requests_that_never_end_keep_nobody_out(start, connect, many_descriptor
         assert connect(worker).request("ping") == {"type": "pong"}
         assert time.monotonic() - begun < 8 * SLOW * CROWD, "before any of them was cut for its ten seconds"
         given_up = metric(worker, "signalbox_handshakes_given_up_total")
-        assert HALF_OPEN - UNFINISHED_MAX <= given_up < HALF_OPEN
+        cut = len([e for e in worker.events("limit_hit") if e["limit"] == "time for a request"])  # where opening took so long
+        assert HALF_OPEN - UNFINISHED_MAX - cut <= given_up < HALF_OPEN
         half[0].settimeout(5 * SLOW)
         assert half[0].recv(12) == b"HTTP/1.1 408", "the oldest are given up"
         assert other.request("ping") == {"type": "pong"}
