@@ -58,15 +58,16 @@ def chi_square(counts, expected):
 
 def populate(clients, ids, load):
     """Registers ids over the clients, each with the load that load() gives its index."""
-    share = len(ids) // len(clients)
-    for i, client in enumerate(clients):
-        mine = range(i * share, (i + 1) * share)
-        client.send_all([{"type": "register", "peerId": ids[j], "maxConnections": 20} for j in mine] +
-                        [{"type": "update_load", "peerId": ids[j], "connectedCount": load(j)} for j in mine])
-    for client in clients:
-        for kind in ("registered", "load_updated"):
-            for _ in range(share):
-                client.expect(kind, 20)
+    shares = [range(i, len(ids), len(clients)) for i in range(len(clients))]
+    for begin in range(0, len(shares[0]), 20):  # a few at a time: Redis answers all that is asked at once in time
+        for client, share in zip(clients, shares):
+            mine = share[begin:begin + 20]
+            client.send_all([{"type": "register", "peerId": ids[j], "maxConnections": 20} for j in mine] +
+                            [{"type": "update_load", "peerId": ids[j], "connectedCount": load(j)} for j in mine])
+        for client, share in zip(clients, shares):
+            for kind in ("registered", "load_updated"):
+                for _ in share[begin:begin + 20]:
+                    client.expect(kind, 20)
 
 
 def picks(worker):
