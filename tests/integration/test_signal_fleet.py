@@ -38,7 +38,7 @@ def test_of_two_that_want_the_code_of_a_frozen_holder_exactly_one_gets_it(start,
 
 
 def test_one_join_of_a_big_room_costs_one_publish(start):
-    fleet = start(SIGNAL_PRESENCE_MAX=5000, IP_CONNECT_RATE=0, IP_CONNECTIONS_MAX=0)
+    fleet = start(SIGNAL_PRESENCE_MAX=5000, IP_CONNECT_RATE=0, IP_CONNECTIONS_MAX=0, PING_INTERVAL_MS=3_600_000)
     path, count = path_of(uid("room")), 1000
     crowd = members(fleet.workers, count + 2, path)
     before = publishes(fleet)
