@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from harness import SLOW, get, http_request, uid, wait_until
+from harness import SLOW, get, http_request, ready, uid, wait_until
 from proxy import sha1_of
 from test_cleanup import left as remains
 from test_cleanup import wait_clean
@@ -118,6 +118,7 @@ def test_members_get_their_places_back_when_redis_comes_back_empty(start, connec
     fleet.redis.stop()
     fleet.redis.start()
     for worker in fleet.workers:
+        wait_until(lambda w=worker: ready(w), 10, "ready: it hears what is sent to its members")
         wait_until(lambda w=worker: [seen(w, one), seen(w, two)] == before, 10, "their places")
         wait_until(lambda w=worker: {shown["id"] for shown in get(w, "/api/rooms")["rooms"]} == {one, two}, 5, "rooms")
 
