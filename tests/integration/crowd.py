@@ -46,7 +46,7 @@ class Account:
         self.asked, self.answered, self.refused = (collections.Counter() for _ in range(3))
         self.cut_off, self.lost, self.closes, self.texts = (collections.Counter() for _ in range(4))
         self.opened, self.not_opened, self.longest, self.forwards = 0, 0, 0, 0
-        self.closed = []  # (when, port, code and reason)
+        self.closed = []  # (no sooner than, when it was seen, port, code and reason)
 
     def __str__(self):
         sums = {name: sum(getattr(self, name).values()) for name in ("asked", "answered", "refused", "cut_off", "lost")}
@@ -98,7 +98,7 @@ class Lively(Member):
         account = self.crowd.account
         if self.upgraded:
             account.closes[f"{code} {reason}".strip()] += 1
-            account.closed.append((time.monotonic(), self.port, f"{code} {reason}".strip()))
+            account.closed.append((self.crowd.unseen_since, time.monotonic(), self.port, f"{code} {reason}".strip()))
         else:
             account.not_opened += 1
         if self.pending:
@@ -214,6 +214,7 @@ class Crowd:
         self.selector, self.timers, self.order = selectors.DefaultSelector(), [], itertools.count()
         self.account, self.clients, self.heard, self.proving, self.ended = Account(), [], set(), False, False
         self.orders = collections.deque()  # calls from other threads
+        self.unseen_since = 0  # what this turn of the loop brings has come after that
         self.failure, self.thread = None, threading.Thread(target=self.run, daemon=True)
 
     def start(self):
@@ -225,8 +226,10 @@ class Crowd:
         heapq.heappush(self.timers, (time.monotonic() + seconds, next(self.order), call))
 
     def run(self):
+        looked = time.monotonic()
         try:
             while not self.ended:
+                self.unseen_since, looked = looked, time.monotonic()
                 wait = self.timers[0][0] - time.monotonic() if self.timers else 1
                 for key, mask in self.selector.select(max(0, min(wait, 0.1))):
                     if key.data.sock is key.fileobj:
