@@ -62,7 +62,7 @@ static void handle_workers(struct exchange *x)
 
 const struct http_route bootstrap_routes[] = {
     {HTTP_GET, "/workers", "workers", handle_workers},
-    {HTTP_POST, "/bootstrap", "bootstrap", handle_bootstrap,
-     .fields = {{FIELD_ID, "clientId"}, {FIELD_ID, "region"}}, .may_be_empty = true},
+    {HTTP_POST, "/bootstrap", "bootstrap", handle_bootstrap, .fields = {{FIELD_ID, "clientId"}, {FIELD_ID, "region"}},
+     .may_be_empty = true},
     {0},
 };

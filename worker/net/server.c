@@ -23,7 +23,6 @@
 
 #define DESCRIPTORS_MOST 262144 /* libwebsockets makes a table of as many, so not a million */
 
-
 static bool is_path_of(const struct socket_path *p, const struct http_head *head)
 {
     size_t len = strlen(p->path);
