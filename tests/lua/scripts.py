@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The scripts of redis-lua/, put together as cmake/embed_scripts.cmake does."""
 import re
+from pathlib import Path
 
-from .names import ROOT
-
-SCRIPTS = ROOT / "redis-lua"
+SCRIPTS = Path(__file__).resolve().parents[2] / "redis-lua"
 
 
 def all_names():
