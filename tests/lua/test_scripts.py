@@ -169,11 +169,6 @@ def test_one_piece_publishes_and_one_asks_for_the_time():
         assert [path.stem for path in SCRIPTS.glob("*/*.lua") if f"'{command}'" in path.read_text()] == [piece]
 
 
-def test_what_is_called_before_scripts_are_loaded_goes_with_its_text():
-    early = [script for script in ALL if script.name.split("/")[0] in ("migrations", "schema")]
-    assert early and all("\n-- TEXT " in script.header for script in early)
-
-
 @each_script
 def test_no_key_is_made_inside(script):
     assert "sb:" not in script.code

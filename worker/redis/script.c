@@ -129,10 +129,10 @@ static void on_answer(const struct reply *r, const char *error, void *arg)
 /* How it is sent: redis_send_raw() or redis_send_first(). */
 typedef void (*sender)(redis_raw_callback callback, void *arg, struct span resp);
 
-static void send_call(struct call *c, sender send, redis_callback callback, void *arg)
+static void send_call(struct call *c, bool with_text, sender send, redis_callback callback, void *arg)
 {
     const struct script *s = c->script;
-    struct span script = s->with_text ? (struct span){s->source, s->source_len} : span_of(s->sha1);
+    struct span script = with_text ? (struct span){s->source, s->source_len} : span_of(s->sha1);
     struct running *run = mem_alloc(sizeof(*run));
     struct builder w = {0};
     char keys[12];
@@ -142,7 +142,7 @@ static void send_call(struct call *c, sender send, redis_callback callback, void
     *run = (struct running){.script = s, .callback = callback, .arg = arg, .words = (size_t)(3 + c->keys + c->args)};
     builder_expect(&w, script.len + builder_len(&c->tail) + HEAD_MAX);
     resp_begin(&w, run->words);
-    resp_word(&w, s->with_text ? SPAN("EVAL") : SPAN("EVALSHA"));
+    resp_word(&w, with_text ? SPAN("EVAL") : SPAN("EVALSHA"));
     resp_word(&w, script);
     run->tail_at = builder_len(&w);
     snprintf(keys, sizeof(keys), "%d", c->keys);
@@ -158,14 +158,12 @@ static void send_call(struct call *c, sender send, redis_callback callback, void
 
 void call_send(struct call *c, redis_callback callback, void *arg)
 {
-    send_call(c, redis_send_raw, callback, arg);
+    send_call(c, c->script->with_text, redis_send_raw, callback, arg);
 }
 
 void call_send_first(struct call *c, redis_callback callback, void *arg)
 {
-    if (!c->script->with_text)
-        abort();
-    send_call(c, redis_send_first, callback, arg);
+    send_call(c, true, redis_send_first, callback, arg);
 }
 
 void scripts_init(void)
