@@ -18,15 +18,12 @@ enum err handle_chunk_request(struct session *s, const struct message *m);
 enum err handle_chunk_push(struct session *s, const struct message *m);
 enum err handle_heartbeat(struct session *s, const struct message *m);
 
-/* Makes the peer id s's own: at once if it is already, else by a claim. Then next(s, arg) runs once, with the session
-   held; who finishes the message releases it. If the id stays another's or the session has left, the client is told
-   and discard(arg) runs instead. The notes are made in the index of what s owns before anything is registered. */
+/* Makes the peer id its own of the turn's session: at once if it is already, else by a claim. Then next(s, context)
+   runs once. If the id stays another's or the session has left, the client is told and the turn ends instead. The notes
+   are made in the index before anything is registered. */
 enum claim_when { CLAIM_IF_NEW, CLAIM_ALWAYS }; /* ALWAYS: even if s holds it already, so that Redis has it again */
-enum err peer_claim(enum claim_when when, struct session *s, const char *peer, size_t note_count,
-                    const struct note *notes, void (*next)(struct session *s, void *arg), void (*discard)(void *arg),
-                    void *arg);
-
-void discard_turn(void *turn); /* one that began beside its session; for peer_claim() */
+void peer_claim(enum claim_when when, struct turn *t, const char *peer, size_t note_count, const struct note *notes,
+                void (*next)(struct session *s, void *context));
 
 /* Says whether the peer id, which the session of the turn does not hold, is another live socket's: ERR_PEER_IN_USE.
    ERR_NONE: nobody's; ERR_UNAVAILABLE: Redis was not reached. */

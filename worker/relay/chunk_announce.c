@@ -104,7 +104,6 @@ static void announce_all(struct session *s, void *arg)
     struct announcing *a = arg;
 
     (void)s;
-    turn_take_hold(&a->turn);
     if (a->count == 0) {
         finish_announce(a);
         return;
@@ -153,7 +152,7 @@ enum err handle_chunk_announce(struct session *s, const struct message *m)
 {
     const struct value *list = &m->values[1];
     bool is_array = list->present && json_kind(list->raw) == JSON_KIND_ARRAY;
-    struct announcing *a = turn_begin_beside(s, sizeof(*a), announcing_clear);
+    struct announcing *a = turn_begin(s, sizeof(*a), announcing_clear);
     struct note *notes;
     size_t count;
     enum err e;
@@ -162,8 +161,8 @@ enum err handle_chunk_announce(struct session *s, const struct message *m)
     a->chunks = mem_alloc(CHUNKS_MAX * sizeof(*a->chunks));
     e = is_array ? read_chunks(a, json_elements(list->raw)) : ERR_CHUNKS_MISSING;
     if (e != ERR_NONE) {
+        turn_fail(&a->turn, e, "chunks");
         turn_end(&a->turn);
-        session_fail(s, e, "chunks");
         return ERR_NONE;
     }
     notes = mem_alloc((a->count + 1) * sizeof(*notes));
@@ -173,9 +172,9 @@ enum err handle_chunk_announce(struct session *s, const struct message *m)
         notes[i] = (struct note){mem_dup(entry), config->chunk_source_ttl_ms};
     }
     count = a->count;
-    e = peer_claim(CLAIM_IF_NEW, s, a->peer, count, notes, announce_all, discard_turn, a);
+    peer_claim(CLAIM_IF_NEW, &a->turn, a->peer, count, notes, announce_all);
     for (size_t i = 0; i < count; i++)
         free((char *)notes[i].entry);
     free(notes);
-    return e;
+    return ERR_NONE;
 }

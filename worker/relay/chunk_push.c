@@ -139,7 +139,6 @@ static void push(struct session *s, void *arg)
     char key[KEY_MAX];
 
     (void)s;
-    turn_take_hold(&p->turn);
     p->answers_due = 2;
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         key_chunk(key, p->chunk, parts[i]);
@@ -172,13 +171,13 @@ enum err handle_chunk_push(struct session *s, const struct message *m)
         session_fail(s, ERR_CHUNK_TOO_LARGE, sizes);
         return ERR_NONE;
     }
-    p = turn_begin_beside(s, sizeof(*p), pushing_clear);
+    p = turn_begin(s, sizeof(*p), pushing_clear);
     p->chunk = mem_dup(chunk->text);
     p->data = bytes_copy(data->raw);
     if (peer->present)
-        return peer_claim(CLAIM_IF_NEW, s, peer->text, 0, NULL, push, discard_turn, p);
-    session_hold(s);
-    push(s, p);
+        peer_claim(CLAIM_IF_NEW, &p->turn, peer->text, 0, NULL, push);
+    else
+        push(s, p);
     return ERR_NONE;
 }
 

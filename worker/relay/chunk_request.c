@@ -139,7 +139,6 @@ static void read_chunk(struct session *s, void *arg)
     char key[KEY_MAX];
 
     (void)s;
-    turn_take_hold(&q->turn);
     key_chunk(key, q->chunk, "data");
     call_key(&c, key);
     call_send(&c, on_read, q);
@@ -147,11 +146,12 @@ static void read_chunk(struct session *s, void *arg)
 
 enum err handle_chunk_request(struct session *s, const struct message *m)
 {
-    struct requesting *q = turn_begin_beside(s, sizeof(*q), requesting_clear);
+    struct requesting *q = turn_begin(s, sizeof(*q), requesting_clear);
 
     q->peer = mem_dup(m->values[0].text);
     q->chunk = mem_dup(m->values[1].text);
-    return peer_claim(CLAIM_IF_NEW, s, q->peer, 0, NULL, read_chunk, discard_turn, q);
+    peer_claim(CLAIM_IF_NEW, &q->turn, q->peer, 0, NULL, read_chunk);
+    return ERR_NONE;
 }
 
 void chunk_request_init(void)

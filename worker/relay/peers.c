@@ -11,48 +11,44 @@
 #include "signalbox/script.h"
 
 struct claiming {
-    void (*next)(struct session *s, void *arg);
-    void (*discard)(void *arg);
-    void *arg;
+    struct turn *turn;
+    void (*next)(struct session *s, void *context);
 };
+
+static void refuse(struct turn *t, enum err e)
+{
+    turn_fail(t, e, NULL);
+    turn_end(t);
+}
 
 static void on_claimed(struct session *s, enum claim_result result, void *arg)
 {
     struct claiming *c = arg;
 
-    if (s && result == CLAIM_GRANTED) {
-        c->next(s, c->arg);
-    } else {
-        c->discard(c->arg);
-        if (s) {
-            session_fail(s, result == CLAIM_HELD ? ERR_PEER_IN_USE : ERR_UNAVAILABLE, NULL);
-            session_release(s);
-        }
-    }
+    if (s && result == CLAIM_GRANTED)
+        c->next(s, c->turn);
+    else
+        refuse(c->turn, result == CLAIM_HELD ? ERR_PEER_IN_USE : ERR_UNAVAILABLE);
     free(c);
 }
 
-enum err peer_claim(enum claim_when when, struct session *s, const char *peer, size_t note_count,
-                    const struct note *notes, void (*next)(struct session *s, void *arg), void (*discard)(void *arg),
-                    void *arg)
+void peer_claim(enum claim_when when, struct turn *t, const char *peer, size_t note_count, const struct note *notes,
+                void (*next)(struct session *s, void *context))
 {
+    struct session *s = turn_session(t);
     bool held = identity_held(s, &peer_kind, peer);
     struct claiming *c;
 
     if (!held && identity_count(s, &peer_kind) >= IDENTITIES_MAX) {
-        discard(arg);
-        return ERR_TOO_MANY_IDS;
-    }
-    session_hold(s);
-    if (when == CLAIM_IF_NEW && held) {
+        refuse(t, ERR_TOO_MANY_IDS);
+    } else if (when == CLAIM_IF_NEW && held) {
         index_note(s, note_count, notes);
-        next(s, arg);
-        return ERR_NONE;
+        next(s, t);
+    } else {
+        c = mem_alloc(sizeof(*c));
+        *c = (struct claiming){t, next};
+        identity_claim(s, &peer_kind, peer, note_count, notes, on_claimed, c);
     }
-    c = mem_alloc(sizeof(*c));
-    *c = (struct claiming){next, discard, arg};
-    identity_claim(s, &peer_kind, peer, note_count, notes, on_claimed, c);
-    return ERR_NONE;
 }
 
 struct finding {

@@ -52,11 +52,6 @@ const struct dialect relay_dialect = {.name = "relay",
                                       .wire_error = wire_error,
                                       .members = members};
 
-void discard_turn(void *turn)
-{
-    turn_end(turn);
-}
-
 static void init(void)
 {
     rendezvous_init();

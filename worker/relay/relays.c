@@ -286,7 +286,6 @@ static void put(struct session *s, void *arg)
     struct picking *p = arg;
     struct call c = put_call(p->registered, p->turn.session, p->max_connections, p->public_key ? p->public_key : "", 0);
 
-    turn_take_hold(&p->turn);
     note_registration(s, p);
     p->answers = 2;
     call_send(&c, on_put, p);
@@ -296,13 +295,14 @@ static void put(struct session *s, void *arg)
 enum err handle_register(struct session *s, const struct message *m)
 {
     const struct value *peer = &m->values[0], *max = &m->values[1], *public_key = &m->values[2];
-    struct picking *p = turn_begin_beside(s, sizeof(*p), picking_clear);
+    struct picking *p = turn_begin(s, sizeof(*p), picking_clear);
 
     p->registered = mem_dup(peer->text);
     p->count = RELAYS_DEFAULT;
     p->max_connections = max->present ? max->number : MAX_CONNECTIONS_DEFAULT;
     p->public_key = public_key->present ? mem_dup(public_key->text) : NULL;
-    return peer_claim(CLAIM_ALWAYS, s, peer->text, 0, NULL, put, discard_turn, p);
+    peer_claim(CLAIM_ALWAYS, &p->turn, peer->text, 0, NULL, put);
+    return ERR_NONE;
 }
 
 enum err handle_get_relays(struct session *s, const struct message *m)

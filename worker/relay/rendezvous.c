@@ -225,7 +225,6 @@ static void meet_all(struct session *s, void *arg)
 {
     struct registering *r = arg;
 
-    turn_take_hold(&r->turn);
     if (r->count == 0) {
         finish(r);
         return;
@@ -239,25 +238,24 @@ static void meet_all(struct session *s, void *arg)
 
 enum err handle_register_rendezvous(struct session *s, const struct message *m)
 {
-    struct registering *r = turn_begin_beside(s, sizeof(*r), registering_clear);
+    struct registering *r = turn_begin(s, sizeof(*r), registering_clear);
     struct note *notes;
     const char *wrong;
     size_t noted = 0;
-    enum err e;
 
     wrong = registering_read(r, m);
     if (wrong) {
+        turn_fail(&r->turn, ERR_INVALID_FIELD, wrong);
         turn_end(&r->turn);
-        session_fail(s, ERR_INVALID_FIELD, wrong);
         return ERR_NONE;
     }
     notes = mem_alloc((r->count + 1) * sizeof(*notes));
     for (size_t i = 0; i < r->count; i++)
         if (r->meetings[i].kind == &meeting_hour || config->dead_drops_on_disconnect == DEAD_DROPS_REMOVE)
             notes[noted++] = (struct note){r->meetings[i].entry, ttl_of(r->meetings[i].kind)};
-    e = peer_claim(CLAIM_IF_NEW, s, r->peer, noted, notes, meet_all, discard_turn, r);
+    peer_claim(CLAIM_IF_NEW, &r->turn, r->peer, noted, notes, meet_all);
     free(notes);
-    return e;
+    return ERR_NONE;
 }
 
 static void undo(const struct meeting_kind *kind, const char *rest, const struct address *holder)
