@@ -7,6 +7,7 @@
 #include "signalbox/entry.h"
 #include "signalbox/keys.h"
 #include "signalbox/limits.h"
+#include "signalbox/turn.h"
 
 #define APP_ROOM ""
 
@@ -19,11 +20,11 @@ struct caller {
 struct caller *caller_of(struct session *s); /* NULL for a socket of another dialect */
 void caller_open(struct session *s, const char *room);
 
-/* Registers a code, releasing another one the caller had. done runs once, later, with the session held until it has
-   returned: CLAIM_HELD if another socket keeps the code. */
+/* Registers a code, releasing another one the caller had. done runs once, later, unless the session has left:
+   REGISTERED_HELD if another socket keeps the code. */
 enum registered { REGISTERED, REGISTERED_HELD, REGISTERED_UNAVAILABLE };
 void caller_register(struct session *s, const char *code, const char *public_key,
-                     void (*done)(struct session *s, enum registered result));
+                     void (*done)(const struct turn *t, const struct caller *c, enum registered result));
 
 /* Sends `message` to the holder of a code in the caller's room; if there is none the sender gets its dialect's error.
  */

@@ -13,6 +13,7 @@
 #include "signalbox/limits.h"
 #include "signalbox/loop.h"
 #include "signalbox/pool.h"
+#include "signalbox/turn.h"
 
 #define SWEEP_SOCKETS 500 /* about so many are looked at in one turn of the loop */
 
@@ -118,22 +119,21 @@ static void welcome(struct session *s, enum claim_result result, void *arg)
     struct client *c = s ? client_of(s) : NULL;
 
     (void)result;
-    (void)arg;
-    if (!s)
-        return;
-    c->welcomed = true;
-    booth_send(s, json_pack("{ss ss so so}", "type", "welcome", "clientId", c->id, "worker", assign(c), "iceServers",
-                            wire_ice_servers(c->id)));
-    session_release(s);
+    if (c) {
+        c->welcomed = true;
+        booth_send(s, json_pack("{ss ss so so}", "type", "welcome", "clientId", c->id, "worker", assign(c),
+                                "iceServers", wire_ice_servers(c->id)));
+    }
+    turn_end(arg);
 }
 
-static void give_new_id(struct session *s)
+static void give_new_id(struct session *s, struct turn *t)
 {
     char id[CLIENT_ID_MAX];
 
     booth_client_id(id);
     take_id(s, id);
-    identity_claim_new(s, &signaling_kind, id, welcome, NULL);
+    identity_claim_new(s, &signaling_kind, id, welcome, t);
 }
 
 /* It may not get the id that it asked for: that of another live socket, or nobody can tell. It gets a new one. */
@@ -145,23 +145,23 @@ static void on_claimed(struct session *s, enum claim_result result, void *arg)
     }
     if (result == CLAIM_UNAVAILABLE)
         identity_release(s, &signaling_kind, client_of(s)->id);
-    session_fail(s, result == CLAIM_HELD ? ERR_PEER_IN_USE : ERR_UNAVAILABLE, NULL);
-    give_new_id(s);
+    turn_fail(arg, result == CLAIM_HELD ? ERR_PEER_IN_USE : ERR_UNAVAILABLE, NULL);
+    give_new_id(s, arg);
 }
 
 static void on_open(struct session *s, const struct opening *o)
 {
     struct client *c = mem_alloc(sizeof(*c));
+    struct turn *t = turn_begin(s, sizeof(*t), NULL);
 
     snprintf(c->ip, sizeof(c->ip), "%s", o->ip);
     *session_slot(s, SLOT_CLIENT) = c;
-    session_hold(s);
     if (!is_id(o->argument)) {
-        give_new_id(s);
+        give_new_id(s, t);
         return;
     }
     take_id(s, o->argument);
-    identity_claim(s, &signaling_kind, o->argument, 0, NULL, on_claimed, NULL);
+    identity_claim(s, &signaling_kind, o->argument, 0, NULL, on_claimed, t);
 }
 
 void signaling_on_session_end(struct session *s)

@@ -39,11 +39,11 @@ struct member {
 
 /* A member on its way into the pool. */
 struct joining {
-    session_id session;
+    struct turn turn;
     char *id, *record;
     bool draining;
-    long long since_ms, version;
-    void (*done)(struct session *s, enum err e, long long version); /* of the ring; runs unless the socket has left */
+    long long since_ms, version;                                          /* version: of the ring */
+    void (*done)(struct session *s, const struct joining *j, enum err e); /* runs unless the socket has left */
 };
 
 static TAILQ_HEAD(members, member) members = TAILQ_HEAD_INITIALIZER(members);
@@ -138,9 +138,17 @@ static void put(const struct member *m, const char *record, bool draining, long 
     call_send(&c, callback, arg);
 }
 
+static void joining_clear(void *arg)
+{
+    struct joining *j = arg;
+
+    free(j->id);
+    free(j->record);
+}
+
 static void joined(struct joining *j, enum err e)
 {
-    struct session *s = session_find(j->session);
+    struct session *s = turn_session(&j->turn);
     struct member *m = s ? member_of(s) : NULL;
 
     if (m && e == ERR_NONE) {
@@ -152,13 +160,9 @@ static void joined(struct joining *j, enum err e)
     } else if (m && !m->record) {
         identity_release(s, &worker_sync_kind, m->id);
     }
-    if (s) {
-        j->done(s, e, j->version);
-        session_release(s);
-    }
-    free(j->id);
-    free(j->record);
-    free(j);
+    if (s)
+        j->done(s, j, e);
+    turn_end(&j->turn);
 }
 
 /* A member with its id has come later, and is there already. */
@@ -186,15 +190,15 @@ static void on_claimed(struct session *s, enum claim_result result, void *arg)
 
 /* Takes record. What else the socket sends waits until done has run. */
 static void join(struct session *s, char *record, bool draining,
-                 void (*done)(struct session *s, enum err e, long long version))
+                 void (*done)(struct session *s, const struct joining *j, enum err e))
 {
-    struct joining *j = mem_alloc(sizeof(*j));
-    struct member *m = member_of(s);
+    struct joining *j = turn_begin(s, sizeof(*j), joining_clear);
 
-    *j = (struct joining){
-        .session = session_id_of(s), .id = mem_dup(m->id), .record = record, .draining = draining, .done = done};
-    session_hold(s);
-    identity_claim(s, &worker_sync_kind, m->id, 0, NULL, on_claimed, j);
+    j->id = mem_dup(member_of(s)->id);
+    j->record = record;
+    j->draining = draining;
+    j->done = done;
+    identity_claim(s, &worker_sync_kind, j->id, 0, NULL, on_claimed, j);
 }
 
 /* --- messages --- */
@@ -209,17 +213,17 @@ static enum err registered(struct session *s)
     return !member_of(s)->id ? ERR_NOT_AUTHENTICATED : member_of(s)->record ? ERR_NONE : ERR_NOT_REGISTERED;
 }
 
-static void on_registered(struct session *s, enum err e, long long version)
+static void on_registered(struct session *s, const struct joining *j, enum err e)
 {
     const struct member *m = member_of(s);
 
     if (e != ERR_NONE) {
-        session_fail(s, e, NULL);
+        turn_fail(&j->turn, e, NULL);
         return;
     }
     LOG_INFO("pool_member_registered", LOG_TEXT("id", m->id), LOG_TEXT("ip", m->ip));
-    booth_send(s,
-               json_pack("{ss ss sI}", "type", "worker_registered", "id", m->id, "ringVersion", (json_int_t)version));
+    booth_send(
+        s, json_pack("{ss ss sI}", "type", "worker_registered", "id", m->id, "ringVersion", (json_int_t)j->version));
 }
 
 static enum err handle_worker_register(struct session *s, const struct message *message)
@@ -240,16 +244,15 @@ static struct bytes *wire_heartbeat_ack(void)
     return bytes_copy(SPAN("{\"type\":\"heartbeat_ack\"}"));
 }
 
-static void on_returned(struct session *s, enum err e, long long version)
+static void on_returned(struct session *s, const struct joining *j, enum err e)
 {
-    (void)version;
     member_of(s)->returning = false;
     if (e == ERR_PEER_IN_USE)
         session_close(s, CLOSE_REPLACED, "replaced");
     else if (e != ERR_NONE)
-        session_fail(s, e, NULL);
+        turn_fail(&j->turn, e, NULL);
     else
-        session_send(s, wire_heartbeat_ack());
+        turn_send(&j->turn, wire_heartbeat_ack());
 }
 
 static void come_back(struct session *s, struct member *m)

@@ -202,13 +202,12 @@ static void welcome(struct session *s, enum claim_result result, void *arg)
     struct builder w = {0};
 
     (void)result;
-    (void)arg;
-    if (!s)
-        return;
-    wire_envelope(&w, "ACK", room_peer_of(s)->id, NULL);
-    builder_text(&w, ",\"payload\":{\"message\":\"connected\"}");
-    session_send(s, wire_envelope_end(&w, ""));
-    session_release(s);
+    if (s) {
+        wire_envelope(&w, "ACK", room_peer_of(s)->id, NULL);
+        builder_text(&w, ",\"payload\":{\"message\":\"connected\"}");
+        session_send(s, wire_envelope_end(&w, ""));
+    }
+    turn_end(arg);
 }
 
 static void on_open(struct session *s, const struct opening *o)
@@ -221,8 +220,7 @@ static void on_open(struct session *s, const struct opening *o)
     sodium_bin2hex(p->id, sizeof(p->id), id, sizeof(id));
     *session_slot(s, SLOT_ROOM_PEER) = p;
     membership_open();
-    session_hold(s);
-    identity_claim_new(s, &room_peer_kind, p->id, welcome, NULL);
+    identity_claim_new(s, &room_peer_kind, p->id, welcome, turn_begin(s, sizeof(struct turn), NULL));
 }
 
 #define REQUEST_ID                                                                                                     \

@@ -70,24 +70,24 @@ static void on_open(struct session *s, const struct opening *o)
 
 /* --- register --- */
 
-static void on_registered(struct session *s, enum registered result)
+static void on_registered(const struct turn *t, const struct caller *c, enum registered result)
 {
     struct builder w = {0};
 
     if (result == REGISTERED_UNAVAILABLE) {
-        session_fail(s, ERR_UNAVAILABLE, NULL);
+        turn_fail(t, ERR_UNAVAILABLE, NULL);
         return;
     }
     if (result == REGISTERED) {
         builder_text(&w, "{\"type\":\"registered\"");
-        builder_member(&w, "pairingCode", caller_of(s)->code);
+        builder_member(&w, "pairingCode", c->code);
         builder_member(&w, "serverId", server_id());
     } else {
         builder_text(&w, "{\"type\":\"code_collision\"");
         builder_member(&w, "message", err_text(ERR_CODE_IN_USE));
     }
     builder_text(&w, "}");
-    session_send(s, builder_take(&w));
+    turn_send(t, builder_take(&w));
 }
 
 static enum err handle_code_register(struct session *s, const struct message *m)

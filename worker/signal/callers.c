@@ -19,9 +19,9 @@
 #define FORWARD_HEAD 64 /* of a forwarded message: all but who it is from, and the payload */
 
 struct registering {
-    session_id session;
+    struct turn turn;
     char *code, *public_key;
-    void (*done)(struct session *s, enum registered result);
+    void (*done)(const struct turn *t, const struct caller *c, enum registered result);
 };
 
 /* A bucket fills by the second: with this clock it has PAIR_REQUESTS_PER_MINUTE seconds in a minute. */
@@ -96,7 +96,7 @@ struct passing {
     struct registering *registering; /* whose registration ends with it, or NULL */
 };
 
-static void finish(struct registering *g, struct session *s, enum registered result);
+static void finish(struct registering *g, enum registered result);
 
 static void on_passed(const struct reply *r, void *arg)
 {
@@ -107,7 +107,7 @@ static void on_passed(const struct reply *r, void *arg)
         members == config->signal_presence_max + 1 && group_first(p->channel))
         LOG_WARNING("room_too_big_for_presence", LOG_INT("members", members));
     if (p->registering)
-        finish(p->registering, session_find(p->registering->session), REGISTERED);
+        finish(p->registering, REGISTERED);
     free(p->channel);
     free(p);
 }
@@ -230,26 +230,34 @@ static void leave_group(struct session *s, const struct caller *c)
         group_leave(channel, session_id_of(s));
 }
 
-static void finish(struct registering *g, struct session *s, enum registered result)
+static void registering_clear(void *arg)
 {
-    char channel[KEY_MAX];
+    struct registering *g = arg;
 
-    if (s) {
-        leave_group(s, caller_of(s));
-        key_presence(channel, caller_of(s)->room);
-        g->done(s, result);
-        if (caller_of(s)->code)
-            group_admit(channel, g->session, 0);
-        session_release(s);
-    }
     free(g->code);
     free(g->public_key);
-    free(g);
+}
+
+static void finish(struct registering *g, enum registered result)
+{
+    struct session *s = turn_session(&g->turn);
+    const struct caller *c = s ? caller_of(s) : NULL;
+    char channel[KEY_MAX];
+
+    if (c) {
+        leave_group(s, c);
+        key_presence(channel, c->room);
+        g->done(&g->turn, c, result);
+        if (c->code)
+            group_admit(channel, g->turn.session, 0);
+    }
+    turn_end(&g->turn);
 }
 
 /* The claim is given up again: what it noted, too. */
-static void fail(struct registering *g, struct session *s, enum registered result)
+static void fail(struct registering *g, enum registered result)
 {
+    struct session *s = turn_session(&g->turn);
     struct caller *c = s ? caller_of(s) : NULL;
     char id[ENTRY_MAX];
 
@@ -257,20 +265,20 @@ static void fail(struct registering *g, struct session *s, enum registered resul
         id_of(id, c, g->code);
         identity_release(s, &caller_kind, id);
     }
-    finish(g, s, result);
+    finish(g, result);
 }
 
 static void on_described(const struct reply *r, void *arg)
 {
     struct registering *g = arg;
-    struct session *s = session_find(g->session);
+    struct session *s = turn_session(&g->turn);
     struct caller *c = s ? caller_of(s) : NULL;
-    struct address self = self_address(g->session);
+    struct address self = self_address(g->turn.session);
     long long ours;
     bool same;
 
     if (!s || !r || !reply_read(r, "i", &ours) || !ours) {
-        fail(g, s, r && s ? REGISTERED_HELD : REGISTERED_UNAVAILABLE);
+        fail(g, r && s ? REGISTERED_HELD : REGISTERED_UNAVAILABLE);
         return;
     }
     same = c->code && strcmp(c->code, g->code) == 0;
@@ -280,11 +288,11 @@ static void on_described(const struct reply *r, void *arg)
     free(c->public_key);
     c->code = mem_dup(g->code);
     c->public_key = mem_dup(g->public_key);
-    LOG_DEBUG("code_registered", LOG_CODE("code", c->code), LOG_INT("sid", g->session));
+    LOG_DEBUG("code_registered", LOG_CODE("code", c->code), LOG_INT("sid", g->turn.session));
     if (*c->room && !same) /* who is told that it is in hears of all who come or go from then on */
         pass(&script_signal_join, "peer_joined", c->room, c->code, &self, g);
     else
-        finish(g, s, REGISTERED);
+        finish(g, REGISTERED);
 }
 
 static void on_claimed(struct session *s, enum claim_result result, void *arg)
@@ -295,22 +303,22 @@ static void on_claimed(struct session *s, enum claim_result result, void *arg)
     struct call call;
 
     if (!s || result != CLAIM_GRANTED) {
-        fail(g, s, result == CLAIM_HELD ? REGISTERED_HELD : REGISTERED_UNAVAILABLE);
+        fail(g, result == CLAIM_HELD ? REGISTERED_HELD : REGISTERED_UNAVAILABLE);
         return;
     }
     key_code(key, c->room, g->code);
-    call = describe(key, g->session, g->public_key);
+    call = describe(key, g->turn.session, g->public_key);
     call_send(&call, on_described, g);
 }
 
 static void claim_code(bool ok, void *arg)
 {
     struct registering *g = arg;
-    struct session *s = session_find(g->session);
+    struct session *s = turn_session(&g->turn);
     char id[ENTRY_MAX];
 
     if (!s || !ok) {
-        finish(g, s, REGISTERED_UNAVAILABLE);
+        finish(g, REGISTERED_UNAVAILABLE);
         return;
     }
     id_of(id, caller_of(s), g->code);
@@ -318,17 +326,18 @@ static void claim_code(bool ok, void *arg)
 }
 
 void caller_register(struct session *s, const char *code, const char *public_key,
-                     void (*done)(struct session *s, enum registered result))
+                     void (*done)(const struct turn *t, const struct caller *c, enum registered result))
 {
-    struct registering *g = mem_alloc(sizeof(*g));
+    struct registering *g = turn_begin(s, sizeof(*g), registering_clear);
     struct caller *c = caller_of(s);
     char channel[KEY_MAX];
 
-    *g = (struct registering){session_id_of(s), mem_dup(code), mem_dup(public_key), done};
-    session_hold(s);
+    g->code = mem_dup(code);
+    g->public_key = mem_dup(public_key);
+    g->done = done;
     key_presence(channel, c->room);
     if (*c->room)
-        group_join(channel, g->session, claim_code, g);
+        group_join(channel, g->turn.session, claim_code, g);
     else
         claim_code(true, g);
 }

@@ -11,17 +11,17 @@
 #define DEFAULT_ROOM "default"
 #define REQUESTS_MOST 1000 /* open to one code; the spec sets no limit for this dialect */
 
-static void on_registered(struct session *s, enum registered result)
+static void on_registered(const struct turn *t, const struct caller *c, enum registered result)
 {
     struct builder w = {0};
 
     if (result == REGISTERED) {
         builder_text(&w, "{\"type\":\"registered\"");
-        builder_member(&w, "pairingCode", caller_of(s)->code);
+        builder_member(&w, "pairingCode", c->code);
         builder_text(&w, "}");
-        session_send(s, builder_take(&w));
+        turn_send(t, builder_take(&w));
     } else {
-        session_fail(s, result == REGISTERED_HELD ? ERR_CODE_IN_USE : ERR_UNAVAILABLE, NULL);
+        turn_fail(t, result == REGISTERED_HELD ? ERR_CODE_IN_USE : ERR_UNAVAILABLE, NULL);
     }
 }
 
