@@ -48,15 +48,15 @@ void **session_slot(struct session *s, enum session_slot slot);
 void session_send(
     struct session *s,
     struct bytes *b); /* takes one reference; closes 1013 when others wait and it is over SEND_QUEUE_MAX */
-/* As the message at hand, or the one that the session is held for, has its errors told; without one as the dialect
-   does. detail: for the %s of its text, or NULL. An answer that comes late is its turn's (see turn). */
+/* As the message that is being handled has its errors told; without one as the dialect does. detail: for the %s of its
+   text, or NULL. An answer that comes late is its turn's (see turn). */
 void session_fail(struct session *s, enum err e, const char *detail);
 void session_close(struct session *s, enum close_code code, const char *reason); /* safe in any callback; freed later */
 
-/* While held, what the client sends waits its turn: the reply to its last message is still to come. */
+/* While held, what the client sends waits: the reply to its last message is still to come. Handlers hold it by a turn.
+ */
 void session_hold(struct session *s);
 void session_release(struct session *s);
-bool session_is_held(const struct session *s);
 
 /* A message of its own is on its way through Redis, and has arrived or failed. It goes on being read meanwhile, until
    too many are. */
@@ -86,7 +86,7 @@ struct session_ops {
 struct session *session_new(struct lws *wsi, const struct session_ops *ops, const struct dialect *dialect, size_t most);
 const struct dialect *session_dialect(const struct session *s);
 int64_t *session_attested_until(struct session *s); /* ms of the clock */
-/* Of the message at hand, or the one that it is held for; NULL: none. */
+/* Of the message that is being handled; NULL: none. */
 const struct message_type **session_row(struct session *s);
 
 /* For net/websocket.c alone. */

@@ -17,11 +17,10 @@ struct turn {
 };
 
 /* A context of `size` bytes, all zero behind the turn that it begins with. The session is held until the turn ends.
-   clear frees what the context points to; NULL: nothing. For a message it is called in its handler. */
+   clear frees what the context points to; NULL: nothing. For a message it is called within its handler. */
 void *turn_begin(struct session *s, size_t size, void (*clear)(void *context));
 /* The same without a hold: what the client sends is answered meanwhile. */
 void *turn_begin_beside(struct session *s, size_t size, void (*clear)(void *context));
-void turn_take_hold(struct turn *t); /* of one that began beside: somebody has held the session for it */
 void *turn_begin_http(struct exchange *x, size_t size, void (*clear)(void *context));
 
 /* Borrowed until the callback returns; NULL: the client has left, or was answered. */
@@ -34,6 +33,8 @@ void turn_fail(const struct turn *t, enum err e, const char *detail);       /* a
 void turn_reply(const struct turn *t, unsigned status, struct bytes *json); /* to a request; takes the reference */
 void turn_reply_json(const struct turn *t, unsigned status, json_t *body);  /* likewise */
 
-void turn_end(struct turn *t); /* once, and not in a handler that returns an error; t is gone */
+/* Once. Messages that have waited may be handled before it returns: a handler that calls it reads nothing more of its
+   own, and returns ERR_NONE. */
+void turn_end(struct turn *t);
 /* Ends the turn of a request with a sentence; NULL: 503, whatever the status, since Redis was not reached. */
 void turn_give_up(struct turn *t, unsigned status, const char *sentence);

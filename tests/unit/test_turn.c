@@ -66,11 +66,6 @@ void session_release(struct session *s)
     s->holds--;
 }
 
-bool session_is_held(const struct session *s)
-{
-    return s->holds > 0;
-}
-
 /* In the place of net/http.c: the one exchange, and how it was answered. */
 struct exchange {
     bool answered;
@@ -165,6 +160,13 @@ static enum err handle_silently(struct session *s, const struct message *m)
     return ERR_NONE;
 }
 
+static enum err handle_refused(struct session *s, const struct message *m)
+{
+    (void)s;
+    (void)m;
+    return ERR_NOT_IN_ROOM;
+}
+
 static struct bytes *tell(const char *who, enum err e, const char *request_id)
 {
     struct builder w = {0};
@@ -187,10 +189,9 @@ static struct bytes *tell_other(enum err e, const char *text, const char *reques
     return tell("other", e, request_id);
 }
 
-static const struct message_type own_types[] = {
-    {"own", handle_beside}, {"own_held", handle_held}, {"own_silent", handle_silently}};
+static const struct message_type own_types[] = {{"own", handle_beside}, {"own_held", handle_held}};
 static const struct message_type other_types[] = {
-    {"other", handle_beside}, {"other_held", handle_held}, {"other_silent", handle_silently}};
+    {"other", handle_beside}, {"other_silent", handle_silently}, {"other_refused", handle_refused}};
 static const char *const members[] = {"request_id", NULL};
 static const struct dialect other = {.name = "other", .types = other_types, .count = 3, .wire_error = tell_other};
 static struct dialect joined = {.name = "joined", .wire_error = tell_own, .members = members};
@@ -220,7 +221,7 @@ static int start(void **state)
 {
     request = (struct exchange){0};
     count = cleared = 0;
-    *state = dialect_join(&joined, own_types, 3, &other);
+    *state = dialect_join(&joined, own_types, 2, &other);
     dialect_init();
     dialect_open(&joined, NULL);
     return 0;
@@ -268,15 +269,13 @@ static void the_error_of_an_earlier_message_is_not_that_of_the_one_at_hand(void 
     turn_end(under_way[1]);
 }
 
-static void an_error_of_no_message_is_told_as_the_dialect_does_whatever_came_last(void **state)
+static void an_error_of_no_message_at_hand_is_told_as_the_dialect_does_whatever_came_last(void **state)
 {
     (void)state;
     receive("{\"type\":\"other_silent\"}");
     session_fail(&client, ERR_UNAVAILABLE, NULL);
-    client.holds = 1; /* somebody waits for the answer of the next */
-    receive("{\"type\":\"other_silent\"}");
-    session_fail(&client, ERR_UNAVAILABLE, NULL);
-    assert_string_equal(client.heard, "own ERR_UNAVAILABLE \nother ERR_UNAVAILABLE \n");
+    receive("{\"type\":\"other_refused\",\"request_id\":\"4\"}");
+    assert_string_equal(client.heard, "own ERR_UNAVAILABLE \nother ERR_NOT_IN_ROOM \"4\"\n");
 }
 
 static void a_session_is_held_until_its_turn_has_ended(void **state)
@@ -292,14 +291,11 @@ static void a_session_is_held_until_its_turn_has_ended(void **state)
     assert_string_equal(client.heard, "hello\n");
 }
 
-static void a_turn_beside_holds_nothing_until_it_takes_a_hold_over(void **state)
+static void a_turn_beside_holds_nothing(void **state)
 {
     (void)state;
     receive("{\"type\":\"own\"}");
     assert_int_equal(client.holds, 0);
-    session_hold(&client);
-    turn_take_hold(under_way[0]);
-    assert_int_equal(client.holds, 1);
     turn_end(under_way[0]);
     assert_int_equal(client.holds, 0);
 }
@@ -360,9 +356,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TURN_TEST(the_error_of_each_message_is_told_in_its_own_form_however_late),
         TURN_TEST(the_error_of_an_earlier_message_is_not_that_of_the_one_at_hand),
-        TURN_TEST(an_error_of_no_message_is_told_as_the_dialect_does_whatever_came_last),
+        TURN_TEST(an_error_of_no_message_at_hand_is_told_as_the_dialect_does_whatever_came_last),
         TURN_TEST(a_session_is_held_until_its_turn_has_ended),
-        TURN_TEST(a_turn_beside_holds_nothing_until_it_takes_a_hold_over),
+        TURN_TEST(a_turn_beside_holds_nothing),
         TURN_TEST(one_whose_client_has_left_says_nothing_and_is_freed),
         TURN_TEST(the_error_of_a_request_is_a_status),
         TURN_TEST(a_request_that_is_given_up_is_answered_with_the_sentence_or_503),

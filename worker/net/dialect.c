@@ -341,8 +341,7 @@ static void on_text(struct session *s, struct span frame, const struct json_memb
     if (e != ERR_NONE)
         session_fail(s, e, detail);
     at_hand = NULL;
-    if (!session_is_held(s))
-        *session_row(s) = NULL;
+    *session_row(s) = NULL;
 }
 
 /* It costs little: it is read only if the answer needs a member. */

@@ -365,14 +365,8 @@ void session_hold(struct session *s)
 
 void session_release(struct session *s)
 {
-    if (--s->holds == 0)
-        s->row = NULL;
+    s->holds--;
     take_waiting(s);
-}
-
-bool session_is_held(const struct session *s)
-{
-    return s->holds > 0;
 }
 
 void session_input_init(void)

@@ -14,11 +14,6 @@ void *turn_begin_beside(struct session *s, size_t size, void (*clear)(void *cont
     return t;
 }
 
-void turn_take_hold(struct turn *t)
-{
-    t->holds = true;
-}
-
 void *turn_begin(struct session *s, size_t size, void (*clear)(void *context))
 {
     struct turn *t = turn_begin_beside(s, size, clear);
