@@ -33,6 +33,10 @@ size_t wire_peers(struct builder *w, const struct reply *records);
 /* ,"payload":{"room_id":…,"peers":[…]} */
 void wire_room(struct builder *w, const char *room, const struct reply *records);
 
+/* What the others are to know of a peer, from the payload of its JOIN: JSON, up to joined_at. false: *field is wrong.
+ */
+bool wire_peer_info(struct builder *w, const char *id, const struct value *payload, const char **field);
+
 /* An error that is not, or not any more, about a message at hand. */
 void room_fail(struct session *s, enum err e, const char *request_id);
 

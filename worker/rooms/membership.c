@@ -8,13 +8,10 @@
 #include "signalbox/group.h"
 #include "signalbox/inbox.h"
 #include "signalbox/index.h"
-#include "signalbox/json_scan.h"
 #include "signalbox/lease.h"
 #include "signalbox/room.h"
 
 #define KIND "room"
-#define NAME_MOST 256 /* bytes of a display_name */
-#define IP_MOST 64
 
 /* A request of a peer about a room. */
 struct asking {
@@ -346,61 +343,6 @@ static void on_listening(bool ok, void *arg)
         join_failed(a, ERR_UNAVAILABLE);
 }
 
-static bool read_text(struct span value, size_t most)
-{
-    char text[NAME_MOST + 1];
-    size_t len;
-
-    return json_read_string(value, text, sizeof(text), &len) && len <= most && strlen(text) == len;
-}
-
-/* Adds {"ip":…,"port":…}; false: it is not one. */
-static bool wire_endpoint(struct builder *w, struct span value)
-{
-    struct json_members endpoint = {.only = dialect_names()};
-    struct span ip, port_text;
-    long long port;
-    bool ok = json_kind(value) == JSON_KIND_OBJECT && json_members_of(value, SIZE_MAX, &endpoint) &&
-              json_find(&endpoint, "ip", &ip) && read_text(ip, IP_MOST) && json_find(&endpoint, "port", &port_text) &&
-              json_read_integer(port_text, &port) && port >= 0 && port <= 65535;
-
-    if (ok) {
-        builder_text(w, ",\"endpoint\":{\"ip\":");
-        builder_add(w, ip);
-        builder_printf(w, ",\"port\":%lld}", port);
-    }
-    json_members_free(&endpoint);
-    return ok;
-}
-
-static bool find_given(const struct json_members *payload, const char *name, struct span *value)
-{
-    return json_find(payload, name, value) && json_kind(*value) != JSON_KIND_NULL;
-}
-
-/* What the others are to know of a peer, up to joined_at; false: *field is wrong. */
-static bool wire_info(struct builder *w, const char *id, const struct value *payload, const char **field)
-{
-    struct json_members members = {.only = dialect_names()};
-    struct span value;
-    bool ok = true, given = payload->present && json_kind(payload->raw) == JSON_KIND_OBJECT &&
-                            json_members_of(payload->raw, SIZE_MAX, &members);
-
-    builder_printf(w, "{\"peer_id\":\"%s\"", id);
-    if (given && find_given(&members, "display_name", &value)) {
-        *field = "display_name";
-        ok = read_text(value, NAME_MOST);
-        builder_text(w, ",\"display_name\":");
-        builder_add(w, value);
-    }
-    if (ok && given && find_given(&members, "endpoint", &value)) {
-        *field = "endpoint";
-        ok = wire_endpoint(w, value);
-    }
-    json_members_free(&members);
-    return ok;
-}
-
 enum err handle_join(struct session *s, const struct message *m)
 {
     struct room_peer *p = room_peer_of(s);
@@ -411,7 +353,7 @@ enum err handle_join(struct session *s, const struct message *m)
 
     if (p->room && strcmp(p->room, room) == 0)
         return ERR_ALREADY_IN_ROOM;
-    if (!wire_info(&info, p->id, &m->values[1], &field)) {
+    if (!wire_peer_info(&info, p->id, &m->values[1], &field)) {
         builder_free(&info);
         session_fail(s, ERR_INVALID_FIELD, field);
         return ERR_NONE;
