@@ -52,10 +52,10 @@ def free_port():
             return s.getsockname()[1]
 
 
-def http_connection(worker):
+def http_connection(worker, timeout=10):
     if getattr(worker, "tls", None):
-        return http.client.HTTPSConnection("127.0.0.1", worker.port, timeout=10 * SLOW, context=worker.tls)
-    return http.client.HTTPConnection("127.0.0.1", worker.port, timeout=10 * SLOW)
+        return http.client.HTTPSConnection("127.0.0.1", worker.port, timeout=timeout * SLOW, context=worker.tls)
+    return http.client.HTTPConnection("127.0.0.1", worker.port, timeout=timeout * SLOW)
 
 
 def http_request(worker, method, path, body=None, headers=None, connection=None):
@@ -74,7 +74,9 @@ def http_request(worker, method, path, body=None, headers=None, connection=None)
 
 
 def get(worker, path):
-    return http_request(worker, "GET", path)[2]
+    """The body. A worker that has much to do may take long."""
+    with contextlib.closing(http_connection(worker, 30)) as connection:
+        return http_request(worker, "GET", path, connection=connection)[2]
 
 
 def metric(workers, name):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Who leads the fleet: at most one, soon another when it is gone, and what a former leader still does is nothing."""
+import contextlib
 import os
 import re
 import socket
@@ -207,28 +208,39 @@ def outside(tmp_path):
             "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"}
 
 
-@pytest.mark.parametrize("moment, seconds, wakes", [
-    *((moment, 0, False) for moment in MOMENTS), ("its sockets", 10, False), ("its sockets", 10, True)])
-def test_a_leader_that_stood_still_does_nothing_more(start, watch, closing, outside, moment, seconds, wakes):
-    fleet, (sockets, steps) = start(0), MOMENTS[moment]
+def brought_to(moment, start, watch, closing, env):
+    """A fleet whose leader stands still at that moment, and since when, which is false where it did not come so far."""
+    fleet, (sockets, steps), stopped = start(0), MOMENTS[moment], None
     proxy = Proxy(fleet.redis.port)
     closing.callback(proxy.close)
-    old = Worker(proxy.url, **({} if wakes else outside))
+    old = Worker(proxy.url, **env)
     fleet.workers.append(old)
     assert leader_of(fleet) is old
     new, monitor = Worker(fleet.redis.urls()[0]), watch(fleet)
     fleet.workers.append(new)
     asks([new])
     first = number(fleet)
-    for step in steps:
-        with proxy.holding_from(step.encode()) as wait:
-            if step is steps[0]:
-                bury(fleet, sockets)
-            wait()
-            if step is steps[-1]:
-                old.pause()
-                stopped = time.time()
-    assert leads_in_redis(fleet, old) and not buried(fleet)
+    with contextlib.suppress(AssertionError):
+        for step in steps:
+            with proxy.holding_from(step.encode()) as wait:
+                if step is steps[0]:
+                    bury(fleet, sockets)
+                wait()
+                if step is steps[-1]:
+                    old.pause()
+                    stopped = time.time()
+    in_time = leads_in_redis(fleet, old) and not buried(fleet)
+    return fleet, old, new, monitor, first, in_time and stopped
+
+
+@pytest.mark.parametrize("moment, seconds, wakes", [
+    *((moment, 0, False) for moment in MOMENTS), ("its sockets", 10, False), ("its sockets", 10, True)])
+def test_a_leader_that_stood_still_does_nothing_more(start, watch, closing, outside, moment, seconds, wakes):
+    for _ in range(5):  # where others have the CPUs, its lease may run out before it stands still
+        fleet, old, new, monitor, first, stopped = brought_to(moment, start, watch, closing, {} if wakes else outside)
+        if stopped:
+            break
+    assert stopped and leads_in_redis(fleet, old) and not buried(fleet)
     place, at, wid, next_number = monitor.successor(old.wid)
     assert wid == new.wid and at - stopped < TAKEOVER and next_number > first
     wait_until(lambda: time.time() - stopped >= seconds, seconds + 5)

@@ -7,7 +7,7 @@ import pytest
 
 import booth
 from booth import HASTY, OUT, RANGES, ask_bootstrap, bootstrap, chosen, forget, offered, pool, settle
-from harness import CROWD, SLOW, get, ready, uid, wait_until
+from harness import CROWD, SLOW, Stopwatch, get, ready, uid, wait_until
 from swarm import gather, members as bare_clients, settle as read_all
 from test_cleanup import left
 
@@ -113,15 +113,15 @@ def test_a_thousand_clients_are_told_that_their_worker_has_gone_and_nobody_waits
     begun = time.monotonic()
     gone.drop()
     while (count := len(told.poll(0, len(crowd)))) < len(crowd) or len(waits) < 50:
-        asked = time.monotonic()
-        assert asked < begun + OUT * ALONE, f"{count} were told"
+        assert time.monotonic() < begun + OUT * ALONE, f"{count} were told"
+        watch = Stopwatch(fleet.workers[0])
         bystander.send(type="ping")
         bystander.expect("pong")
-        waits.append(time.monotonic() - asked)
+        waits.append(watch.seconds())
     told.close()
     record_property("all_told", time.monotonic() - begun)
     record_property("longest_ping", max(waits))
-    assert max(waits) < 0.05 * ALONE
+    assert max(waits) < 0.05 * SLOW
     read_all(crowd, 0.1)
     for member in crowd:
         assert member.expect("reassigned")["worker"]["id"] == other and not member.texts
