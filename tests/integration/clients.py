@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Clients: one that lives (it answers pings), bare sockets that do only what they are told, one that can be frozen."""
+import contextlib
 import json
 import queue
 import select
@@ -13,7 +14,7 @@ import threading
 import websocket
 from websocket import ABNF
 
-from harness import SLOW, UPGRADE, freeze
+from harness import SLOW, UPGRADE, Patience, freeze
 
 
 class Client:
@@ -82,10 +83,12 @@ class Client:
         self.ws.send_frame(ABNF(int(fin), 0, 0, 0, opcode, 1, data))
 
     def recv(self, timeout=5):
-        try:
-            message = self.inbox.get(timeout=timeout * SLOW)
-        except queue.Empty:
-            raise AssertionError(f"nothing came within {timeout * SLOW} s") from None
+        message, patience = self.inbox, Patience(timeout)
+        while message is self.inbox:
+            left = patience.left()
+            assert left, f"nothing came within {timeout * SLOW} s"
+            with contextlib.suppress(queue.Empty):
+                message = self.inbox.get(timeout=left)
         if message is None:
             self.inbox.put(None)
             raise AssertionError(f"closed {self.closed}")
@@ -115,8 +118,11 @@ class Client:
 
     def expect_close(self, timeout=5):
         """(code, reason), with whatever messages came before thrown away; 1006 where no close frame came."""
-        self.reader.join(timeout * SLOW)
-        assert self.closed, f"still open after {timeout * SLOW} s"
+        patience = Patience(timeout)
+        while not self.closed:
+            left = patience.left()
+            assert left, f"still open after {timeout * SLOW} s"
+            self.reader.join(left)
         return self.closed
 
     def close(self):

@@ -31,11 +31,66 @@ UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Versi
            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
 
 
+class Stopwatch:
+    """How long something takes of which this process and some others have to do a part, but for the time in which a thread
+    of theirs was ready to go on while others had the CPUs. So it is as long on a busy machine. parts: workers or
+    processes; if there are none, all that this process has started."""
+
+    def __init__(self, *parts):
+        self.pids = [os.getpid(), *(part.pid for part in parts)] if parts else [os.getpid(), *children()]
+        self.waited, self.begun = self._waited(), time.monotonic()
+
+    def _waited(self):
+        """The nanoseconds that each thread has waited for a CPU."""
+        waited = {}
+        for pid in self.pids:
+            for thread in threads(pid):
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    waited[thread] = int(Path(f"{thread}/schedstat").read_text().split()[1])
+        return waited
+
+    def seconds(self):
+        took, waited = time.monotonic() - self.begun, self._waited()
+        return max(0, took - sum(ns - self.waited.get(thread, 0) for thread, ns in waited.items()) / 1e9)
+
+
+def threads(pid):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return [f"/proc/{pid}/task/{thread}" for thread in os.listdir(f"/proc/{pid}/task")]
+    return []
+
+
+def children():
+    """What this process has started."""
+    found = []
+    for thread in threads(os.getpid()):
+        with contextlib.suppress(FileNotFoundError):
+            found += Path(f"{thread}/children").read_text().split()
+    return found
+
+
+class Patience:
+    """So many seconds of waiting. When half of them are over, time in which others had the CPUs counts no more."""
+
+    def __init__(self, seconds):
+        self.half, self.watch = seconds * SLOW / 2, None
+        self.middle = time.monotonic() + self.half
+
+    def left(self):
+        """For how long to go on waiting before this is asked again; 0: it is over."""
+        if not self.watch:
+            left = self.middle - time.monotonic()
+            if left > 0:
+                return left
+            self.watch = Stopwatch()
+        return max(0, self.half - self.watch.seconds())
+
+
 def wait_until(condition, timeout=5, what="the condition"):
     """Polls until condition() is true and returns its value; fails after timeout seconds."""
-    end = time.monotonic() + timeout * SLOW
+    patience = Patience(timeout)
     while not (value := condition()):
-        assert time.monotonic() < end, f"{what} did not come true within {timeout * SLOW} s"
+        assert patience.left(), f"{what} did not come true within {timeout * SLOW} s"
         time.sleep(0.01)
     return value
 
@@ -106,28 +161,6 @@ def freeze(process):
     """Returns once the child stands still (or has ended): SIGSTOP takes effect a moment after it was sent."""
     process.send_signal(signal.SIGSTOP)
     os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-
-
-class Stopwatch:
-    """How long something takes of which this process, some workers and perhaps Redis have to do a part, but for the time
-    in which a thread of theirs was ready to go on while others had the CPUs. So it is as long on a busy machine."""
-
-    def __init__(self, *parts):
-        self.pids = [os.getpid(), *(part.pid for part in parts)]
-        self.waited, self.begun = self._waited(), time.monotonic()
-
-    def _waited(self):
-        """The nanoseconds that each thread has waited for a CPU."""
-        waited = {}
-        for pid in self.pids:
-            for thread in os.listdir(f"/proc/{pid}/task"):
-                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                    waited[thread] = int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[1])
-        return waited
-
-    def seconds(self):
-        took, waited = time.monotonic() - self.begun, self._waited()
-        return max(0, took - sum(ns - self.waited.get(thread, 0) for thread, ns in waited.items()) / 1e9)
 
 
 class Redis:

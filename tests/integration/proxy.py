@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 
-from harness import ROOT, SLOW
+from harness import ROOT, SLOW, wait_until
 
 sys.path.append(str(ROOT / "tests" / "lua"))
 
@@ -78,7 +78,7 @@ class Proxy:
         self.seen, self.pattern, self.whole = threading.Event(), pattern, whole
 
         def wait():
-            assert self.seen.wait(5 * SLOW), f"{pattern} was not sent"
+            wait_until(self.seen.is_set, 5, f"{pattern}, which is to be sent,")
             time.sleep(0.05 * SLOW)  # Redis has run it
 
         try:

@@ -7,7 +7,7 @@ import struct
 import time
 
 from clients import begin_upgrade, frame, read_until
-from harness import SLOW
+from harness import SLOW, Patience
 
 
 class Member:
@@ -84,15 +84,15 @@ def members(workers, count, path="/relay"):
 
 def gather(group, count, timeout=10):
     """Reads until each of the group has so many texts; returns the seconds it took."""
-    begun = time.monotonic()
+    begun, patience = time.monotonic(), Patience(timeout)
     wanted = {m.fileno(): m for m in group if len(m.texts) < count}
     poll = select.epoll()
     try:
         for fd in wanted:
             poll.register(fd, select.EPOLLIN)
         while wanted:
-            left = begun + timeout * SLOW - time.monotonic()
-            assert left > 0, f"{len(wanted)} of {len(group)} still lack messages after {timeout * SLOW} s"
+            left = patience.left()
+            assert left, f"{len(wanted)} of {len(group)} still lack messages after {timeout * SLOW} s"
             for fd, _ in poll.poll(left):
                 member = wanted[fd]
                 member.read()
