@@ -103,14 +103,22 @@ def persists(find, seconds):
     return found
 
 
+def ended(redis, key):
+    """Whether it holds requests to pair that have ended: they are let go with a delay."""
+    now = redis.time()[0] * 1000
+    return key.endswith(":requests") and all(int(request.split(" ")[0]) <= now for request in redis.hvals(key))
+
+
+def traces(redis, wids):
+    """The keys that name one of these workers, which have gone. The leader's may name the last one."""
+    texts = {key: f"{key} {redis.hgetall(key) if redis.type(key) == 'hash' else ''}" for key in redis.keys("*")}
+    return [key for key, text in texts.items()
+            if any(wid in text for wid in wids) and key != "sb:leader" and not ended(redis, key)]
+
+
 def leftovers(redis):
-    """What is there although nobody is connected. Requests to pair that have ended are let go with a delay."""
+    """What is there although nobody is connected."""
     standing = ("sb:workers", "sb:worker:", "sb:leader", "sb:schema", "sb:{pool}:version", "sb:{pool}:watch",
                 "sb:{chunks}:")
-    now = redis.time()[0] * 1000
-
-    def ended(key):
-        return key.endswith(":requests") and all(int(request.split(" ")[0]) <= now for request in redis.hvals(key))
-
     return [key for key in redis.keys("*") if not key.startswith(standing) and not key.endswith(":data")
-            and not ended(key)]
+            and not ended(redis, key)]

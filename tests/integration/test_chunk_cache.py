@@ -8,12 +8,12 @@ import time
 import pytest
 
 from clients import reset
-from harness import SLOW, Fleet, get, metric, uid, wait_until
+from harness import CROWD, SLOW, Fleet, get, metric, uid, wait_until
 from swarm import members
 from test_chunk_pulls import OPEN
 from test_chunks import announce, data_of, push, wait_in_vain
 
-TTL = 0.6 * SLOW
+TTL = 0.6 * max(SLOW, CROWD)
 STANDING = re.compile(r"sb:(workers|worker:[0-9a-f]{8}|schema|leader)")
 CACHE = re.compile(r"sb:(\{chunk:.*\}:data|\{chunks\}:(uses|ends))")
 

@@ -189,6 +189,7 @@ def test_many_who_ask_too_often_hold_up_nobodys_messages(start, connect):
     threads = [threading.Thread(target=ask) for _ in range(80)]
     for thread in threads:
         thread.start()
+    begun = time.monotonic()
     try:
         times = []
         for _ in range(200):
@@ -201,7 +202,7 @@ def test_many_who_ask_too_often_hold_up_nobodys_messages(start, connect):
         for thread in threads:
             thread.join()
     assert statistics.median(times) < 0.02 * SLOW
-    assert b"HTTP/1.1 429" in asked and len(asked) < 10_000
+    assert b"HTTP/1.1 429" in asked and len(asked) < max(10_000, 4000 * (time.monotonic() - begun))
 
 
 @pytest.mark.parametrize("bits, second, status", [

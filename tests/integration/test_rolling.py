@@ -10,7 +10,7 @@ import pytest
 from crowd import Crowd
 from crowd_roles import populate
 from harness import CROWD, SLOW, UPGRADE, Worker, free_port, freeze, http_request, ready, wait_until
-from invariants import leftovers, persists, strays
+from invariants import leftovers, persists, strays, traces
 from swarm import gather, members
 from test_chaos import ENV
 
@@ -72,16 +72,9 @@ def test_a_rolling_restart_serves_everybody_and_leaves_nothing(fleet, closing, r
     assert not persists(lambda: [client.name for client in crowd.clients if not client.proved], 15)
     assert not crowd.failure and not crowd.unanswered(10)
     assert not (wrong := persists(lambda: strays(fleet.redis.client, fleet.workers, crowd), 5)), wrong
-    assert not (left := persists(lambda: traces(fleet.redis, former), 10)), left
+    assert not (left := persists(lambda: traces(fleet.redis.client, former), 10)), left
     crowd.stop()
     assert not (left := persists(lambda: leftovers(fleet.redis.client), 10)), left
-
-
-def traces(redis, wids):
-    """The keys that name one of these workers. The last leader stays one, and a request to pair lasts so long."""
-    hashes = {key: redis.client.hgetall(key) for key in redis.keys() if redis.client.type(key) == "hash"}
-    named = {key: f"{key} {hashes.get(key, '')}" for key in redis.keys() if key != "sb:leader"}
-    return [key for key, text in named.items() if any(wid in text for wid in wids)]
 
 
 def spread(closes):

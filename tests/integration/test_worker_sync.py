@@ -107,7 +107,7 @@ def test_without_a_key_there_is_no_pool(start):
     assert b" 503 " in read_until(s, b"\r\n")
     s.close()
     assert upgrade_status(worker, "/signaling") == 101
-    assert ask_bootstrap(worker)[::2] == (503, {"error": NO_WORKERS})
+    wait_until(lambda: ask_bootstrap(worker)[::2] == (503, {"error": NO_WORKERS}), 5, "the pool, which is read")
     assert get(worker, "/workers")["workers"] == []
 
 
