@@ -85,9 +85,10 @@ def test_what_redis_leaves_unanswered_is_bounded_for_all_clients_together(split,
             member.send(type="register", pairingCode=f"{name}-{i}")
             while member.recv()["type"] != "registered":
                 pass
+    floods = [2 * frame(json.dumps(offer_to(f"receiver-{i}", "x" * BIG))) for i in range(count)]
     with proxy.holding_from(b"EVAL\r\n"):
-        for i, sender in enumerate(senders):
-            sender.send_text(*2 * [json.dumps(offer_to(f"receiver-{i}", "x" * BIG))])
+        for sender, flood in zip(senders, floods):
+            sender.sock.sendall(flood)
         wait_until(lambda: metric(worker, "signalbox_redis_refused_total") > 0, 2, "refused commands")
         assert not worker.events("redis_lost"), "refused because Redis was slow, not because it was away"
 
@@ -119,7 +120,8 @@ def test_who_comes_and_goes_while_redis_is_away_leaves_nothing_to_keep(start, co
     wait_until(lambda: metric(worker, "signalbox_connections") == 0, 5, "the end of all")
     worker.process.terminate()
     worker.process.wait(20 * SLOW)
-    assert worker.events("drained")[0]["not_undone"] == 1, "of the one that had registered"
+    [drained] = wait_until(lambda: worker.events("drained"), 5, "the line of the log")
+    assert drained["not_undone"] == 1, "of the one that had registered"
 
 
 def test_the_unfinished_messages_of_many_clients_are_bounded_together(start, connect):

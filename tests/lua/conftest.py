@@ -104,8 +104,9 @@ def now(db):
 
 @pytest.fixture
 def about(now):
-    """Whether a time in ms is that long from now."""
-    return lambda ms, ahead: now() + ahead - 100 < ms <= now() + ahead
+    """Whether a time in ms is that long from now, or from when the test began."""
+    begun = now()
+    return lambda ms, ahead: begun + ahead - 100 < ms <= now() + ahead
 
 
 @pytest.fixture

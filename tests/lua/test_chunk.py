@@ -33,9 +33,9 @@ def test_pushing_again_replaces_data_and_ttl(db, chunk):
 
 
 def test_an_expired_chunk_is_not_read_and_does_not_end_a_wait(chunk):
-    chunk.push("1", 20)
+    chunk.push("1", 300)
     assert chunk.read() == "1"
-    time.sleep(0.03)
+    time.sleep(0.31)
     assert chunk.read() == ""
     assert chunk.wait(A) == ""
 
@@ -80,9 +80,9 @@ def test_waiting_again_moves_the_end(chunk):
 
 
 def test_the_last_wait_takes_its_key_along(db, chunk):
-    chunk.wait(A, 20)
-    assert 0 < db.pttl(chunk.key("wait")) <= 20
-    time.sleep(0.03)
+    chunk.wait(A, 300)
+    assert 0 < db.pttl(chunk.key("wait")) <= 300
+    time.sleep(0.31)
     assert not db.exists(chunk.key("wait"))
 
 
@@ -113,10 +113,10 @@ def test_who_announces_what_somebody_waits_for_is_asked(db, chunk, about):
 
 def test_the_next_who_announces_is_not_asked_while_the_first_has_time(chunk):
     chunk.wait(D)
-    assert chunk.announce(A, patience=30)
+    assert chunk.announce(A, patience=300)
     assert chunk.announce(B) == chunk.announce(A) == 0
     assert chunk.asked() == A
-    time.sleep(0.04)
+    time.sleep(0.31)
     assert chunk.announce(B)
     assert chunk.asked() == B
 

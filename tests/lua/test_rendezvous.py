@@ -104,11 +104,11 @@ def test_an_ended_entry_is_never_answered_though_its_key_lives(db, meet, now):
 
 
 def test_who_stays_outlives_who_does_not_come_again(meet):
-    meet("a", ttl=400)
-    time.sleep(0.25)
-    assert set(meet("b", ttl=400)[0]) == {"a"}
-    time.sleep(0.25)
-    assert set(meet("c", ttl=400)[0]) == {"b"}
+    meet("a", ttl=1600)
+    time.sleep(1)
+    assert set(meet("b", ttl=1600)[0]) == {"a"}
+    time.sleep(1)
+    assert set(meet("c", ttl=1600)[0]) == {"b"}
 
 
 def test_an_own_ended_entry_is_simply_renewed(db, meet, now):
