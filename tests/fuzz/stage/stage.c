@@ -548,7 +548,7 @@ static void farewell(void)
     all_leave();
     while (fake_redis_waiting() > 0)
         answer_all();
-    heartbeat_fini();
+    lease_fini();
     pool_fini();
     for (int i = 0; i < STAGE_CLIENTS; i++)
         assert(fake_wire_open(i));
