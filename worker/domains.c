@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include <stddef.h>
 
-#include "signalbox/booth.h"
 #include "signalbox/fleet.h"
+#include "signalbox/front.h"
 #include "signalbox/page.h"
 #include "signalbox/registry.h"
 #include "signalbox/relay.h"
@@ -12,5 +12,5 @@
 
 const struct domain *const domains[] = {
     &fleet_domain, &status_domain,   &page_domain,  &signal_domain, &relay_domain,
-    &rooms_domain, &registry_domain, &booth_domain, NULL,
+    &rooms_domain, &registry_domain, &front_domain, NULL,
 };

@@ -4,9 +4,9 @@
 #pragma once
 
 #include "signalbox/address.h"
-#include "signalbox/agenda.h"
 #include "signalbox/index.h"
 #include "signalbox/keys.h"
+#include "signalbox/schedule.h"
 #include "signalbox/tally.h"
 
 extern const struct tally chunk_sources, chunk_waits;
@@ -32,7 +32,7 @@ void chunk_asked(const char *chunk, const char *source, long long until_ms); /* 
 
 void chunk_push_init(void);
 void chunk_request_init(void);
-extern struct agenda chunk_pull_agenda; /* of the sources that have not pushed yet */
+extern struct schedule chunk_pull_schedule; /* of the sources that have not pushed yet */
 void chunk_pull_init(void);
 void chunks_init(void);         /* all of it */
 void chunks_let_ended_go(void); /* by the leader: sources, waiters and data whose time is over */

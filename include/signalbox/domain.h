@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-struct agenda;
+struct schedule;
 struct entry_kind;
 struct http_route;
 struct session;
@@ -23,7 +23,7 @@ struct domain {
     const struct socket_path *paths;        /* of WebSockets */
     const struct http_route *const *routes; /* tables of them */
     const struct entry_kind *const *kinds;  /* of entries that its sockets own */
-    const struct agenda *const *agendas;
+    const struct schedule *const *schedules;
     void (*const *jobs)(void);                 /* the leader runs them every 10 s */
     const struct domain_metric *metrics;       /* up to 4 of all domains */
     void (*on_redis_up)(void);                 /* each time that Redis turns up */

@@ -55,12 +55,12 @@ void key_peer(char out[static KEY_MAX], const char *peer);               /* hash
 void key_code(char out[static KEY_MAX], const char *room, const char *code);     /* hash: sb:{code:ROOM:CODE} */
 void key_requests(char out[static KEY_MAX], const char *room, const char *code); /* hash: …:requests, requester → */
 void key_link(char out[static KEY_MAX], const char *code);                       /* hash: …:link, of an app's code */
-void key_members(char out[static KEY_MAX], const char *room);       /* hash: sb:{signal:ROOM}, code → addr */
+void key_room_codes(char out[static KEY_MAX], const char *room);    /* hash: sb:{signal:ROOM}, code → addr */
 void key_presence(char out[static KEY_MAX], const char *room);      /* channel: sb:signal:ROOM */
 void key_room(char out[static KEY_MAX], const char *room);          /* hash: sb:{room:ID} */
 void key_room_peers(char out[static KEY_MAX], const char *room);    /* hash: …:peers, peer → address and info */
 void key_room_channel(char out[static KEY_MAX], const char *room);  /* channel: sb:room:ID */
-void key_member(char out[static KEY_MAX], const char *peer);        /* hash: sb:{member:ID}, a peer of /ws */
+void key_room_peer(char out[static KEY_MAX], const char *peer);     /* hash: sb:{member:ID}, a peer of /ws */
 void key_pool_member(char out[static KEY_MAX], const char *member); /* hash: sb:{pool:ID}, a member of the pool */
 void key_client(char out[static KEY_MAX], const char *client);      /* hash: sb:{client:ID}, a client of /signaling */
 void key_device(char out[static KEY_MAX], const char *device);      /* hash: sb:{device:ID} */

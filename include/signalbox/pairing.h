@@ -3,8 +3,8 @@
    whichever worker is alive. */
 #pragma once
 
-#include "signalbox/agenda.h"
 #include "signalbox/caller.h"
+#include "signalbox/schedule.h"
 #include "signalbox/turn.h"
 
 /* Opens a request of s to the holder of target, who is sent `message`; at most `most` are open to one. failed runs if
@@ -29,5 +29,5 @@ void pairing_answer(struct session *s, const char *requester, long long tag, str
                     void (*done)(const struct turn *t, const struct pairing_answer *a));
 
 extern const struct entry_kind pairing_kind;
-extern struct agenda pairing_agenda; /* of the requests that nobody has answered */
+extern struct schedule pairing_schedule; /* of the requests that nobody has answered */
 void pairing_init(void);

@@ -2,11 +2,11 @@
 /* room: the protocol of /ws (PROTOCOL.md section 7), and the rooms in its HTTP API. */
 #pragma once
 
-#include "signalbox/agenda.h"
 #include "signalbox/dialect.h"
 #include "signalbox/domain.h"
 #include "signalbox/http.h"
 #include "signalbox/keys.h"
+#include "signalbox/schedule.h"
 #include "signalbox/script.h"
 #include "signalbox/turn.h"
 
@@ -54,7 +54,7 @@ extern const struct domain_metric membership_metrics[];
 void membership_on_session_end(struct session *s);
 void membership_open(void);             /* a socket was opened */
 void membership_refresh(session_id id); /* gives its place back to a peer, if Redis has lost it */
-extern const struct agenda room_index_agenda;
+extern const struct schedule room_index_schedule;
 void room_index_add(const char *room);                   /* it is there, or there again */
 void room_index_look(const char *room, long long at_ms); /* it may have ended by then */
 extern const struct http_route rooms_api_routes[];

@@ -1,4 +1,4 @@
--- room/index: put a room on the list of all rooms, and on the agenda that takes it off again.
+-- room/index: put a room on the list of all rooms, and on the schedule that takes it off again.
 -- KEYS[1] all rooms (zset, all of one score)   KEYS[2] when to look whether they are still there (zset: room, ms)
 -- ARGV[1] room   ARGV[2] ms until the first look
 -- USES    now

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #undef NDEBUG /* the asserts are what is tested */
-#include "signalbox/link.h"
+#include "signalbox/redis_connection.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -10,9 +10,9 @@ from clients import Client
 from harness import SLOW, WORKER, Fleet, Worker, get, http_request, uid, wait_until
 
 SOCKETS = {"relay": ["/relay"], "signal": ["/signal/demo", "/client", "/"], "rooms": ["/ws"],
-           "pool": ["/signaling", "/worker-sync"]}
+           "front": ["/signaling", "/worker-sync"]}
 ROUTES = {"relay": ["/stats", "/relay/stats"], "signal": [], "rooms": ["/api/rooms", "/api/stats"],
-          "registry": ["/servers", "/attest/versions"], "pool": ["/workers"]}
+          "registry": ["/servers", "/attest/versions"], "front": ["/workers"]}
 ALWAYS = ["/health", "/ready", "/api/info", "/metrics", "/"]
 
 
@@ -28,8 +28,8 @@ def handshake_status(worker, path):
 def two():
     """One Redis; a worker that serves relays and rooms, and one that serves the rest."""
     with Fleet(1, PROTOCOLS="relay,rooms") as fleet:
-        rest = Worker(fleet.redis.urls()[0], PROTOCOLS=" signal , registry, pool ", WORKER_SHARED_KEY="key")
-        yield {"relay": fleet.workers[0], "rooms": fleet.workers[0], "signal": rest, "registry": rest, "pool": rest}
+        rest = Worker(fleet.redis.urls()[0], PROTOCOLS=" signal , registry, front ", WORKER_SHARED_KEY="key")
+        yield {"relay": fleet.workers[0], "rooms": fleet.workers[0], "signal": rest, "registry": rest, "front": rest}
         rest.stop()
 
 

@@ -17,12 +17,12 @@ def watch(call):
 
 @pytest.fixture
 def unwatch(call):
-    return lambda decided, chunk="c", patience=PATIENCE: call("agenda/drop", [PULLS], chunk, decided + patience, 0)[0]
+    return lambda decided, chunk="c", patience=PATIENCE: call("schedule/drop", [PULLS], chunk, decided + patience, 0)[0]
 
 
 @pytest.fixture
 def overdue(call):
-    return lambda most=100, patience=1000: call("agenda/due", [PULLS], most, patience)[0]
+    return lambda most=100, patience=1000: call("schedule/due", [PULLS], most, patience)[0]
 
 
 def test_a_watched_chunk_is_overdue_after_the_time_of_a_pull(db, watch, overdue, about):

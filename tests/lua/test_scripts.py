@@ -41,8 +41,8 @@ def coded(*names):
 
 # The keys that the worker calls each script with.
 KEYS_OF = {
-    "agenda/drop": [PULLS, (key("REQUESTS"),), (key("LINKS"),)],
-    "agenda/due": [PULLS, (key("REQUESTS"),), (key("LINKS"),), LOOKS],
+    "schedule/drop": [PULLS, (key("REQUESTS"),), (key("LINKS"),)],
+    "schedule/due": [PULLS, (key("REQUESTS"),), (key("LINKS"),), LOOKS],
     "attest/challenge": NONCES,
     "attest/finish": references(":" + "00ff" * 16, "", ":regions"),
     "attest/keep": references(":" + "00ff" * 16),
@@ -115,7 +115,7 @@ each_script = pytest.mark.parametrize("script", ALL, ids=lambda script: script.n
 
 def test_there_are_scripts():
     domains = {script.name.split("/")[0] for script in ALL}
-    assert {"agenda", "attest", "chunk", "claim", "fleet", "own", "pool", "relay", "rendezvous", "room", "server",
+    assert {"schedule", "attest", "chunk", "claim", "fleet", "own", "pool", "relay", "rendezvous", "room", "server",
             "signal", "tally"} <= domains
 
 

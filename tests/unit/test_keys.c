@@ -35,7 +35,7 @@ static void every_key_has_its_name(void **state)
     assert_string_equal(key, "sb:{hour:t1}:ends");
     key_chunk(key, "c1", "data");
     assert_string_equal(key, "sb:{chunk:c1}:data");
-    key_members(key, "r1");
+    key_room_codes(key, "r1");
     assert_string_equal(key, "sb:{signal:r1}");
     key_presence(key, "r1");
     assert_string_equal(key, "sb:signal:r1");
@@ -49,7 +49,7 @@ static void every_key_has_its_name(void **state)
     assert_string_equal(key, "sb:{check:c1}");
     key_check_other(key, "c1");
     assert_string_equal(key, "sb:{check:c1}:other");
-    key_member(key, "1f0c9a3e00000000");
+    key_room_peer(key, "1f0c9a3e00000000");
     assert_string_equal(key, "sb:{member:1f0c9a3e00000000}");
     key_pool_member(key, "w1");
     assert_string_equal(key, "sb:{pool:w1}");
@@ -261,8 +261,8 @@ static void different_things_never_share_a_key(void **state)
     key_room(keys[8], "x");
     key_room_peers(keys[9], "x");
     key_room_channel(keys[10], "x");
-    key_member(keys[11], "x");
-    key_members(keys[12], "x");
+    key_room_peer(keys[11], "x");
+    key_room_codes(keys[12], "x");
     key_presence(keys[13], "x");
     key_device(keys[14], "x");
     key_challenges(keys[15], "x");

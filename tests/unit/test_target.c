@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "signalbox/link.h"
+#include "signalbox/redis_connection.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -13,7 +13,7 @@
 #include "signalbox/doctor_rights.h"
 #include "signalbox/doctor_settings.h"
 #include "signalbox/keys.h"
-#include "signalbox/link.h"
+#include "signalbox/redis_connection.h"
 #include "signalbox/schema.h"
 
 #define PINGS 100

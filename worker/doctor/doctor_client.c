@@ -10,7 +10,7 @@
 
 #include "signalbox/bytes.h"
 #include "signalbox/keys.h"
-#include "signalbox/link.h"
+#include "signalbox/redis_connection.h"
 
 #define PATIENCE_SECONDS 3
 #define WORDS_MAX 16

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "signalbox/doctor_client.h"
-#include "signalbox/link.h"
+#include "signalbox/redis_connection.h"
 
 #define PLAIN "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.,/:+@"
 

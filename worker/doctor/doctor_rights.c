@@ -7,7 +7,7 @@
 
 #include "signalbox/doctor_client.h"
 #include "signalbox/keys.h"
-#include "signalbox/link.h"
+#include "signalbox/redis_connection.h"
 
 #define NO_SCRIPT "0000000000000000000000000000000000000000"
 

@@ -20,9 +20,9 @@ void delivery_gone(const char *entry, const struct address *holder, session_id f
     if (!entry || !*entry)
         return;
     if (holder && (said || !worker_alive(holder->wid)))
-        entry_gone(entry, holder, from);
+        entry_remove_stale(entry, holder, from);
     else
-        entry_missing(entry, holder, from);
+        entry_not_found(entry, holder, from);
 }
 
 /* Nobody listens at that worker, or Redis was not reached: what became of the frame is then unknown, and counted. */
@@ -39,7 +39,7 @@ static void on_unreached(struct inbox_frame *frame, const char *wid, bool lost)
         if (!lost)
             delivery_gone(entry, &holder, frame->from.sid, false);
         else if (*entry)
-            entry_lost(entry, frame->from.sid);
+            entry_unavailable(entry, frame->from.sid);
         metric_add(dropped, lost);
         free(entry);
     }

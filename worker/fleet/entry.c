@@ -33,29 +33,29 @@ void entry_undo(const char *entry, const struct address *holder)
         kind->undo(rest, holder);
 }
 
-void entry_missing(const char *entry, const struct address *holder, session_id from)
+void entry_not_found(const char *entry, const struct address *holder, session_id from)
 {
     const char *rest;
     const struct entry_kind *kind = entry_kind_of(entry, &rest);
 
-    if (kind && kind->gone)
-        kind->gone(rest, holder, from);
+    if (kind && kind->on_not_found)
+        kind->on_not_found(rest, holder, from);
 }
 
-void entry_gone(const char *entry, const struct address *holder, session_id from)
+void entry_remove_stale(const char *entry, const struct address *holder, session_id from)
 {
     entry_undo(entry, holder);
-    entry_missing(entry, holder, from);
+    entry_not_found(entry, holder, from);
 }
 
-void entry_lost(const char *entry, session_id from)
+void entry_unavailable(const char *entry, session_id from)
 {
     const char *rest;
     const struct entry_kind *kind = entry_kind_of(entry, &rest);
     struct session *s = session_find(from);
 
-    if (kind && kind->lost)
-        kind->lost(rest, from);
+    if (kind && kind->on_unavailable)
+        kind->on_unavailable(rest, from);
     else if (s)
         session_fail(s, ERR_UNAVAILABLE, NULL);
 }

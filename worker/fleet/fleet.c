@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "signalbox/fleet.h"
 
-#include "signalbox/agenda.h"
-#include "signalbox/arrival.h"
 #include "signalbox/claim.h"
 #include "signalbox/delivery.h"
 #include "signalbox/forward.h"
+#include "signalbox/forward_inbound.h"
 #include "signalbox/group.h"
 #include "signalbox/identity.h"
 #include "signalbox/index.h"
@@ -13,6 +12,7 @@
 #include "signalbox/lease.h"
 #include "signalbox/reaper.h"
 #include "signalbox/resync.h"
+#include "signalbox/schedule.h"
 
 static void on_redis_up(void)
 {
@@ -37,11 +37,11 @@ static void init(void)
     resync_init();
     delivery_init();
     forward_init();
-    arrival_init();
+    forward_inbound_init();
     group_init();
     leader_init();
     reaper_init();
-    agenda_init();
+    schedule_init();
 }
 
 /* What a domain still waits for here fails first. */
@@ -49,7 +49,7 @@ static void fini(void)
 {
     claim_fini();
     forward_fini();
-    arrival_fini();
+    forward_inbound_fini();
     group_fini();
     resync_fini();
     index_fini();

@@ -128,7 +128,7 @@ static void forward_end(struct forward *f)
 static void forward_lost(struct forward *f)
 {
     delivery_count_dropped();
-    entry_lost(f->entry, f->from);
+    entry_unavailable(f->entry, f->from);
     forward_end(f);
 }
 
@@ -262,7 +262,7 @@ static void on_return(struct inbox_frame *frame)
         comes_back(f);
     } else {
         delivery_count_dropped();
-        entry_lost(entry, frame->from.sid);
+        entry_unavailable(entry, frame->from.sid);
     }
     free(text);
     free(entry);

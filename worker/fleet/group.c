@@ -23,10 +23,10 @@ struct joining {
     struct joining *next;
 };
 
-struct member {
+struct listener {
     session_id id;
     bool admitted;
-    uint64_t since;  /* number of the event that made it a member */
+    uint64_t since;  /* number of the event that made it a listener */
     uint64_t behind; /* messages that had come before it listened */
 };
 
@@ -40,7 +40,7 @@ struct held {
 
 struct group {
     char *channel;
-    struct member *members;
+    struct listener *listeners;
     size_t count, room, waiting;
     STAILQ_HEAD(held_messages, held) held;
     size_t held_count, held_bytes;
@@ -86,7 +86,7 @@ static void free_group(struct group *g)
         drop_held(g);
     HASH_DEL(groups, g);
     free(g->channel);
-    free(g->members);
+    free(g->listeners);
     free(g);
 }
 
@@ -115,7 +115,7 @@ static void on_live(const char *channel, bool live)
     drop_if_empty(g);
 }
 
-static void give(const struct member *m, struct bytes *b, const struct address *except, uint64_t number)
+static void give(const struct listener *m, struct bytes *b, const struct address *except, uint64_t number)
 {
     struct session *s = session_find(m->id);
     bool known = number && number <= m->since && m->since - number < STALE_US;
@@ -134,7 +134,7 @@ static void hold(struct group *g, struct bytes *b, const struct address *except,
     g->held_bytes += bytes_len(b);
     if (g->held_count <= HELD_MAX && g->held_bytes <= HELD_BYTES_MAX)
         return;
-    LOG_WARNING("limit_hit", LOG_TEXT("limit", "messages held for new members of a room"));
+    LOG_WARNING("limit_hit", LOG_TEXT("limit", "messages held for new listeners of a room"));
     while (g->held_count > HELD_MAX || g->held_bytes > HELD_BYTES_MAX) {
         drop_held(g);
         metric_add(held_dropped, 1);
@@ -159,8 +159,8 @@ static void on_message(const char *channel, struct span message)
     g->messages++;
     inbox_next_target(&frame, &number);
     for (size_t i = 0; i < g->count; i++)
-        if (g->members[i].admitted)
-            give(&g->members[i], b, &frame.from, number.sid);
+        if (g->listeners[i].admitted)
+            give(&g->listeners[i], b, &frame.from, number.sid);
     if (g->waiting)
         hold(g, b, &frame.from, number.sid);
     bytes_unref(b);
@@ -180,23 +180,23 @@ static struct group *find_or_add(const char *channel)
     return g;
 }
 
-static struct member *find_member(struct group *g, session_id id)
+static struct listener *find_listener(struct group *g, session_id id)
 {
     for (size_t i = 0; g && i < g->count; i++)
-        if (g->members[i].id == id)
-            return &g->members[i];
+        if (g->listeners[i].id == id)
+            return &g->listeners[i];
     return NULL;
 }
 
 static void add_member(struct group *g, session_id id)
 {
-    if (find_member(g, id))
+    if (find_listener(g, id))
         return;
     if (g->count == g->room) {
         g->room = g->room ? g->room * 2 : 4;
-        g->members = mem_grow(g->members, g->room * sizeof(*g->members));
+        g->listeners = mem_grow(g->listeners, g->room * sizeof(*g->listeners));
     }
-    g->members[g->count++] = (struct member){.id = id, .behind = g->messages};
+    g->listeners[g->count++] = (struct listener){.id = id, .behind = g->messages};
     g->waiting++;
 }
 
@@ -212,7 +212,7 @@ static void waits_no_more(struct group *g)
 void group_admit(const char *channel, session_id id, uint64_t since)
 {
     struct group *g = find(channel);
-    struct member *m = find_member(g, id);
+    struct listener *m = find_listener(g, id);
     struct held *h;
     uint64_t at;
 
@@ -254,13 +254,13 @@ void group_join(const char *channel, session_id id, void (*then)(bool ok, void *
 void group_leave(const char *channel, session_id id)
 {
     struct group *g = find(channel);
-    struct member *m = find_member(g, id);
+    struct listener *m = find_listener(g, id);
 
     if (!m)
         return;
     if (!m->admitted)
         waits_no_more(g);
-    *m = g->members[--g->count];
+    *m = g->listeners[--g->count];
     drop_if_empty(g);
 }
 
@@ -286,7 +286,7 @@ struct bytes *group_frame(struct span message, const struct address *except)
 void group_init(void)
 {
     held_dropped = metric_counter("signalbox_group_held_dropped_total",
-                                  "Messages to a room that new members did not get, as too many came before them");
+                                  "Messages to a room that new listeners did not get, as too many came before them");
     malformed = metric_counter("signalbox_group_malformed_total", "Messages to a room that could not be read");
 }
 

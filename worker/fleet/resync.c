@@ -67,8 +67,8 @@ static void on_kept(struct refreshing *f, bool given_back)
     const struct identity *i = identity_of(f->session, f->entry);
     struct address self = self_address(f->session);
 
-    if (i && !(given_back && index_close_if_reaped(session_find(f->session))) && i->kind->kept)
-        i->kind->kept(i->id, &self);
+    if (i && !(given_back && index_close_if_reaped(session_find(f->session))) && i->kind->on_restored)
+        i->kind->on_restored(i->id, &self);
     refreshing_free(f);
 }
 

@@ -8,10 +8,10 @@
 #include <string.h>
 #include <sys/queue.h>
 
-#include "signalbox/link.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
+#include "signalbox/redis_connection.h"
 #include "signalbox/resp.h"
 
 #define IN_FLIGHT_MAX 65536
@@ -29,7 +29,7 @@ struct pending {
 };
 
 static struct redis_target target;
-static struct link commands;
+static struct redis_connection commands;
 static void (*guard)(void);
 static bool open; /* the guard lets all commands through */
 static void (*on_up)(void);
@@ -46,10 +46,10 @@ static void on_watchdog(void *arg)
 {
     (void)arg;
     if (in_flight > 0 && loop_ms() - last_reply_ms > REPLY_PATIENCE_MS)
-        link_drop(&commands, "no reply in time");
+        redis_connection_drop(&commands, "no reply in time");
 }
 
-static void on_commands_up(struct link *l)
+static void on_commands_up(struct redis_connection *l)
 {
     (void)l;
     guard();
@@ -70,7 +70,7 @@ void redis_shut(void)
     metric_set(up, 0);
 }
 
-static void on_commands_down(struct link *l)
+static void on_commands_down(struct redis_connection *l)
 {
     (void)l;
     redis_shut();
@@ -97,9 +97,9 @@ bool redis_init(const char *url, const char *client_name, void (*on_connect)(voi
         metric_counter("signalbox_redis_refused_total", "Commands refused because Redis was away or too far behind");
     up = metric_gauge("signalbox_redis_up", "Whether Redis takes commands of this worker");
     errors = metric_counter("signalbox_redis_errors_total", "Commands that Redis answered with an error");
-    commands = (struct link){
+    commands = (struct redis_connection){
         .name = "commands", .client_name = client_name, .on_up = on_commands_up, .on_down = on_commands_down};
-    link_start(&commands, &target);
+    redis_connection_start(&commands, &target);
     subscriber_init(&target, client_name);
     watchdog = timer_every(REPLY_PATIENCE_MS / 4, on_watchdog, NULL);
     return true;
@@ -108,9 +108,9 @@ bool redis_init(const char *url, const char *client_name, void (*on_connect)(voi
 void redis_fini(void)
 {
     timer_free(watchdog);
-    link_stop(&commands);
+    redis_connection_stop(&commands);
     subscriber_fini();
-    links_fini();
+    redis_connections_fini();
     redis_target_free(&target);
 }
 

@@ -15,14 +15,14 @@
 #define HEADER_LEN (1 + 1 + WID_LEN + 8 + 2)
 #define COUNT_AT (HEADER_LEN - 2)
 #define TARGET_LEN (8 + 2)
-#define PROBE_MS 2000 /* of silence before a worker asks whether it still hears, and of patience for the echo */
+#define ECHO_MS 2000 /* of silence before a worker asks whether it still hears, and of patience for the echo */
 #define LOOK_MS 250
 
 static void (*callbacks[INBOX_OPERATIONS])(struct inbox_frame *frame);
-static struct metric *received, *malformed, *resubscriptions, *probes, *deaf, *probe_age;
+static struct metric *received, *malformed, *resubscriptions, *echoes, *deaf, *echo_age;
 static char own_channel[KEY_MAX];
 static void (*heard_again)(void);
-static int64_t heard_ms, probed_ms, looked_ms; /* probed_ms: 0 while no echo is awaited */
+static int64_t heard_ms, echo_sent_ms, looked_ms; /* echo_sent_ms: 0 while no echo is awaited */
 
 static uint64_t read_u64(const char *at)
 {
@@ -174,7 +174,7 @@ static void on_message(const char *channel, struct span message)
 
     (void)channel;
     heard_ms = loop_ms();
-    probed_ms = 0;
+    echo_sent_ms = 0;
     metric_add(received, 1);
     if (inbox_frame_read(message, &frame) && callbacks[frame.operation]) {
         callbacks[frame.operation](&frame);
@@ -195,7 +195,7 @@ static void on_live(const char *channel, bool live)
 
     (void)channel;
     heard_ms = loop_ms();
-    probed_ms = 0;
+    echo_sent_ms = 0;
     if (live && before) {
         metric_add(resubscriptions, 1);
         if (heard_again)
@@ -204,25 +204,25 @@ static void on_live(const char *channel, bool live)
     before |= live;
 }
 
-/* Nobody there, though the channel counts as live: Redis has lost the subscription. A probe that did not reach Redis
+/* Nobody there, though the channel counts as live: Redis has lost the subscription. An echo that did not reach Redis
    says nothing. */
-static void on_probed(const struct reply *r, void *arg)
+static void on_echo_sent(const struct reply *r, void *arg)
 {
     (void)arg;
     if (!r)
-        probed_ms = 0;
-    else if (reply_int(r) == 0 && inbox_live() && probed_ms)
-        redis_subscribe_anew("its probe reached nobody");
+        echo_sent_ms = 0;
+    else if (reply_int(r) == 0 && inbox_live() && echo_sent_ms)
+        redis_subscribe_anew("its echo reached nobody");
 }
 
-static void probe(void)
+static void send_echo(void)
 {
     struct builder w = {0};
 
-    probed_ms = loop_ms();
-    metric_add(probes, 1);
+    echo_sent_ms = loop_ms();
+    metric_add(echoes, 1);
     inbox_frame_begin(&w, INBOX_ECHO, self_address(0));
-    redis_send(on_probed, NULL, 3, (struct span[]){SPAN("PUBLISH"), span_of(own_channel), bytes_span(w.bytes)});
+    redis_send(on_echo_sent, NULL, 3, (struct span[]){SPAN("PUBLISH"), span_of(own_channel), bytes_span(w.bytes)});
     builder_free(&w);
 }
 
@@ -235,15 +235,15 @@ static void on_look(void *arg)
     (void)arg;
     looked_ms = now;
     if (!inbox_live() || paused) {
-        probed_ms = probed_ms ? now : 0;
+        echo_sent_ms = echo_sent_ms ? now : 0;
         return;
     }
-    if (probed_ms && now - probed_ms >= PROBE_MS) {
-        probed_ms = 0;
+    if (echo_sent_ms && now - echo_sent_ms >= ECHO_MS) {
+        echo_sent_ms = 0;
         metric_add(deaf, 1);
-        redis_subscribe_anew("no echo of its probe");
-    } else if (!probed_ms && now - heard_ms >= PROBE_MS && redis_up()) {
-        probe();
+        redis_subscribe_anew("its echo did not come");
+    } else if (!echo_sent_ms && now - heard_ms >= ECHO_MS && redis_up()) {
+        send_echo();
     }
 }
 
@@ -254,7 +254,7 @@ static void on_echo(struct inbox_frame *frame)
 
 static void collect(void)
 {
-    metric_set(probe_age, (double)(loop_ms() - heard_ms) / 1000);
+    metric_set(echo_age, (double)(loop_ms() - heard_ms) / 1000);
 }
 
 void inbox_move(void)
@@ -277,9 +277,9 @@ void inbox_on_heard_again(void (*callback)(void))
 void inbox_init(void)
 {
     resubscriptions = metric_counter("signalbox_resubscriptions_total", "Times this worker heard its inbox again");
-    probes = metric_counter("signalbox_subscriber_probes_total", "Frames sent to this worker's own inbox to hear them");
+    echoes = metric_counter("signalbox_subscriber_probes_total", "Frames sent to this worker's own inbox to hear them");
     deaf = metric_counter("signalbox_subscriber_deaf_total", "Subscriptions given up because they carried no probe");
-    probe_age = metric_gauge("signalbox_subscriber_probe_age_seconds", "Since this worker last heard its inbox");
+    echo_age = metric_gauge("signalbox_subscriber_probe_age_seconds", "Since this worker last heard its inbox");
     metrics_on_collect(collect);
     inbox_on(INBOX_ECHO, on_echo);
     heard_ms = looked_ms = loop_ms();

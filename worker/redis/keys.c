@@ -126,7 +126,7 @@ void key_reference(char out[static KEY_MAX], const char *version, const char *pl
     write_key(out, "sb:{ref:%s:%s}%s", escaped, platform, part);
 }
 
-void key_members(char out[static KEY_MAX], const char *room)
+void key_room_codes(char out[static KEY_MAX], const char *room)
 {
     write_key(out, "sb:{signal:%s}", room);
 }
@@ -151,7 +151,7 @@ void key_room_channel(char out[static KEY_MAX], const char *room)
     write_key(out, "sb:room:%s", room);
 }
 
-void key_member(char out[static KEY_MAX], const char *peer)
+void key_room_peer(char out[static KEY_MAX], const char *peer)
 {
     write_key(out, "sb:{member:%s}", peer);
 }

@@ -4,10 +4,10 @@
 #include <string.h>
 #include <uthash.h>
 
-#include "signalbox/link.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/redis.h"
+#include "signalbox/redis_connection.h"
 
 #define REPLY_PATIENCE_MS 2000
 #define BUSY_PATIENCE_MS 10000 /* where messages still come: the answer is behind them */
@@ -24,7 +24,7 @@ struct channel {
     UT_hash_handle hh;
 };
 
-static struct link subscriber;
+static struct redis_connection subscriber;
 static struct channel *channels;
 static size_t unanswered; /* SUBSCRIBE and UNSUBSCRIBE, which are answered in order */
 static int64_t heard_ms, last_answer_ms;
@@ -118,10 +118,10 @@ static void on_watchdog(void *arg)
         return;
     if (now - last_answer_ms > BUSY_PATIENCE_MS ||
         (now - last_answer_ms > REPLY_PATIENCE_MS && now - heard_ms > REPLY_PATIENCE_MS))
-        link_drop(&subscriber, "no reply in time");
+        redis_connection_drop(&subscriber, "no reply in time");
 }
 
-static void on_up(struct link *l)
+static void on_up(struct redis_connection *l)
 {
     struct channel *c, *next;
 
@@ -130,7 +130,7 @@ static void on_up(struct link *l)
         subscribe_now(c);
 }
 
-static void on_down(struct link *l)
+static void on_down(struct redis_connection *l)
 {
     struct channel *c, *next;
 
@@ -185,7 +185,7 @@ void redis_unsubscribe(const char *name)
 void redis_subscribe_anew(const char *why)
 {
     if (subscriber.up)
-        link_drop(&subscriber, why);
+        redis_connection_drop(&subscriber, why);
 }
 
 bool redis_subscriber_up(void)
@@ -195,8 +195,9 @@ bool redis_subscriber_up(void)
 
 void subscriber_init(const struct redis_target *target, const char *client_name)
 {
-    subscriber = (struct link){.name = "subscriber", .client_name = client_name, .on_up = on_up, .on_down = on_down};
-    link_start(&subscriber, target);
+    subscriber =
+        (struct redis_connection){.name = "subscriber", .client_name = client_name, .on_up = on_up, .on_down = on_down};
+    redis_connection_start(&subscriber, target);
     watchdog = timer_every(REPLY_PATIENCE_MS / 4, on_watchdog, NULL);
 }
 
@@ -205,7 +206,7 @@ void subscriber_fini(void)
     struct channel *c, *next;
 
     timer_free(watchdog);
-    link_stop(&subscriber);
+    redis_connection_stop(&subscriber);
     HASH_ITER (hh, channels, c, next)
         drop(c);
 }

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "signalbox/bytes.h"
-#include "signalbox/link.h"
+#include "signalbox/redis_connection.h"
 
 #define DB_MOST 1000000
 

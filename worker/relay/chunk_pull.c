@@ -5,11 +5,11 @@
 #include <string.h>
 
 #include "scripts_data.h"
-#include "signalbox/agenda.h"
 #include "signalbox/chunk.h"
 #include "signalbox/config.h"
 #include "signalbox/delivery.h"
 #include "signalbox/metrics.h"
+#include "signalbox/schedule.h"
 #include "signalbox/script.h"
 
 struct pulling {
@@ -40,7 +40,7 @@ void chunk_asked(const char *chunk, const char *source, long long until_ms)
     if (!holder_parse(span_of(source), &target.address, &peer))
         return;
     metric_add(pulls, 1);
-    agenda_set(KEY_CHUNK_PULLS, chunk, until_ms);
+    schedule_set(KEY_CHUNK_PULLS, chunk, until_ms);
     snprintf(entry, sizeof(entry), "source\t%s\t%s", chunk, peer);
     target.entry = entry;
     wire_chunk_pull(&w, chunk);
@@ -85,7 +85,7 @@ static enum pull_result apply(const char *chunk, struct span word, struct span s
         return PULL_ASKED;
     }
     if (until_ms == 0)
-        agenda_drop(KEY_CHUNK_PULLS, chunk, now_ms + config->chunk_pull_timeout_ms, 0);
+        schedule_drop(KEY_CHUNK_PULLS, chunk, now_ms + config->chunk_pull_timeout_ms, 0);
     if (span_is(word, "idle"))
         return PULL_IDLE;
     if (reply_count(waiters)) {
@@ -135,11 +135,11 @@ static void on_due(const char *chunk)
     chunk_pull(chunk, "", NULL, NULL);
 }
 
-struct agenda chunk_pull_agenda = {KEY_CHUNK_PULLS, .due = on_due};
+struct schedule chunk_pull_schedule = {KEY_CHUNK_PULLS, .due = on_due};
 
 void chunk_pull_init(void)
 {
-    chunk_pull_agenda.again_ms = config->chunk_pull_timeout_ms;
+    chunk_pull_schedule.again_ms = config->chunk_pull_timeout_ms;
     pulls = metric_counter("signalbox_chunk_pulls_total", "Sources asked to push a chunk");
     failovers = metric_counter("signalbox_chunk_failovers_total", "Pulls that went on to another source");
     exhausted = metric_counter("signalbox_chunk_exhausted_total", "Pulls that ended without a source left");

@@ -143,4 +143,4 @@ enum err handle_heartbeat(struct session *s, const struct message *m)
     return ERR_NONE;
 }
 
-const struct entry_kind peer_kind = {"peer", undo, .key = key_peer, .kept = relay_kept};
+const struct entry_kind peer_kind = {"peer", undo, .key = key_peer, .on_restored = relay_on_restored};

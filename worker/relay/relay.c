@@ -61,7 +61,7 @@ static void init(void)
 static const struct socket_path paths[] = {{"/relay", "relay", &relay_dialect}, {0}};
 static const struct http_route *const routes[] = {stats_routes, NULL};
 static const struct entry_kind *const kinds[] = {&peer_kind, &day_kind, &hour_kind, &source_kind, &wait_kind, NULL};
-static const struct agenda *const agendas[] = {&chunk_pull_agenda, NULL};
+static const struct schedule *const schedules[] = {&chunk_pull_schedule, NULL};
 static void (*const jobs[])(void) = {rendezvous_let_ended_go, chunks_let_ended_go, NULL};
 
 const struct domain relay_domain = {
@@ -69,7 +69,7 @@ const struct domain relay_domain = {
     .paths = paths,
     .routes = routes,
     .kinds = kinds,
-    .agendas = agendas,
+    .schedules = schedules,
     .jobs = jobs,
     .on_session_end = relays_on_session_end,
     .init = init,

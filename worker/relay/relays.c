@@ -268,7 +268,7 @@ static struct call put_call(const char *peer, session_id session, long long max_
     return c;
 }
 
-void relay_kept(const char *peer, const struct address *holder)
+void relay_on_restored(const char *peer, const struct address *holder)
 {
     struct session *s = session_find(holder->sid);
     const struct registration *g = s ? find_registration(s, peer) : NULL;

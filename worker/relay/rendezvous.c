@@ -292,7 +292,7 @@ static void undo_hour(const char *rest, const struct address *holder)
 }
 
 /* A match was not told: it is an error of this dialect, also on a socket of one that has joined it. */
-static void lost(const char *rest, session_id from)
+static void on_unavailable(const char *rest, session_id from)
 {
     struct session *s = session_find(from);
 
@@ -308,7 +308,7 @@ void rendezvous_let_ended_go(void)
 }
 
 const struct entry_kind day_kind = {"day", undo_day};
-const struct entry_kind hour_kind = {"hour", undo_hour, .lost = lost};
+const struct entry_kind hour_kind = {"hour", undo_hour, .on_unavailable = on_unavailable};
 
 void rendezvous_init(void)
 {

@@ -2,14 +2,14 @@
 #include <stdlib.h>
 
 #include "scripts_data.h"
-#include "signalbox/agenda.h"
 #include "signalbox/config.h"
 #include "signalbox/room.h"
+#include "signalbox/schedule.h"
 
 #define LOOK_AGAIN_MS 1000
 
 /* The list of all rooms is elsewhere in Redis than a room: it is put right when a room is joined, and looked through
-   by the agenda when rooms may have ended. */
+   by the schedule when rooms may have ended. */
 
 void room_index_add(const char *room)
 {
@@ -24,7 +24,7 @@ void room_index_add(const char *room)
 
 void room_index_look(const char *room, long long at_ms)
 {
-    agenda_set(KEY_ROOM_LOOKS, room, at_ms);
+    schedule_set(KEY_ROOM_LOOKS, room, at_ms);
 }
 
 static void look(const char *room, redis_callback callback)
@@ -66,4 +66,4 @@ static void on_due(const char *room)
     look(room, on_looked);
 }
 
-const struct agenda room_index_agenda = {KEY_ROOM_LOOKS, .leader_alone = true, .due = on_due, LOOK_AGAIN_MS};
+const struct schedule room_index_schedule = {KEY_ROOM_LOOKS, .leader_alone = true, .due = on_due, LOOK_AGAIN_MS};

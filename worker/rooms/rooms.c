@@ -140,7 +140,7 @@ static enum err handle_forward(struct session *s, const struct message *m)
     builder_text(&w, ",\"payload\":");
     builder_add(&w, m->values[1].raw);
     b = wire_envelope_end(&w, request_id);
-    key_member(key, target);
+    key_room_peer(key, target);
     forward_send(key, identity, bytes_span(entry.bytes).at, b, session_id_of(s));
     bytes_unref(b);
     builder_free(&entry);
@@ -158,13 +158,13 @@ static void not_forwarded(const char *rest, session_id from, enum err e)
         room_fail(s, e, request_id + 1);
 }
 
-static void gone(const char *rest, const struct address *holder, session_id from)
+static void on_not_found(const char *rest, const struct address *holder, session_id from)
 {
     (void)holder;
     not_forwarded(rest, from, ERR_ROOM_PEER_NOT_FOUND);
 }
 
-static void lost(const char *rest, session_id from)
+static void on_unavailable(const char *rest, session_id from)
 {
     not_forwarded(rest, from, ERR_UNAVAILABLE);
 }
@@ -177,7 +177,7 @@ static void undo(const char *rest, const struct address *holder)
     free(peer);
 }
 
-static void kept(const char *peer, const struct address *holder)
+static void on_restored(const char *peer, const struct address *holder)
 {
     (void)peer;
     membership_refresh(holder->sid);
@@ -263,16 +263,21 @@ static void fini(void)
 
 static const struct socket_path paths[] = {{"/ws", "rooms", &dialect}, {0}};
 static const struct http_route *const routes[] = {rooms_api_routes, NULL};
-const struct entry_kind room_peer_kind = {KIND, undo, .key = key_member, .kept = kept, .gone = gone, .lost = lost};
+const struct entry_kind room_peer_kind = {KIND,
+                                          undo,
+                                          .key = key_room_peer,
+                                          .on_restored = on_restored,
+                                          .on_not_found = on_not_found,
+                                          .on_unavailable = on_unavailable};
 static const struct entry_kind *const kinds[] = {&room_peer_kind, &membership_kind, NULL};
-static const struct agenda *const agendas[] = {&room_index_agenda, NULL};
+static const struct schedule *const schedules[] = {&room_index_schedule, NULL};
 
 const struct domain rooms_domain = {
     .name = "rooms",
     .paths = paths,
     .routes = routes,
     .kinds = kinds,
-    .agendas = agendas,
+    .schedules = schedules,
     .metrics = membership_metrics,
     .on_session_end = membership_on_session_end,
     .init = init,

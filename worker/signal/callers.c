@@ -127,7 +127,7 @@ static void pass(const struct script *script, const char *type, const char *room
     builder_text(&w, "}");
     frame = group_frame(bytes_span(w.bytes), at);
     builder_free(&w);
-    key_members(key, room);
+    key_room_codes(key, room);
     key_presence(channel, room);
     address_format(at, address);
     call_key(&c, key);
@@ -176,7 +176,7 @@ static struct call describe(const char *key, session_id session, const char *pub
     return c;
 }
 
-static void kept(const char *id, const struct address *holder)
+static void on_restored(const char *id, const struct address *holder)
 {
     struct session *s = session_find(holder->sid);
     struct caller *c = s ? caller_of(s) : NULL;
@@ -192,7 +192,7 @@ static void kept(const char *id, const struct address *holder)
         pass(&script_signal_join, "peer_joined", c->room, c->code, holder, NULL);
 }
 
-static void gone(const char *rest, const struct address *holder, session_id from)
+static void on_not_found(const char *rest, const struct address *holder, session_id from)
 {
     struct session *s = session_find(from);
     char room[ID_MAX + 1];
@@ -359,4 +359,5 @@ void callers_on_session_end(struct session *s)
     *session_slot(s, SLOT_CALLER) = NULL;
 }
 
-const struct entry_kind caller_kind = {KIND, undo, .key = key_of_code, .kept = kept, .gone = gone};
+const struct entry_kind caller_kind = {KIND, undo, .key = key_of_code, .on_restored = on_restored,
+                                       .on_not_found = on_not_found};

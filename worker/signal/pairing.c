@@ -6,11 +6,11 @@
 #include <string.h>
 
 #include "scripts_data.h"
-#include "signalbox/agenda.h"
 #include "signalbox/config.h"
 #include "signalbox/delivery.h"
 #include "signalbox/index.h"
 #include "signalbox/lease.h"
+#include "signalbox/schedule.h"
 #include "signalbox/script.h"
 
 #define LOOK_AGAIN_MS 1000
@@ -25,7 +25,7 @@ struct asking {
     void (*failed)(const struct turn *t);
 };
 
-/* In the index of the requester's socket, and on the agenda: ask TAB room TAB target TAB requester. */
+/* In the index of the requester's socket, and on the schedule: ask TAB room TAB target TAB requester. */
 static void request_entry(char out[static ENTRY_MAX], const char *room, const char *target, const char *requester)
 {
     snprintf(out, ENTRY_MAX, "ask\t%s\t%s\t%s", room, target, requester);
@@ -49,7 +49,7 @@ static long long until_warning_ms(void)
 }
 
 /* How soon a request is looked at again: not later than one that is opened anew, so that this is not taken off the
-   agenda with the one that has ended. */
+   schedule with the one that has ended. */
 static long long look_again_ms(void)
 {
     long long ms = until_warning_ms();
@@ -60,7 +60,7 @@ static long long look_again_ms(void)
 /* It was to come up before its end, for the warning, or at its end. */
 static void stop_watching(const char *rest, long long ended_ms, long long until_ms)
 {
-    agenda_drop(KEY_REQUESTS, rest, ended_ms + until_warning_ms() - 1, until_ms);
+    schedule_drop(KEY_REQUESTS, rest, ended_ms + until_warning_ms() - 1, until_ms);
 }
 
 static void asking_clear(void *arg)
@@ -82,7 +82,7 @@ static void deliver(struct asking *a, struct span holder, long long until_ms)
         return;
     request_entry(entry, a->room, a->target, a->requester);
     if (!*a->room)
-        agenda_set(KEY_REQUESTS, entry + sizeof("ask"), until_ms - config->pair_warning_ms);
+        schedule_set(KEY_REQUESTS, entry + sizeof("ask"), until_ms - config->pair_warning_ms);
     delivery_send(a->message, 1, &t, a->turn.session);
 }
 
@@ -127,7 +127,7 @@ void pairing_ask(struct session *s, const char *target, long long most, struct b
     call_text(&call, address);
     call_int(&call, config->pair_timeout_ms);
     call_int(&call, most);
-    call_int(&call, *c->room != '\0'); /* only apps have requests on the agenda */
+    call_int(&call, *c->room != '\0'); /* only apps have requests on the schedule */
     call_send(&call, on_asked, a);
 }
 
@@ -266,7 +266,7 @@ static void undo(const char *rest, const struct address *holder)
 }
 
 /* The one asked did not get the request: it is not open. */
-static void gone(const char *rest, const struct address *holder, session_id from)
+static void on_not_found(const char *rest, const struct address *holder, session_id from)
 {
     struct session *s = session_find(from);
 
@@ -313,12 +313,12 @@ static void on_looked(const struct reply *r, void *arg)
 
     if (r && reply_read(r, "sssii", &word, &from, &asked, &left, &now) && request_split(rest, &q)) {
         if (left > 0 && left <= config->pair_warning_ms) {
-            agenda_set(KEY_REQUESTS, rest, now + left);
+            schedule_set(KEY_REQUESTS, rest, now + left);
             tell(from, q.requester, "pair_expiring", q.target, left);
             tell(asked, q.target, "pair_expiring", q.requester, left);
         }
         if (left == 0 && !span_is(word, "unheard"))
-            agenda_drop(KEY_REQUESTS, rest, now + look_again_ms(), 0);
+            schedule_drop(KEY_REQUESTS, rest, now + look_again_ms(), 0);
         if (span_is(word, "here"))
             tell(from, q.requester, "pair_timeout", q.target, 0);
         else if (span_is(word, "told"))
@@ -348,10 +348,10 @@ static void on_due(const char *rest)
     call_send(&c, on_looked, mem_dup(rest));
 }
 
-const struct entry_kind pairing_kind = {"ask", undo, .gone = gone};
-struct agenda pairing_agenda = {KEY_REQUESTS, .due = on_due};
+const struct entry_kind pairing_kind = {"ask", undo, .on_not_found = on_not_found};
+struct schedule pairing_schedule = {KEY_REQUESTS, .due = on_due};
 
 void pairing_init(void)
 {
-    pairing_agenda.again_ms = look_again_ms();
+    pairing_schedule.again_ms = look_again_ms();
 }

@@ -151,14 +151,14 @@ static void init(void)
 
 static const struct socket_path paths[] = {
     {"/signal", "signal", &dialect}, {"/client", "client", &app_dialect}, {"/", "app", &app_dialect}, {0}};
-static const struct entry_kind *const kinds[] = {&caller_kind, &pairing_kind, &link_kind, NULL};
-static const struct agenda *const agendas[] = {&pairing_agenda, &links_agenda, NULL};
+static const struct entry_kind *const kinds[] = {&caller_kind, &pairing_kind, &linking_kind, NULL};
+static const struct schedule *const schedules[] = {&pairing_schedule, &linking_schedule, NULL};
 
 const struct domain signal_domain = {
     .name = "signal",
     .paths = paths,
     .kinds = kinds,
-    .agendas = agendas,
+    .schedules = schedules,
     .on_session_end = callers_on_session_end,
     .init = init,
     .fini = app_fini,

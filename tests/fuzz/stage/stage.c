@@ -22,8 +22,6 @@
 #include <string.h>
 
 #include "signalbox/address.h"
-#include "signalbox/arrival.h"
-#include "signalbox/booth.h"
 #include "signalbox/claim.h"
 #include "signalbox/config.h"
 #include "signalbox/connection.h"
@@ -32,6 +30,8 @@
 #include "signalbox/dialect.h"
 #include "signalbox/domain.h"
 #include "signalbox/forward.h"
+#include "signalbox/forward_inbound.h"
+#include "signalbox/front.h"
 #include "signalbox/group.h"
 #include "signalbox/inbox.h"
 #include "signalbox/index.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* booth: the front server (PROTOCOL.md section 8): members of the pool on /worker-sync, their clients on /signaling,
+/* front: the front server (PROTOCOL.md section 8): members of the pool on /worker-sync, their clients on /signaling,
    and HTTP for those who look for a member. */
 #pragma once
 
@@ -15,20 +15,20 @@
 #define KIND_CLIENT "client" /* likewise of a client */
 
 /* Sends {"type","from","payload"} to whoever holds that id; if nobody does, the sender gets ERR_TARGET_NOT_FOUND. */
-void booth_forward(struct session *s, const char *kind, const char *target, const char *type, const char *from,
+void front_forward(struct session *s, const char *kind, const char *target, const char *type, const char *from,
                    struct span payload);
 
-void booth_gone(const char *id, const struct address *holder, session_id from); /* of both kinds of entry */
+void front_on_not_found(const char *id, const struct address *holder, session_id from); /* of both kinds of entry */
 
 /* The value of iceServers for a client; with TURN_SECRET its credentials hold TURN_TTL_SECONDS from now on. A new
    reference. */
 json_t *wire_ice_servers(const char *client);
 
 #define CLIENT_ID_MAX 17
-void booth_client_id(char out[static CLIENT_ID_MAX]);
-void booth_send(struct session *s, json_t *message); /* takes the reference */
+void front_client_id(char out[static CLIENT_ID_MAX]);
+void front_send(struct session *s, json_t *message); /* takes the reference */
 
-extern const struct domain booth_domain;
+extern const struct domain front_domain;
 
 extern const struct dialect worker_sync_dialect, signaling_dialect;
 extern const struct entry_kind worker_sync_kind, signaling_kind;

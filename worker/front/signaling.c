@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "signalbox/booth.h"
 #include "signalbox/claim.h"
+#include "signalbox/front.h"
 #include "signalbox/identity.h"
 #include "signalbox/json_read.h"
 #include "signalbox/keys.h"
@@ -33,7 +33,7 @@ static struct client *client_of(struct session *s)
     return *session_slot(s, SLOT_CLIENT);
 }
 
-void booth_client_id(char out[static CLIENT_ID_MAX])
+void front_client_id(char out[static CLIENT_ID_MAX])
 {
     unsigned char id[(CLIENT_ID_MAX - 1) / 2];
 
@@ -68,9 +68,9 @@ static void look_at_worker(struct session *s, void *arg)
     had = c->worker != NULL;
     worker = assign(c);
     if (c->worker)
-        booth_send(s, json_pack("{ss so}", "type", "reassigned", "worker", worker));
+        front_send(s, json_pack("{ss so}", "type", "reassigned", "worker", worker));
     else if (had)
-        booth_send(s, json_pack("{ss}", "type", "no_workers"));
+        front_send(s, json_pack("{ss}", "type", "no_workers"));
 }
 
 static void begin_sweep(void)
@@ -121,7 +121,7 @@ static void welcome(struct session *s, enum claim_result result, void *arg)
     (void)result;
     if (c) {
         c->welcomed = true;
-        booth_send(s, json_pack("{ss ss so so}", "type", "welcome", "clientId", c->id, "worker", assign(c),
+        front_send(s, json_pack("{ss ss so so}", "type", "welcome", "clientId", c->id, "worker", assign(c),
                                 "iceServers", wire_ice_servers(c->id)));
     }
     turn_end(arg);
@@ -131,7 +131,7 @@ static void give_new_id(struct session *s, struct turn *t)
 {
     char id[CLIENT_ID_MAX];
 
-    booth_client_id(id);
+    front_client_id(id);
     take_id(s, id);
     identity_claim_new(s, &signaling_kind, id, welcome, t);
 }
@@ -183,7 +183,7 @@ static enum err handle_forward(struct session *s, const struct message *m)
 
     if (!target)
         return ERR_NO_WORKERS;
-    booth_forward(s, KIND_MEMBER, target, m->type, c->id, m->values[1].raw);
+    front_forward(s, KIND_MEMBER, target, m->type, c->id, m->values[1].raw);
     return ERR_NONE;
 }
 
@@ -210,7 +210,7 @@ static const struct message_type types[] = {
     {"ping", handle_ping, {{FIELD_NONE}}, .gate = GATE_NEVER},
 };
 
-const struct entry_kind signaling_kind = {KIND_CLIENT, undo, .key = key_client, .gone = booth_gone};
+const struct entry_kind signaling_kind = {KIND_CLIENT, undo, .key = key_client, .on_not_found = front_on_not_found};
 const struct dialect signaling_dialect = {.name = "signaling",
                                           .types = types,
                                           .count = sizeof(types) / sizeof(types[0]),

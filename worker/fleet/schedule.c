@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "signalbox/agenda.h"
+#include "signalbox/schedule.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -13,11 +13,11 @@
 #define TICK_MS 250
 #define A_TIME 100
 
-static void look(const struct agenda *a);
+static void look(const struct schedule *a);
 
 static void on_due(const struct reply *r, void *arg)
 {
-    const struct agenda *a = arg;
+    const struct schedule *a = arg;
     const struct reply *entries;
 
     if (!r || !reply_read(r, "r", &entries))
@@ -28,9 +28,9 @@ static void on_due(const struct reply *r, void *arg)
         look(a);
 }
 
-static void look(const struct agenda *a)
+static void look(const struct schedule *a)
 {
-    struct call c = call_new(&script_agenda_due);
+    struct call c = call_new(&script_schedule_due);
 
     call_key(&c, a->key);
     call_int(&c, A_TIME);
@@ -44,17 +44,17 @@ static void on_tick(void *arg)
     if (!redis_up())
         return;
     for (const struct domain *const *d = domains; *d; d++)
-        for (const struct agenda *const *a = (*d)->agendas; a && *a; a++)
+        for (const struct schedule *const *a = (*d)->schedules; a && *a; a++)
             if (!(*a)->leader_alone || leader_is_self())
                 look(*a);
 }
 
-void agenda_init(void)
+void schedule_init(void)
 {
     timer_every(TICK_MS, on_tick, NULL);
 }
 
-void agenda_set(const char *key, const char *entry, long long at_ms)
+void schedule_set(const char *key, const char *entry, long long at_ms)
 {
     char at[24];
 
@@ -62,9 +62,9 @@ void agenda_set(const char *key, const char *entry, long long at_ms)
     redis_command(NULL, NULL, "ZADD", key, at, entry, NULL);
 }
 
-void agenda_drop(const char *key, const char *entry, long long by_ms, long long at_ms)
+void schedule_drop(const char *key, const char *entry, long long by_ms, long long at_ms)
 {
-    struct call c = call_new(&script_agenda_drop);
+    struct call c = call_new(&script_schedule_drop);
 
     call_key(&c, key);
     call_text(&c, entry);

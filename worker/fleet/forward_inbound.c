@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "signalbox/arrival.h"
+#include "signalbox/forward_inbound.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -136,14 +136,14 @@ static void on_tidy(void *arg)
         forget(t);
 }
 
-void arrival_init(void)
+void forward_inbound_init(void)
 {
     inbox_on(INBOX_FORWARD, on_forward);
     inbox_on(INBOX_FENCE, on_fence);
     timer_every(TIDY_MS, on_tidy, NULL);
 }
 
-void arrival_fini(void)
+void forward_inbound_fini(void)
 {
     while (!TAILQ_EMPTY(&by_age))
         forget(TAILQ_FIRST(&by_age));

@@ -6,11 +6,11 @@
 #include <sys/queue.h>
 
 #include "scripts_data.h"
-#include "signalbox/booth.h"
 #include "signalbox/cidr.h"
 #include "signalbox/claim.h"
 #include "signalbox/config.h"
 #include "signalbox/crypto.h"
+#include "signalbox/front.h"
 #include "signalbox/identity.h"
 #include "signalbox/keys.h"
 #include "signalbox/limits.h"
@@ -80,7 +80,7 @@ static void on_open(struct session *s, const struct opening *o)
     nonce_new(m->nonce);
     *session_slot(s, SLOT_POOL_MEMBER) = m;
     TAILQ_INSERT_TAIL(&members, m, next);
-    booth_send(s, json_pack("{ss ss}", "type", "challenge", "nonce", m->nonce));
+    front_send(s, json_pack("{ss ss}", "type", "challenge", "nonce", m->nonce));
 }
 
 void worker_sync_on_session_end(struct session *s)
@@ -222,7 +222,7 @@ static void on_registered(struct session *s, const struct joining *j, enum err e
         return;
     }
     LOG_INFO("pool_member_registered", LOG_TEXT("id", m->id), LOG_TEXT("ip", m->ip));
-    booth_send(
+    front_send(
         s, json_pack("{ss ss sI}", "type", "worker_registered", "id", m->id, "ringVersion", (json_int_t)j->version));
 }
 
@@ -337,7 +337,7 @@ static enum err handle_worker_leave(struct session *s, const struct message *mes
 
 static enum err handle_forward(struct session *s, const struct message *m)
 {
-    booth_forward(s, KIND_CLIENT, m->values[0].text, m->type, member_of(s)->id, m->values[1].raw);
+    front_forward(s, KIND_CLIENT, m->values[0].text, m->type, member_of(s)->id, m->values[1].raw);
     return ERR_NONE;
 }
 
@@ -425,7 +425,8 @@ static const struct message_type types[] = {
     {"ping", handle_ping, {{FIELD_NONE}}, .gate = GATE_NEVER},
 };
 
-const struct entry_kind worker_sync_kind = {KIND_MEMBER, undo, .key = key_pool_member, .gone = booth_gone};
+const struct entry_kind worker_sync_kind = {KIND_MEMBER, undo, .key = key_pool_member,
+                                            .on_not_found = front_on_not_found};
 const struct dialect worker_sync_dialect = {.name = "worker_sync",
                                             .types = types,
                                             .count = sizeof(types) / sizeof(types[0]),

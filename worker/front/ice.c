@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "signalbox/booth.h"
 #include "signalbox/config.h"
 #include "signalbox/crypto.h"
+#include "signalbox/front.h"
 #include "signalbox/loop.h"
 
 static json_t *urls_of(const char *list)

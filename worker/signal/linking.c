@@ -4,12 +4,12 @@
 #include <string.h>
 
 #include "scripts_data.h"
-#include "signalbox/agenda.h"
 #include "signalbox/app.h"
 #include "signalbox/config.h"
 #include "signalbox/delivery.h"
 #include "signalbox/index.h"
 #include "signalbox/json_read.h"
+#include "signalbox/schedule.h"
 #include "signalbox/script.h"
 #include "signalbox/turn.h"
 
@@ -88,7 +88,7 @@ static void deliver(const struct linking *l, struct span address, long long unti
     if (!address_parse(address, &t.address))
         return;
     link_entry(entry, l->device, l->web);
-    agenda_set(KEY_LINKS, entry + sizeof("link"), until_ms);
+    schedule_set(KEY_LINKS, entry + sizeof("link"), until_ms);
     wire_link(&w, "link_request", l->device);
     builder_printf(&w, ",\"publicKey\":%s,\"deviceName\":%s,\"expiresIn\":%lld}", l->public_key, l->device_name,
                    config->pair_timeout_ms);
@@ -266,9 +266,9 @@ static void on_time(const struct reply *r, void *arg)
 
     if (r && reply_read(r, "sss--ii", &word, &web, &address, &now, &until) && code_split(rest, device, &asked_by)) {
         if (span_is(word, "open"))
-            agenda_set(KEY_LINKS, rest, until);
+            schedule_set(KEY_LINKS, rest, until);
         else if (!span_is(word, "unheard"))
-            agenda_drop(KEY_LINKS, rest, now + LOOK_AGAIN_MS, 0);
+            schedule_drop(KEY_LINKS, rest, now + LOOK_AGAIN_MS, 0);
         if (span_is(word, "here")) {
             struct bytes *b = wire_link_end("link_timeout", device);
 
@@ -300,7 +300,7 @@ static void on_ended(const struct reply *r, void *arg)
     long long now, until;
 
     if (r && reply_read(r, "s----ii", &word, &now, &until) && !span_is(word, "none"))
-        agenda_drop(KEY_LINKS, arg, now, until);
+        schedule_drop(KEY_LINKS, arg, now, until);
     free(arg);
 }
 
@@ -322,7 +322,7 @@ static void undo(const char *rest, const struct address *holder)
 }
 
 /* The device did not get the request: it is not open. */
-static void gone(const char *rest, const struct address *holder, session_id from)
+static void on_not_found(const char *rest, const struct address *holder, session_id from)
 {
     struct session *s = session_find(from);
 
@@ -332,5 +332,5 @@ static void gone(const char *rest, const struct address *holder, session_id from
         session_send(s, wire_link_error(NOT_PROCESSED));
 }
 
-const struct entry_kind link_kind = {"link", undo, .gone = gone};
-const struct agenda links_agenda = {KEY_LINKS, .due = on_due, .again_ms = LOOK_AGAIN_MS};
+const struct entry_kind linking_kind = {"link", undo, .on_not_found = on_not_found};
+const struct schedule linking_schedule = {KEY_LINKS, .due = on_due, .again_ms = LOOK_AGAIN_MS};

@@ -1,5 +1,5 @@
--- agenda/due: hand out entries whose time has come, each to one caller; it comes up again unless it is taken off.
--- KEYS[1] the agenda (zset: entry, ms)
+-- schedule/due: hand out entries whose time has come, each to one caller; it comes up again unless it is taken off.
+-- KEYS[1] the schedule (zset: entry, ms)
 -- ARGV[1] how many at most   ARGV[2] ms after which an entry comes up again
 -- USES    now
 -- RETURN  {{entries}}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "signalbox/link.h"
+#include "signalbox/redis_connection.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -28,7 +28,7 @@
 /* libevent would ask the name servers by turns. Here, as in the C library, the first one is asked, and the next only
    while that is silent: often the first alone knows the names of the local network. */
 static struct evdns_base *dns;
-static LIST_HEAD(, link) links = LIST_HEAD_INITIALIZER(links);
+static LIST_HEAD(, redis_connection) all = LIST_HEAD_INITIALIZER(all);
 
 static void flush(void);
 static struct turn_end_task flushing = {flush};
@@ -37,7 +37,7 @@ static int server_count, asked_server;
 
 static void connect_now(void *arg);
 
-static void forget_context(struct link *l)
+static void forget_context(struct redis_connection *l)
 {
     bool was_up = l->up;
 
@@ -53,7 +53,7 @@ static void forget_context(struct link *l)
 }
 
 /* Full jitter, so that a fleet that lost Redis together does not come back together. */
-static void retry_later(struct link *l)
+static void retry_later(struct redis_connection *l)
 {
     int64_t wait;
 
@@ -64,7 +64,7 @@ static void retry_later(struct link *l)
     l->retry = timer_once(wait, connect_now, l);
 }
 
-static void lost(struct link *l, const char *why)
+static void lost(struct redis_connection *l, const char *why)
 {
     if (!l->stopped)
         LOG_WARNING("redis_lost", LOG_TEXT("connection", l->name), LOG_TEXT("reason", why));
@@ -72,28 +72,28 @@ static void lost(struct link *l, const char *why)
     retry_later(l);
 }
 
-void link_drop(struct link *l, const char *why)
+void redis_connection_drop(struct redis_connection *l, const char *why)
 {
     struct redisAsyncContext *context = l->context;
 
     if (!context)
         return;
-    context->data = NULL; /* its callbacks no longer speak for this link */
+    context->data = NULL; /* its callbacks no longer speak for this connection */
     lost(l, why);
     redisAsyncFree(context);
 }
 
 static void on_impatient(void *arg)
 {
-    struct link *l = arg;
+    struct redis_connection *l = arg;
 
     l->patience = NULL;
-    link_drop(l, "no answer while connecting");
+    redis_connection_drop(l, "no answer while connecting");
 }
 
 static void on_disconnect(const redisAsyncContext *context, int status)
 {
-    struct link *l = context->data;
+    struct redis_connection *l = context->data;
 
     if (l)
         lost(l, status == REDIS_OK ? "closed" : context->errstr);
@@ -109,13 +109,13 @@ static struct metric_family *reconnects(void)
 static void on_greeted(redisAsyncContext *context, void *reply, void *arg)
 {
     const redisReply *r = reply;
-    struct link *l = context->data;
+    struct redis_connection *l = context->data;
 
     (void)arg;
     if (!l || !r)
         return;
     if (r->type == REDIS_REPLY_ERROR) {
-        link_drop(l, redis_target_hide(l->target, r->str));
+        redis_connection_drop(l, redis_target_hide(l->target, r->str));
         return;
     }
     timer_free(l->patience);
@@ -131,16 +131,16 @@ static void on_greeted(redisAsyncContext *context, void *reply, void *arg)
 static void on_greeting_step(redisAsyncContext *context, void *reply, void *arg)
 {
     const redisReply *r = reply;
-    struct link *l = context->data;
+    struct redis_connection *l = context->data;
 
     (void)arg;
     if (l && r && r->type == REDIS_REPLY_ERROR)
-        link_drop(l, redis_target_hide(l->target, r->str));
+        redis_connection_drop(l, redis_target_hide(l->target, r->str));
 }
 
 static void on_connect(const redisAsyncContext *context, int status)
 {
-    struct link *l = context->data;
+    struct redis_connection *l = context->data;
     redisAsyncContext *c = l ? l->context : NULL;
     const struct redis_target *t;
 
@@ -165,7 +165,7 @@ static void on_connect(const redisAsyncContext *context, int status)
    calls, and mostly it is. What it did not take goes the usual way. */
 static void on_add_write(void *events)
 {
-    struct link *l = ((const redisLibeventEvents *)events)->context->data;
+    struct redis_connection *l = ((const redisLibeventEvents *)events)->context->data;
 
     if (!l || !l->up || l->flushing) {
         redisLibeventAddWrite(events);
@@ -177,9 +177,9 @@ static void on_add_write(void *events)
 
 static void flush(void)
 {
-    struct link *l;
+    struct redis_connection *l;
 
-    LIST_FOREACH (l, &links, all) {
+    LIST_FOREACH (l, &all, all) {
         if (!l->write_wanted || !l->context)
             continue;
         l->write_wanted = false;
@@ -189,7 +189,7 @@ static void flush(void)
     }
 }
 
-static void attach(struct link *l, redisAsyncContext *context)
+static void attach(struct redis_connection *l, redisAsyncContext *context)
 {
     if (!context || context->err) {
         LOG_WARNING("redis_unreachable", LOG_TEXT("connection", l->name),
@@ -232,7 +232,7 @@ static void init_dns(void)
 }
 
 /* The other connection may have gone on to the next one already. */
-static void leave_silent_server(const struct link *l)
+static void leave_silent_server(const struct redis_connection *l)
 {
     if (server_count > 1 && l->asked_server == asked_server)
         ask_server((asked_server + 1) % server_count);
@@ -240,7 +240,7 @@ static void leave_silent_server(const struct link *l)
 
 static void on_resolved(int error, struct evutil_addrinfo *found, void *arg)
 {
-    struct link *l = arg;
+    struct redis_connection *l = arg;
     char ip[INET6_ADDRSTRLEN] = "";
 
     l->lookup = NULL;
@@ -266,7 +266,7 @@ static void on_resolved(int error, struct evutil_addrinfo *found, void *arg)
 /* hiredis resolves names with a blocking call, so it only ever sees addresses. */
 static void connect_now(void *arg)
 {
-    struct link *l = arg;
+    struct redis_connection *l = arg;
     struct evutil_addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
 
     l->retry = NULL;
@@ -280,27 +280,27 @@ static void connect_now(void *arg)
     l->lookup = evdns_getaddrinfo(dns, l->target->host, NULL, &hints, on_resolved, l);
 }
 
-void link_start(struct link *l, const struct redis_target *target)
+void redis_connection_start(struct redis_connection *l, const struct redis_target *target)
 {
     reconnects();
-    LIST_INSERT_HEAD(&links, l, all);
+    LIST_INSERT_HEAD(&all, l, all);
     l->target = target;
     l->backoff_ms = BACKOFF_LEAST_MS;
     l->stopped = false;
     connect_now(l);
 }
 
-void link_stop(struct link *l)
+void redis_connection_stop(struct redis_connection *l)
 {
     l->stopped = true;
     timer_free(l->retry);
     l->retry = NULL;
     if (l->lookup)
         evdns_getaddrinfo_cancel(l->lookup);
-    link_drop(l, "stopped");
+    redis_connection_drop(l, "stopped");
 }
 
-void links_fini(void)
+void redis_connections_fini(void)
 {
     event_base_loop(loop_base(), ONE_TURN); /* what was deferred and cancelled look-ups end in the loop */
     if (!dns)

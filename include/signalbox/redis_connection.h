@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* link: one connection to Redis that is built anew whenever it is lost. Used by redis/ alone. */
+/* redis_connection: one connection to Redis that is built anew whenever it is lost. Used by redis/ alone. */
 #pragma once
 
 #include <stdbool.h>
@@ -22,11 +22,11 @@ void redis_target_free(struct redis_target *t);
    not know. Borrowed. */
 const char *redis_target_hide(const struct redis_target *t, const char *error);
 
-struct link {
+struct redis_connection {
     const char *name; /* for logs: "commands", "subscriber" */
     const char *client_name;
-    void (*on_up)(struct link *l);   /* authenticated, database chosen, Redis not loading */
-    void (*on_down)(struct link *l); /* after it was up */
+    void (*on_up)(struct redis_connection *l);   /* authenticated, database chosen, Redis not loading */
+    void (*on_down)(struct redis_connection *l); /* after it was up */
     /* private */
     const struct redis_target *target;
     struct redisAsyncContext *context;
@@ -35,12 +35,13 @@ struct link {
     int asked_server;
     int64_t backoff_ms, up_ms;
     bool up, stopped, write_wanted, flushing;
-    LIST_ENTRY(link) all;
+    LIST_ENTRY(redis_connection) all;
     unsigned connects;
 };
-void link_start(struct link *l, const struct redis_target *target);
-void link_drop(struct link *l, const char *why); /* closes it now and connects again; safe in any callback */
+void redis_connection_start(struct redis_connection *l, const struct redis_target *target);
+void redis_connection_drop(struct redis_connection *l,
+                           const char *why); /* closes it now and connects again; safe in any callback */
 void subscriber_init(const struct redis_target *target, const char *client_name); /* for redis/client.c */
 void subscriber_fini(void);
-void link_stop(struct link *l); /* for good */
-void links_fini(void);          /* after all were stopped */
+void redis_connection_stop(struct redis_connection *l); /* for good */
+void redis_connections_fini(void);                      /* after all were stopped */

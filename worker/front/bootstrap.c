@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* POST /bootstrap: which member of the pool is a client's. GET /workers: all of them. */
-#include "signalbox/booth.h"
+#include "signalbox/front.h"
 #include "signalbox/http.h"
 #include "signalbox/leader.h"
 #include "signalbox/loop.h"
@@ -37,7 +37,7 @@ static void handle_bootstrap(struct exchange *x)
         exchange_unavailable(x);
         return;
     }
-    booth_client_id(id);
+    front_client_id(id);
     answer(x, client->present ? client->text : id, region->text);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "signalbox/booth.h"
+#include "signalbox/front.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@ static void key_of(const char *kind, const char *id, char out[static KEY_MAX])
         key_client(out, id);
 }
 
-void booth_forward(struct session *s, const char *kind, const char *target, const char *type, const char *from,
+void front_forward(struct session *s, const char *kind, const char *target, const char *type, const char *from,
                    struct span payload)
 {
     char key[KEY_MAX], entry[ENTRY_MAX];
@@ -39,7 +39,7 @@ void booth_forward(struct session *s, const char *kind, const char *target, cons
     bytes_unref(b);
 }
 
-void booth_gone(const char *id, const struct address *holder, session_id from)
+void front_on_not_found(const char *id, const struct address *holder, session_id from)
 {
     struct session *s = session_find(from);
 
@@ -49,7 +49,7 @@ void booth_gone(const char *id, const struct address *holder, session_id from)
         session_fail(s, ERR_TARGET_NOT_FOUND, NULL);
 }
 
-void booth_send(struct session *s, json_t *message)
+void front_send(struct session *s, json_t *message)
 {
     char *text = json_dumps(message, JSON_COMPACT);
 
@@ -87,8 +87,8 @@ static const struct socket_path paths[] = {
 static const struct http_route *const routes[] = {bootstrap_routes, NULL};
 static const struct entry_kind *const kinds[] = {&worker_sync_kind, &signaling_kind, NULL};
 
-const struct domain booth_domain = {
-    .name = "pool",
+const struct domain front_domain = {
+    .name = "front",
     .paths = paths,
     .routes = routes,
     .kinds = kinds,
