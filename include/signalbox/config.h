@@ -19,7 +19,7 @@
     INT(port, PORT, 8080, 0, 65535, "port for HTTP and WebSocket; 0 takes a free one and logs it")                     \
     TEXT(processes, PROCESSES, "1", "worker processes on this port, or auto for one per core")                         \
     TEXT(state_dir, STATE_DIR, "signalbox-state", "where the private Redis keeps its data")                            \
-    TEXT(protocols, PROTOCOLS, "", "protocols served: relay, signal, rooms, registry, front; empty: all of them")       \
+    TEXT(protocols, PROTOCOLS, "", "protocols served: relay, signal, rooms, registry, front; empty: all of them")      \
     TEXT(public_url, PUBLIC_URL, "", "how clients reach this server, told to apps")                                    \
     TEXT(region, REGION, "", "where this server is, told to apps")                                                     \
     SECRET(redis_url, REDIS_URL, "redis://[user:pass@]host:port/db or unix:///path; empty starts a private Redis")     \

@@ -22,14 +22,15 @@ struct uv_loop_s *loop_uv(void);
    libuv gets its turn once more before the loop sleeps. Cheap to call often. */
 void loop_poke(void);
 
-/* What many events ask for is done once: run() follows when the present turn of libuv ends, or the present callback
-   where there is no turn. Asking again before that is nothing. The task is the caller's, and outlives the loop. */
-struct turn_end_task {
+/* What many events ask for is done once: run() follows when the present iteration of libuv ends, or the present
+   callback where there is none. Asking again before that is nothing. The task is the caller's, and outlives the loop.
+ */
+struct iteration_task {
     void (*run)(void);
     bool queued;
-    STAILQ_ENTRY(turn_end_task) next;
+    STAILQ_ENTRY(iteration_task) next;
 };
-void loop_at_turn_end(struct turn_end_task *t);
+void loop_at_iteration_end(struct iteration_task *t);
 
 int64_t loop_ms(void);  /* monotonic, ms */
 int64_t loop_us(void);  /* monotonic, µs */

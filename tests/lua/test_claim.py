@@ -214,7 +214,7 @@ def test_who_takes_its_own_again_is_told_the_date_it_had(take_at):
 
 
 @pytest.mark.parametrize("id", IDS)
-@pytest.mark.parametrize("kind", ["peer", "member"])
+@pytest.mark.parametrize("kind", ["peer", "room_peer"])
 def test_any_id_will_do(db, call, take, kind, id):
     keys = [key(kind, id)]
     assert take(ALICE, keys=keys) == ""

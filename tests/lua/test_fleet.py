@@ -224,7 +224,7 @@ def test_a_forwarded_message_is_a_frame_with_one_target(db, forward, inbox, sid,
 
 
 @pytest.mark.parametrize("id", IDS)
-@pytest.mark.parametrize("names", [("code", "room"), ("member",)], ids=lambda names: names[0])
+@pytest.mark.parametrize("names", [("code", "room"), ("room_peer",)], ids=lambda names: names[0])
 def test_any_id_may_hold_what_is_forwarded_to(db, forward, inbox, names, id):
     keys, entry = [key(*names, id)], "\t".join((*names, id))
     db.hset(keys[0], "addr", HOLDER)

@@ -15,7 +15,7 @@ OWNED = (key("owners", "1f0c9a3e"), key("owned", "1f0c9a3e", 16777216))
 TALLIES = [(key(name + "S"), key(name + "_COUNTS")) for name in ("DAY", "HOUR", "SOURCE", "WAIT")]
 PULLS = (key("CHUNK_PULLS"),)
 LOOKS = (key("ROOM_LOOKS"),)
-IDENTITIES = [(key(name, id),) for name in ("peer", "member", "pool_member", "client") for id in IDS]
+IDENTITIES = [(key(name, id),) for name in ("peer", "room_peer", "pool_member", "client") for id in IDS]
 ROOMS = [(key("room", id), key("room_peers", id)) for id in IDS]
 MEETINGS = [(key("point", kind, id), key("point_ends", kind, id)) for kind in ("day", "hour") for id in IDS]
 SERVERS = (key("SERVERS"), key("SERVERS_SEEN"))
@@ -95,8 +95,8 @@ KEYS_OF = {
     "signal/answer": coded("requests"),
     "signal/ask": coded("code", "requests"),
     "signal/describe": coded("code"),
-    "signal/join": [(key("members", id),) for id in IDS],
-    "signal/leave": [(key("members", id),) for id in IDS],
+    "signal/join": [(key("room_codes", id),) for id in IDS],
+    "signal/leave": [(key("room_codes", id),) for id in IDS],
     "signal/link": coded("code", "link"),
     "signal/look": coded("requests"),
     "signal/unlink": coded("link"),

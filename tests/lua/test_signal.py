@@ -9,7 +9,7 @@ from .names import IDS, key
 
 ALICE, BOB, HOLDER = "1f0c9a3e.1", "0badcafe.12", "0badcafe.7"
 CODE, REQUESTS, MEMBERS, LINK = (key("code", "room", "target"), key("requests", "room", "target"),
-                                 key("members", "room"), key("link", "target"))
+                                 key("room_codes", "room"), key("link", "target"))
 APP_CODE = key("code", "", "target")
 CHANNEL, TTL = key("presence", "room"), 60000
 

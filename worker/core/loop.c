@@ -13,8 +13,8 @@
 #include "signalbox/metrics.h"
 
 #define LAG_INTERVAL_MS 500
-#define FAREWELL_TURNS 100 /* for lws to close its handles, one after the other */
-#define TURNS_IN_A_ROW 2   /* of libuv: lws asks for a second one whenever something has come */
+#define FAREWELL_ITERATIONS 100 /* for lws to close its handles, one after the other */
+#define ITERATIONS_IN_A_ROW 2   /* of libuv: lws asks for a second one whenever something has come */
 
 struct timer {
     struct event *event;
@@ -32,11 +32,11 @@ struct signal_watch {
 
 static struct event_base *base;
 static uv_loop_t uv;
-static struct event *uv_readable, *uv_timeout, *uv_poke, *turn_end;
+static struct event *uv_readable, *uv_timeout, *uv_poke, *iteration_end;
 static LIST_HEAD(, signal_watch) signals = LIST_HEAD_INITIALIZER(signals);
 static LIST_HEAD(, timer) timers = LIST_HEAD_INITIALIZER(timers);
-static STAILQ_HEAD(, turn_end_task) turn_end_tasks = STAILQ_HEAD_INITIALIZER(turn_end_tasks);
-static bool in_turn; /* of libuv, whose end is near */
+static STAILQ_HEAD(, iteration_task) iteration_tasks = STAILQ_HEAD_INITIALIZER(iteration_tasks);
+static bool in_iteration; /* of libuv, whose end is near */
 static struct metric *lag;
 static int64_t lag_due;
 
@@ -68,11 +68,11 @@ static struct timeval timeval_of_ms(int64_t ms)
     return (struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
 }
 
-static void on_turn_end(evutil_socket_t fd, short what, void *arg)
+static void on_iteration_end(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd, (void)what, (void)arg;
-    for (struct turn_end_task *t; (t = STAILQ_FIRST(&turn_end_tasks));) {
-        STAILQ_REMOVE_HEAD(&turn_end_tasks, next);
+    for (struct iteration_task *t; (t = STAILQ_FIRST(&iteration_tasks));) {
+        STAILQ_REMOVE_HEAD(&iteration_tasks, next);
         t->queued = false;
         t->run();
     }
@@ -84,11 +84,11 @@ static void on_uv(evutil_socket_t fd, short what, void *arg)
 {
     int timeout;
 
-    in_turn = true;
-    for (int turns = 0; turns == 0 || (turns < TURNS_IN_A_ROW && uv_backend_timeout(&uv) == 0); turns++)
+    in_iteration = true;
+    for (int i = 0; i == 0 || (i < ITERATIONS_IN_A_ROW && uv_backend_timeout(&uv) == 0); i++)
         uv_run(&uv, UV_RUN_NOWAIT);
-    in_turn = false;
-    on_turn_end(fd, what, arg);
+    in_iteration = false;
+    on_iteration_end(fd, what, arg);
     timeout = uv_backend_timeout(&uv);
     if (timeout < 0) {
         event_del(uv_timeout);
@@ -98,7 +98,8 @@ static void on_uv(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-/* A turn of libuv that asks for another one would have it before anybody else: Redis and the timers come first. */
+/* An iteration of libuv that asks for another one would have it before anybody else: Redis and the timers come first.
+ */
 static void on_poke(evutil_socket_t fd, short what, void *arg)
 {
     on_uv(fd, what, arg);
@@ -106,14 +107,14 @@ static void on_poke(evutil_socket_t fd, short what, void *arg)
         event_base_loopcontinue(base);
 }
 
-void loop_at_turn_end(struct turn_end_task *t)
+void loop_at_iteration_end(struct iteration_task *t)
 {
     if (t->queued)
         return;
     t->queued = true;
-    STAILQ_INSERT_TAIL(&turn_end_tasks, t, next);
-    if (!in_turn)
-        event_active(turn_end, EV_TIMEOUT, 0);
+    STAILQ_INSERT_TAIL(&iteration_tasks, t, next);
+    if (!in_iteration)
+        event_active(iteration_end, EV_TIMEOUT, 0);
 }
 
 void loop_poke(void)
@@ -145,7 +146,7 @@ void loop_init(void)
     uv_readable = event_new(base, uv_backend_fd(&uv), EV_READ | EV_PERSIST, on_uv, NULL);
     uv_timeout = evtimer_new(base, on_uv, NULL);
     uv_poke = evtimer_new(base, on_poke, NULL);
-    turn_end = evtimer_new(base, on_turn_end, NULL);
+    iteration_end = evtimer_new(base, on_iteration_end, NULL);
     event_add(uv_readable, NULL);
     loop_poke();
     lag = metric_histogram("signalbox_event_loop_lag_seconds", "How late a timer of the event loop ran");
@@ -173,8 +174,8 @@ void loop_fini(void)
     event_free(uv_readable);
     event_free(uv_timeout);
     event_free(uv_poke);
-    event_free(turn_end);
-    for (int turns = 0; turns < FAREWELL_TURNS && uv_run(&uv, UV_RUN_NOWAIT) != 0; turns++)
+    event_free(iteration_end);
+    for (int i = 0; i < FAREWELL_ITERATIONS && uv_run(&uv, UV_RUN_NOWAIT) != 0; i++)
         ;
     while (!LIST_EMPTY(&timers)) /* no sooner: what ends with its connection takes its own along */
         timer_free(LIST_FIRST(&timers));

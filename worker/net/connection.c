@@ -20,7 +20,7 @@
 #define PAUSE_MS 100         /* behind an answer that says that there are too many requests */
 #define ANSWERING_MAX 2048
 #define ANSWERING_BYTES_MAX ((size_t)64 << 20)
-#define STEPS_A_TURN 16 /* then others have their turn */
+#define STEPS_AT_ONCE 16 /* then others have their turn */
 
 TAILQ_HEAD(connections, connection);
 
@@ -257,7 +257,7 @@ static void run(struct connection *c)
     enum progress progress = GOES_ON;
 
     c->running = true;
-    for (int steps = 0; progress == GOES_ON && steps < STEPS_A_TURN; steps++)
+    for (int steps = 0; progress == GOES_ON && steps < STEPS_AT_ONCE; steps++)
         progress = step(c);
     c->running = false;
     if (progress == GONE)

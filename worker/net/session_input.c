@@ -35,7 +35,7 @@ static bool long_read_begun;                                                    
 static struct json_scanner scanner;
 static struct json_members long_members, members; /* of the message that is read in portions, and of any other */
 static struct timer *next_portion;
-static int64_t turn_began_us;
+static int64_t iteration_began_us;
 static struct metric *rate_hits, *too_big;
 
 /* A client is not read while there is a reason not to. What it sends, its close frame too, waits in the kernel. */
@@ -208,7 +208,7 @@ static void read_on(void)
     if (next_portion || STAILQ_EMPTY(&long_reads))
         return;
     next_portion = timer_once(0, on_portion, NULL);
-    turn_began_us = loop_us();
+    iteration_began_us = loop_us();
 }
 
 /* If it is held for another reason by now, the message is read again when that has gone. */
@@ -246,7 +246,7 @@ static bool read_portion(void)
 
 static void on_portion(void *arg)
 {
-    int64_t now = loop_us(), share = (now - turn_began_us) / SHARE;
+    int64_t now = loop_us(), share = (now - iteration_began_us) / SHARE;
     int64_t until = now + (share < SHARE_MOST_US ? share : SHARE_MOST_US);
 
     (void)arg;

@@ -12,16 +12,16 @@
 #include "signalbox/session_state.h"
 
 #define FLUSHES_ROOM_LEAST 64
-#define FRAMES_A_TURN 64
+#define FRAMES_AT_ONCE 64
 #define LOUD_GOODBYE_MS 200 /* for a client that was too loud, or speaks nonsense, to read its close frame */
 _Static_assert(BYTES_HEADROOM >= LWS_PRE, "lws writes its frame header before the bytes");
 
-static session_id *flushes; /* who has frames to write at the end of this turn; some may be gone by then */
+static session_id *flushes; /* who has frames to write at the end of this iteration; some may be gone by then */
 static size_t flushes_count, flushes_room;
 static struct metric *queue_bytes, *too_slow;
 
 static void flush(void);
-static struct turn_end_task flushing = {flush};
+static struct iteration_task flushing = {flush};
 
 void session_want_write(struct session *s)
 {
@@ -32,8 +32,8 @@ void session_want_write(struct session *s)
     loop_poke();
 }
 
-/* At the end of the turn frames are written without asking whether the socket takes them: mostly it does, and asking
-   costs three system calls. What is left over waits until it is writable. */
+/* At the end of the iteration frames are written without asking whether the socket takes them: mostly it does, and
+   asking costs three system calls. What is left over waits until it is writable. */
 static void want_flush(struct session *s)
 {
     if (s->flush_wanted || s->write_wanted)
@@ -44,7 +44,7 @@ static void want_flush(struct session *s)
         flushes = mem_grow(flushes, flushes_room * sizeof(*flushes));
     }
     flushes[flushes_count++] = s->id;
-    loop_at_turn_end(&flushing);
+    loop_at_iteration_end(&flushing);
 }
 
 void session_set_unsent(struct session *s, size_t len)
@@ -85,7 +85,7 @@ void session_send(struct session *s, struct bytes *b)
 /* false: the connection is broken. */
 static bool write_frames(struct session *s)
 {
-    for (int i = 0; i < FRAMES_A_TURN && !STAILQ_EMPTY(&s->out) && !lws_partial_buffered(s->wsi); i++) {
+    for (int i = 0; i < FRAMES_AT_ONCE && !STAILQ_EMPTY(&s->out) && !lws_partial_buffered(s->wsi); i++) {
         struct frame *f = frames_pop(&s->out);
         size_t len = bytes_len(f->bytes);
         int sent = lws_write(s->wsi, (unsigned char *)bytes_data(f->bytes), len, LWS_WRITE_TEXT);

@@ -23,7 +23,7 @@
 #define NAME_SERVERS_MOST 3 /* as many as the C library asks */
 
 /* Without EVLOOP_ONCE it goes on while anything is readable, and libuv's descriptor may be so for ever. */
-#define ONE_TURN (EVLOOP_NONBLOCK | EVLOOP_ONCE)
+#define ONE_ITERATION (EVLOOP_NONBLOCK | EVLOOP_ONCE)
 
 /* libevent would ask the name servers by turns. Here, as in the C library, the first one is asked, and the next only
    while that is silent: often the first alone knows the names of the local network. */
@@ -31,7 +31,7 @@ static struct evdns_base *dns;
 static LIST_HEAD(, redis_connection) all = LIST_HEAD_INITIALIZER(all);
 
 static void flush(void);
-static struct turn_end_task flushing = {flush};
+static struct iteration_task flushing = {flush};
 static struct sockaddr_storage servers[NAME_SERVERS_MOST];
 static int server_count, asked_server;
 
@@ -172,7 +172,7 @@ static void on_add_write(void *events)
         return;
     }
     l->write_wanted = true;
-    loop_at_turn_end(&flushing);
+    loop_at_iteration_end(&flushing);
 }
 
 static void flush(void)
@@ -302,10 +302,10 @@ void redis_connection_stop(struct redis_connection *l)
 
 void redis_connections_fini(void)
 {
-    event_base_loop(loop_base(), ONE_TURN); /* what was deferred and cancelled look-ups end in the loop */
+    event_base_loop(loop_base(), ONE_ITERATION); /* what was deferred and cancelled look-ups end in the loop */
     if (!dns)
         return;
     evdns_base_free(dns, 1);
-    event_base_loop(loop_base(), ONE_TURN);
+    event_base_loop(loop_base(), ONE_ITERATION);
     dns = NULL;
 }

@@ -20,7 +20,7 @@ TAILQ_HEAD(timers, timer);
 static struct timers timers = TAILQ_HEAD_INITIALIZER(timers), deferred = TAILQ_HEAD_INITIALIZER(deferred);
 static size_t count;
 static int64_t now_ms = BEGIN_MS;
-static STAILQ_HEAD(, turn_end_task) turn_end_tasks = STAILQ_HEAD_INITIALIZER(turn_end_tasks);
+static STAILQ_HEAD(, iteration_task) iteration_tasks = STAILQ_HEAD_INITIALIZER(iteration_tasks);
 
 void loop_init(void)
 {
@@ -52,20 +52,20 @@ void loop_poke(void)
 {
 }
 
-void loop_at_turn_end(struct turn_end_task *t)
+void loop_at_iteration_end(struct iteration_task *t)
 {
     if (!t->queued)
-        STAILQ_INSERT_TAIL(&turn_end_tasks, t, next);
+        STAILQ_INSERT_TAIL(&iteration_tasks, t, next);
     t->queued = true;
 }
 
 static bool end_turn(void)
 {
-    struct turn_end_task *t = STAILQ_FIRST(&turn_end_tasks);
+    struct iteration_task *t = STAILQ_FIRST(&iteration_tasks);
 
     if (!t)
         return false;
-    STAILQ_REMOVE_HEAD(&turn_end_tasks, next);
+    STAILQ_REMOVE_HEAD(&iteration_tasks, next);
     t->queued = false;
     t->run();
     return true;
