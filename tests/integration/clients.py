@@ -26,7 +26,7 @@ class Client:
         if self.tls:
             self.ws.lock = threading.RLock()
         self.ws.connect(f"{'wss' if self.tls else 'ws'}://127.0.0.1:{worker.port}{path}", header=headers or {},
-                        timeout=10 * SLOW, **options)
+                        timeout=30 * SLOW, **options)
         self.inbox, self.pings, self.closed = queue.Queue(), 0, None
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
