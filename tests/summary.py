@@ -19,7 +19,7 @@ def inner(path):
     tests = list(xml.parse(path).iter("testcase"))
     for test in tests:
         if outcome(test) == "failed":
-            print(f"{path.stem}: {test.get('name')}", test.findtext("failure") if "classname" not in test.attrib else "")
+            print(f"{path.stem}: {test.get('name')}", "" if "classname" in test.attrib else test.findtext("failure"))
     return collections.Counter(map(outcome, tests))
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""run.py TARGET: the inputs that are kept, whole, and then new ones for FUZZ_SECONDS, if that is set, behind all else that
-the machine does. What it finds besides crashes is dropped."""
+"""run.py TARGET: the inputs that are kept, whole, and then new ones for FUZZ_SECONDS, if that is set, behind all else
+that the machine does. What it finds besides crashes is dropped."""
 import os
 import re
 import subprocess
@@ -11,7 +11,7 @@ from pathlib import Path
 FUZZ = Path(__file__).parent
 target = Path(sys.argv[1])
 name, crashes = target.name.removeprefix("fuzz_"), target.parent / "crashes"
-kept = sorted(path for folder in ("corpus", "crashes") for path in (FUZZ / folder / name).glob("**/*") if path.is_file())
+kept = sorted(path for folder in ("corpus", "crashes") for path in (FUZZ / folder / name).rglob("*") if path.is_file())
 
 
 def run(*args):

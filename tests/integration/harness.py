@@ -32,9 +32,9 @@ UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Versi
 
 
 class Stopwatch:
-    """How long something takes of which this process and some others have to do a part, but for the time in which a thread
-    of theirs was ready to go on while others had the CPUs. So it is as long on a busy machine. parts: workers or
-    processes; if there are none, all that this process has started."""
+    """How long something takes of which this process and some others have to do a part, but for the time in which a
+    thread of theirs was ready to go on while others had the CPUs. So it is as long on a busy machine. parts: workers
+    or processes; if there are none, all that this process has started."""
 
     def __init__(self, *parts):
         self.pids = [os.getpid(), *(part.pid for part in parts)] if parts else [os.getpid(), *children()]
