@@ -148,14 +148,14 @@ def test_past_its_time_each_other_source_is_asked_once_and_then_the_waiters_are_
         chunk.announce(source)
     chunk.wait(D)
     chunk.wait(E)
-    asked = [chunk.pull(patience=10)]
+    asked = [chunk.pull(patience=200)]
     for _ in range(2):
-        time.sleep(0.015)
-        asked.append(chunk.pull(patience=10))
+        time.sleep(0.21)
+        asked.append(chunk.pull(patience=200))
     assert [answer[0] for answer in asked] == ["pull", "again", "again"]
     assert {answer[1] for answer in asked} == sources
     assert chunk.tried() == {answer[1] for answer in asked[:2]} and 0 < db.pttl(chunk.key("tried"))
-    time.sleep(0.015)
+    time.sleep(0.21)
     word, source, until, waiters = chunk.pull()
     assert (word, source, until) == ("none", "", 0) and sorted(waiters) == [D, E]
     assert set(db.keys()) == {chunk.key("src"), chunk.key("wait")}
