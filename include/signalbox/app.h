@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* app: the dialect of today's apps (PROTOCOL.md section 6a), in files by group of messages. */
+/* app: the dialect of today's apps (docs/design.md, "Pairing by code"), in files by group of messages. */
 #pragma once
 
 #include "signalbox/caller.h"

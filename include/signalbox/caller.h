@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* caller: a socket of /signal or of the app dialect, with the pairing code it has registered (PROTOCOL.md section 6).
-   A code belongs to a room; the apps' codes belong to the room without a name. */
+/* caller: a socket of /signal or of the app dialect, with the pairing code it has registered (docs/design.md, "Pairing
+   by code"). A code belongs to a room; the apps' codes belong to the room without a name. */
 #pragma once
 
 #include "signalbox/dialect.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* chunk: what the chunk messages of the relay dialect share (PROTOCOL.md section 5). A chunk has sources, who can push
-   it, and waiters, who get it; both are kept as holders, "address peer". */
+/* chunk: what the chunk messages of the relay dialect share (docs/design.md, "Chunks"). A chunk has sources, who can
+   push it, and waiters, who get it; both are kept as holders, "address peer". */
 #pragma once
 
 #include "signalbox/address.h"

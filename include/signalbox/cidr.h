@@ -11,8 +11,8 @@ struct cidr_list *cidr_parse(const char *text); /* "" is an empty list; NULL: ma
 void cidr_free(struct cidr_list *list);
 bool cidr_contains(const struct cidr_list *list, const char *ip);
 
-/* The range that an address counts with, /24 of IPv4 and /48 of IPv6 (PROTOCOL.md section 8), as bytes that no other
-   range has. How many; 0: it is no address. */
+/* The range that an address counts with, /24 of IPv4 and /48 of IPv6 (docs/design.md, "The front server"), as bytes
+   that no other range has. How many; 0: it is no address. */
 #define ADDRESS_RANGE_MAX 7
 size_t address_range(const char *ip, unsigned char out[static ADDRESS_RANGE_MAX]);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* crypto: signatures, HMACs, nonces, session tokens and versions, as PROTOCOL.md sections 3 and 4 have them. The
+/* crypto: signatures, HMACs, nonces, session tokens and versions (docs/design.md, "The registry and attestation"). The
    primitives are libsodium's; base64 is the standard alphabet with padding (RFC 4648 section 4), and strict. */
 #pragma once
 

@@ -73,7 +73,7 @@ struct socket_path {
 struct message_type *dialect_join(struct dialect *d, const struct message_type *own, size_t count,
                                   const struct dialect *other);
 
-/* What the dialects of PROTOCOL.md sections 5 and 6 have in common. */
+/* What the dialects of /relay and /signal have in common (docs/design.md, "Errors"). */
 #define PUBLIC_KEY_MAX 1024                                                     /* bytes */
 struct bytes *wire_error(enum err e, const char *text, const char *request_id); /* {"type":"error","message":TEXT} */
 enum err handle_ping(struct session *s, const struct message *m);

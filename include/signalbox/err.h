@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* err: every way a message can fail, and what the client is told (PROTOCOL.md sections 5 to 7).
+/* err: every way a message can fail, and what the client is told (docs/design.md, "Errors").
    ERR_TOO_MANY_IDS: the limit of IDENTITIES_MAX. A text with %s gets the detail that goes with the error. */
 #pragma once
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* front: the front server (PROTOCOL.md section 8): members of the pool on /worker-sync, their clients on /signaling,
-   and HTTP for those who look for a member. */
+/* front: the front server (docs/design.md, "The front server"): members of the pool on /worker-sync, their clients on
+   /signaling, and HTTP for those who look for a member. */
 #pragma once
 
 #include <jansson.h>

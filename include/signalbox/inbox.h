@@ -15,7 +15,7 @@
 
 enum inbox_operation {
     INBOX_SEND = 1, /* write the bytes to the targets */
-    INBOX_GONE,     /* the answer to it: these targets are not here (the NACK of DESIGN section 4) */
+    INBOX_GONE,     /* the answer to it: these targets are not here (docs/design.md, "Delivery") */
     INBOX_PROBE,    /* does this socket still answer? */
     INBOX_ALIVE,    /* it does */
     INBOX_ABSENT,   /* it does not */

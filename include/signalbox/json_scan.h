@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* json_scan: one validating pass over a message that leaves every member where it came, as a span.
-   RFC 8259; nesting up to JSON_DEPTH_MAX (PROTOCOL.md section 1); UTF-8 as in RFC 3629, no surrogates. */
+   RFC 8259; nesting up to JSON_DEPTH_MAX (docs/design.md, "Limits"); UTF-8 as in RFC 3629, no surrogates. */
 #pragma once
 
 #include "signalbox/json_read.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* keys: every name this program uses in Redis (DESIGN: sb: first, one {tag} for all that a script touches together).
-   Ids are validated before they come here: at most ID_MAX bytes, no control characters, so a tab can join them. */
+/* keys: every name this program uses in Redis (docs/design.md, "Keys"): sb: first, and one {tag} for all that a script
+   touches together. Ids are validated before they come here: at most ID_MAX bytes, no control characters, so a tab can
+   join them. */
 #pragma once
 
 #include <stdbool.h>

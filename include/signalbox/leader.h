@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* leader: which worker of the fleet leads it, that is, runs its periodic work; at most one does. Each time that
-   changes, the new one gets a number that is greater than all before it (PROTOCOL.md section 8). */
+   changes, the new one gets a number that is greater than all before it (docs/design.md, "Who is alive"). */
 #pragma once
 
 #include <stdbool.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* limits: token buckets, and what one client address may have of this worker (PROTOCOL.md section 1). */
+/* limits: token buckets, and what one client address may have of this worker (docs/design.md, "Limits"). */
 #pragma once
 
 #include <stdbool.h>

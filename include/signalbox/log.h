@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* log: one event a line on stderr, as JSON or as text (PROTOCOL.md section 9).
+/* log: one event a line on stderr, as JSON or as text (docs/design.md, "Logs and metrics").
    Never give it payloads, keys, tokens or dead drops; pairing codes only as LOG_CODE. */
 #pragma once
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* pool: the members that serve an application's clients (PROTOCOL.md section 8), as Redis has them. Every worker keeps
-   a copy with a ring of its own, and reads it anew when the version changes, and once a second. */
+/* pool: the members that serve an application's clients, as Redis has them (docs/design.md, "The front server"). Every
+   worker keeps a copy with a ring of its own, and reads it anew when the version changes, and once a second. */
 #pragma once
 
 #include <jansson.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* registry: the HTTP API of the server bootstrap registry and of device attestation (PROTOCOL.md sections 3 and 4). */
+/* registry: the HTTP API of the server bootstrap registry and of device attestation (docs/design.md, "The registry and
+   attestation"). */
 #pragma once
 
 #include <jansson.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* relay: the protocol of /relay (PROTOCOL.md section 5): relay registry, rendezvous. */
+/* relay: the protocol of /relay (docs/design.md, "Relays and rendezvous"). */
 #pragma once
 
 #include "signalbox/dialect.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* ring: consistent hashing of address ranges to members of the pool (PROTOCOL.md section 8). A pure function of the
-   members' ids: every worker that knows the same members gives the same answers. */
+/* ring: consistent hashing of address ranges to members of the pool (docs/design.md, "The front server"). A pure
+   function of the members' ids: every worker that knows the same members gives the same answers. */
 #pragma once
 
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* room: the protocol of /ws (PROTOCOL.md section 7), and the rooms in its HTTP API. */
+/* room: the protocol of /ws (docs/design.md, "Rooms"), and the rooms in its HTTP API. */
 #pragma once
 
 #include "signalbox/dialect.h"

@@ -18,7 +18,7 @@ struct message_type;
 struct session;
 typedef uint64_t session_id;
 
-/* RFC 6455 section 7.4 and PROTOCOL.md */
+/* RFC 6455 section 7.4, and docs/design.md, "Limits" */
 enum close_code {
     CLOSE_GOING_AWAY = 1001,
     CLOSE_PROTOCOL_ERROR = 1002,

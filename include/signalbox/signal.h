@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* signal: the protocols of /signal and of the apps (PROTOCOL.md sections 6 and 6a). */
+/* signal: the protocols of /signal and of the apps (docs/design.md, "Pairing by code"). */
 #pragma once
 
 #include "signalbox/domain.h"

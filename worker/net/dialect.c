@@ -56,7 +56,7 @@ static bool show(struct session *s, struct span token)
     return true;
 }
 
-/* REQUIRE_ATTESTATION, PROTOCOL.md section 4 */
+/* REQUIRE_ATTESTATION (docs/design.md, "The registry and attestation") */
 static bool passes_gate(struct session *s, const struct message_type *row)
 {
     bool gated = (config->require_attestation == ATTESTATION_ALL && row->gate != GATE_NEVER) ||

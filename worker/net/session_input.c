@@ -14,7 +14,7 @@
 #define PENDING_MESSAGES_MAX 256
 #define PENDING_BYTES_MAX (512 * 1024)
 #define SMALL_FRAGMENT 16 /* bytes: of a message in so many pieces each counts */
-#define EXCESS_MS 5000    /* PROTOCOL.md section 1: so long over the rate closes */
+#define EXCESS_MS 5000    /* so long over the rate closes (docs/design.md, "Limits") */
 #define REFUSED_IN_A_ROW 8
 #define REFUSED_PAUSE_MS 12
 #define EXCESS_PAUSE_MS 1000 /* a pause that ends an excess */

@@ -212,7 +212,8 @@ static void act(struct writing *w, const char *looked)
 
 /* --- who may write --- */
 
-/* What was signed: METHOD, PATH, timestamp and body, each on a line of its own but the last (PROTOCOL.md section 3). */
+/* What was signed: METHOD, PATH, timestamp and body, each on a line of its own but the last (docs/design.md, "The
+   registry and attestation"). */
 static bool verify_path(const struct writing *w, const unsigned char *key, const char *path)
 {
     struct builder b = {0};
