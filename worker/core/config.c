@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "signalbox/config.h"
 #include "signalbox/bytes.h"
-#include "signalbox/cidr.h"
-#include "signalbox/crypto.h"
+#include "signalbox/config_check.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -11,14 +10,12 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #define NAME_MAX_BYTES 64
 #define ALLOWED_MAX_BYTES 96
 #define SECRET_MAX_BYTES 65536
 #define PROBLEM_BYTES 256
-#define PROCESSES_MOST 256
 
 enum option_kind { OPTION_INT, OPTION_TEXT, OPTION_SECRET, OPTION_CHOICE };
 
@@ -54,137 +51,6 @@ static const struct option options[] = {CONFIG_OPTIONS(ROW_INT, ROW_TEXT, ROW_SE
 
 static struct config values;
 const struct config *const config = &values;
-
-static bool processes_is_count(void)
-{
-    const char *text = values.processes;
-    size_t digits = strspn(text, "0123456789");
-
-    if (strcmp(text, "auto") == 0)
-        return true;
-    if (digits < 1 || digits > 3 || text[digits] || text[0] == '0')
-        return false;
-    return atoi(text) <= PROCESSES_MOST;
-}
-
-/* Each worker would take another free port. */
-static bool port_suits_processes(void)
-{
-    return values.port != 0 || strcmp(values.processes, "1") == 0;
-}
-
-static bool log_level_is_known(void)
-{
-    static const char *const known[] = {"", "debug", "info", "warning", "error"};
-
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-        if (strcmp(values.log_level, known[i]) == 0)
-            return true;
-    return false;
-}
-
-static bool are_ranges(const char *text)
-{
-    struct cidr_list *list = cidr_parse(text);
-
-    cidr_free(list);
-    return list != NULL;
-}
-
-static bool trusted_proxies_are_ranges(void)
-{
-    return are_ranges(values.trusted_proxies);
-}
-
-static bool tls_is_whole(void)
-{
-    return !*values.tls_cert == !*values.tls_key;
-}
-
-static bool worker_allow_is_ranges(void)
-{
-    return are_ranges(values.worker_allow);
-}
-
-/* Each is the scheme, perhaps with an s, a colon and a host (RFC 7064, RFC 7065); they are separated as clients are
-   told of them. */
-static bool have_scheme(const char *list, const char *scheme)
-{
-    size_t len = strlen(scheme);
-
-    for (const char *at = list + strspn(list, ", "); *at; at += strspn(at, ", ")) {
-        const char *rest = at + len + (strlen(at) > len && tolower((unsigned char)at[len]) == 's');
-
-        if (strncasecmp(at, scheme, len) != 0 || *rest != ':' || !(rest[1] == '[' || isalnum((unsigned char)rest[1])))
-            return false;
-        at += strcspn(at, ", ");
-    }
-    return true;
-}
-
-static bool stun_servers_are_urls(void)
-{
-    return have_scheme(values.stun_servers, "stun");
-}
-
-static bool turn_servers_are_urls(void)
-{
-    return have_scheme(values.turn_servers, "turn");
-}
-
-static bool is_seed_or_empty(const char *text)
-{
-    struct signing_key *k = signing_key_new(text);
-    bool ok = k || !*text;
-
-    signing_key_free(k);
-    return ok;
-}
-
-static bool bootstrap_key_is_seed(void)
-{
-    return is_seed_or_empty(values.bootstrap_signing_key);
-}
-
-static bool registration_has_secret(void)
-{
-    return values.server_registration != REGISTRATION_SECRET || *values.server_registration_secret;
-}
-
-static bool attestation_key_is_seed(void)
-{
-    return is_seed_or_empty(values.attestation_signing_key) &&
-           (*values.attestation_signing_key || values.require_attestation == ATTESTATION_OFF);
-}
-
-static bool build_key_is_public_key(void)
-{
-    unsigned char key[PUBLIC_KEY_LEN];
-
-    return !*values.build_token_verify_key || public_key_read(span_of(values.build_token_verify_key), key);
-}
-
-/* What a range or a list of choices cannot say; done in this order, when every option has its value. */
-static const struct check {
-    const char *name;
-    bool (*holds)(void);
-    const char *allowed;
-    bool hidden; /* the value is not shown */
-} checks[] = {
-    {"PROCESSES", processes_is_count, "auto or a whole number from 1 to 256"},
-    {"PORT", port_suits_processes, "from 1 to 65535 where PROCESSES is not 1"},
-    {"LOG_LEVEL", log_level_is_known, "empty, debug, info, warning or error"},
-    {"TRUSTED_PROXIES", trusted_proxies_are_ranges, "address ranges such as 10.0.0.0/8, separated by commas"},
-    {"TLS_KEY", tls_is_whole, "given where TLS_CERT is, and only there", .hidden = true},
-    {"BOOTSTRAP_SIGNING_KEY", bootstrap_key_is_seed, "64 hexadecimal digits"},
-    {"SERVER_REGISTRATION_SECRET", registration_has_secret, "given where SERVER_REGISTRATION is secret"},
-    {"ATTESTATION_SIGNING_KEY", attestation_key_is_seed,
-     "64 hexadecimal digits, and given where REQUIRE_ATTESTATION is not off"},
-    {"WORKER_ALLOW", worker_allow_is_ranges, "address ranges such as 10.0.0.0/8, separated by commas"},
-    {"STUN_SERVERS", stun_servers_are_urls, "addresses such as stun:host:3478, separated by commas"},
-    {"TURN_SERVERS", turn_servers_are_urls, "addresses such as turn:host:3478, separated by commas"},
-    {"BUILD_TOKEN_VERIFY_KEY", build_key_is_public_key, "the base64 of 32 bytes", .hidden = true},
-};
 
 __attribute__((format(printf, 2, 3))) static enum config_result bad(char *problem, const char *format, ...)
 {
@@ -365,22 +231,20 @@ static enum config_result set_option(const struct option *o, const char *given, 
 
 static enum config_result run_checks(char *problem)
 {
-    for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
-        const struct option *o = options;
-        char number[32];
+    const struct config_check *failed = config_check_failed();
+    const struct option *o = options;
+    char number[32];
 
-        if (checks[i].holds())
-            continue;
-        while (strcmp(o->name, checks[i].name) != 0)
-            o++;
-        if (checks[i].hidden)
-            return bad(problem, "%s must be %s", o->name, checks[i].allowed);
-        if (o->kind != OPTION_INT)
-            return bad_value(problem, o, checks[i].allowed, *(const char **)field_of(o));
-        snprintf(number, sizeof(number), "%lld", *(const long long *)field_of(o));
-        return bad_value(problem, o, checks[i].allowed, number);
-    }
-    return CONFIG_OK;
+    if (!failed)
+        return CONFIG_OK;
+    while (strcmp(o->name, failed->name) != 0)
+        o++;
+    if (failed->hidden)
+        return bad(problem, "%s must be %s", o->name, failed->allowed);
+    if (o->kind != OPTION_INT)
+        return bad_value(problem, o, failed->allowed, *(const char **)field_of(o));
+    snprintf(number, sizeof(number), "%lld", *(const long long *)field_of(o));
+    return bad_value(problem, o, failed->allowed, number);
 }
 
 /* The option that a flag of this length names; NULL: none. */
