@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* bytes: spans of somebody else's memory, reference-counted buffers to send, and a builder for them.
+/* bytes: reference-counted buffers to send, and a builder for them.
    Allocation never returns NULL: a process out of memory logs it and aborts. */
 #pragma once
 
@@ -7,21 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Borrowed memory; not terminated by a zero. */
-struct span {
-    const char *at;
-    size_t len;
-};
+#include "signalbox/span.h"
 
-#define SPAN(literal) ((struct span){(literal), sizeof(literal) - 1})
-struct span span_of(const char *text); /* text is terminated by a zero; NULL gives an empty span */
-bool span_equals(struct span a, struct span b);
-bool span_is(struct span a, const char *text);
-struct span span_trim(struct span a); /* without blanks and tabs at its ends */
-char *span_dup(struct span a);        /* a zero-terminated copy; the caller frees it */
-
-/* How many bytes the first character of text takes (RFC 3629); 0: invalid UTF-8, or nothing left. */
-size_t utf8_len(struct span text);
+char *span_dup(struct span a); /* a zero-terminated copy; the caller frees it */
 
 void *mem_alloc(size_t size); /* zeroed; freed with free() */
 void *mem_grow(void *old, size_t size);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "signalbox/log.h"
-#include "signalbox/bytes.h"
+#include "signalbox/span.h"
 
 #include <errno.h>
 #include <fcntl.h>
