@@ -10,6 +10,7 @@
 #include "signalbox/fields.h"
 #include "signalbox/json_scan.h"
 #include "signalbox/session.h"
+#include "signalbox/socket_path.h"
 
 /* Borrowed until the handler returns. */
 struct message {
@@ -60,12 +61,6 @@ struct dialect {
     const char *argument;                                        /* that on_open is given of the query; NULL: none */
     const char *const *members; /* looked for beside the rows' fields, or inside of them; ended by NULL; or NULL */
     const struct refusal *(*refuse)(const char *ip); /* of an upgrade; NULL: it is let in. NULL itself: all are */
-};
-
-struct socket_path {
-    const char *path; /* "/relay"; also matches what begins with "/relay/" */
-    const char *name; /* in the list of endpoints */
-    const struct dialect *dialect;
 };
 
 /* Gives d these rows and behind them all of another dialect, whose errors are told as there. The caller frees what is

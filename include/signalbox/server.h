@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* server: the one port for HTTP and WebSocket, and the table of WebSocket paths. */
+/* server: the one port for HTTP and WebSocket. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
-
-struct http_head;
-struct socket_path;
-
-const struct socket_path *server_path_of(const struct http_head *head); /* NULL: none that is served */
 
 bool server_init(bool share_port); /* listens on HOST and PORT; false (logged): it cannot */
 void server_drain(void);           /* upgrades are answered 503 from now on, and idle connections are closed */

@@ -9,14 +9,13 @@
 
 #include "signalbox/config.h"
 #include "signalbox/crypto.h"
-#include "signalbox/dialect.h"
 #include "signalbox/domain.h"
 #include "signalbox/http_head.h"
 #include "signalbox/limits.h"
 #include "signalbox/log.h"
 #include "signalbox/request.h"
-#include "signalbox/server.h"
 #include "signalbox/slots.h"
+#include "signalbox/socket_path.h"
 #include "signalbox/version.h"
 
 #define BODY_MAX (64 * 1024)
@@ -207,7 +206,7 @@ static void find_route(struct exchange *x)
 
 static void say_no_route(struct exchange *x)
 {
-    bool socket = !*x->allow && server_path_of(x->head);
+    bool socket = !*x->allow && socket_path_of(x->head);
 
     if (socket && method_of(x) == HTTP_GET) {
         exchange_fail(x, 426, "Upgrade Required");

@@ -9,9 +9,7 @@
 #include "signalbox/config.h"
 #include "signalbox/connection.h"
 #include "signalbox/dialect.h"
-#include "signalbox/domain.h"
 #include "signalbox/http.h"
-#include "signalbox/http_head.h"
 #include "signalbox/limits.h"
 #include "signalbox/listener.h"
 #include "signalbox/log.h"
@@ -22,23 +20,6 @@
 #include "signalbox/websocket.h"
 
 #define DESCRIPTORS_MOST 262144 /* libwebsockets makes a table of as many, so not a million */
-
-static bool is_path_of(const struct socket_path *p, const struct http_head *head)
-{
-    size_t len = strlen(p->path);
-
-    return strncmp(head->path, p->path, len) == 0 && head->encoded_slash > len &&
-           (head->path[len] == '\0' || (head->path[len] == '/' && len > 1));
-}
-
-const struct socket_path *server_path_of(const struct http_head *head)
-{
-    for (const struct domain *const *d = domains; *d; d++)
-        for (const struct socket_path *p = (*d)->paths; p && p->path; p++)
-            if (is_path_of(p, head))
-                return domain_is_served(*d) ? p : NULL;
-    return NULL;
-}
 
 void server_drain(void)
 {

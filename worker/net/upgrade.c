@@ -10,7 +10,7 @@
 #include "signalbox/http.h"
 #include "signalbox/keys.h"
 #include "signalbox/log.h"
-#include "signalbox/server.h"
+#include "signalbox/socket_path.h"
 #include "signalbox/websocket.h"
 
 #define KEY_BYTES 16
@@ -113,7 +113,7 @@ static char *tokens_of(const struct http_head *h, size_t *len)
 struct bytes *upgrade_open(struct upgrade *u)
 {
     const struct http_head *h = u->head;
-    const struct socket_path *path = server_path_of(h);
+    const struct socket_path *path = socket_path_of(h);
     struct refusal why;
     char *tokens, *argument;
     size_t tokens_len;

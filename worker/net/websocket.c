@@ -12,7 +12,6 @@
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
-#include "signalbox/server.h"
 #include "signalbox/session.h"
 #include "signalbox/websocket_io.h"
 
