@@ -8,8 +8,8 @@
 
 #include "signalbox/domain.h"
 #include "signalbox/http.h"
+#include "signalbox/http_fields.h"
 #include "signalbox/keys.h"
-#include "signalbox/request.h"
 #include "signalbox/script.h"
 #include "signalbox/turn.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "signalbox/request.h"
+#include "signalbox/http_fields.h"
 
 #include <jansson.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* request: how an object in a request is read, and refused. */
+/* http_fields: how an object in a request is read, and refused. */
 #pragma once
 
 #include <stdbool.h>
