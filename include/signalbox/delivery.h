@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* delivery: bytes to sockets anywhere in the fleet. At most once, in order per sender and target.
-   A target that is not there any more is undone (its entry, see entry) and its sender is told. */
+/* delivery: bytes to sockets anywhere in the fleet. At most once, in order per sender and target. If a target is not
+   there any more, the entry that named it is undone, and the sender is told (see entry). */
 #pragma once
 
 #include <stddef.h>
@@ -21,17 +21,18 @@ struct target {
 void delivery_send(struct bytes *b, size_t count, const struct target *targets, session_id from);
 
 /* Counts a message that did not arrive, and tells the kind of its entry, if it has one. holder: where its target was
-   to be; NULL: nobody had it. said: by that worker itself. One that does not listen but has its lease may come back to
-   its subscription: its sockets keep what they registered until the lease ends. */
+   to be; NULL: nobody had the entry. said: that worker itself said that the target is gone. Without that, the entry is
+   undone only if the worker has no lease: one that has its lease may be about to listen again. */
 void delivery_gone(const char *entry, const struct address *holder, session_id from, bool said);
 
-/* For a script that publishes to an address itself, in the same breath as what it changes: adds as its next arguments
-   this worker's wid, what a channel begins with, and the head of the frame. */
+/* For a script that publishes to an address itself, in one step with what it changes. Adds its next arguments: this
+   worker's wid, what a channel begins with, and the head of the frame. */
 void delivery_arguments(struct call *c, session_id from);
-/* Of messages that went another way: to sockets here, to workers that got them, or nowhere since Redis was away. */
+/* Count messages that went another way than delivery_send(): to sockets here, to workers that got them, back from one,
+   or nowhere because Redis was away. */
 void delivery_count_local(void);
 void delivery_count_remote(size_t count);
-void delivery_count_returned(void); /* that worker has no such socket: it counts by what becomes of it from here */
+void delivery_count_returned(void); /* it counts as remote no more, but by what becomes of it from here */
 void delivery_count_dropped(void);
 
 void delivery_init(void);

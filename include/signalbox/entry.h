@@ -15,23 +15,23 @@ struct entry_kind {
     const char *word;
     /* Removes what the entry names if it still carries that address; rest is the text behind the first tab. */
     void (*undo)(const char *rest, const struct address *holder);
-    /* Of an identity: its hash in Redis. NULL: it is none. */
+    /* Writes the name of the hash in Redis that is the identity. NULL: entries of this kind are no identities. */
     void (*key)(char out[static KEY_MAX], const char *id);
-    /* Redis has just said that the identity is its holder's. What else belongs to it is given back there, if Redis has
-       lost it. May be NULL. */
+    /* Redis has confirmed that holder has the identity. Writes whatever else belongs to it again, since Redis may have
+       lost that. May be NULL. */
     void (*on_restored)(const char *id, const struct address *holder);
-    /* A message for the entry's socket could not be delivered. holder: where it is said to be, NULL: nowhere;
-       from: the session that sent it. May be NULL. */
+    /* Tells the session `from` that its message for the entry's socket could not be delivered. holder: where the socket
+       was to be; NULL: nobody had the entry. May be NULL. */
     void (*on_not_found)(const char *rest, const struct address *holder, session_id from);
-    /* Redis was lost meanwhile. NULL: the sender gets ERR_UNAVAILABLE */
+    /* Tells it that the message may be lost, because Redis was not reached. NULL: it is told ERR_UNAVAILABLE. */
     void (*on_unavailable)(const char *rest, session_id from);
 };
 
-/* The kind of an entry, and what stands behind its first tab; NULL (logged): no domain has it. */
+/* Finds the kind of an entry, and points rest behind its first tab. NULL: no domain has such a kind (logged). */
 const struct entry_kind *entry_kind_of(const char *entry, const char **rest);
 
-void entry_undo(const char *entry, const struct address *holder); /* its holder has been found gone */
-void entry_remove_stale(const char *entry, const struct address *holder, session_id from); /* and tells the sender */
-/* Only tells the sender: nobody holds it (NULL), or its holder cannot be reached at the moment, or Redis cannot. */
+/* Each calls the kind's function of that name; entry_remove_stale() undoes the entry and tells the sender. */
+void entry_undo(const char *entry, const struct address *holder);
+void entry_remove_stale(const char *entry, const struct address *holder, session_id from);
 void entry_not_found(const char *entry, const struct address *holder, session_id from);
 void entry_unavailable(const char *entry, session_id from);

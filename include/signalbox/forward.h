@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* forward: messages to whoever holds an identity, wherever it is, in order per sender and target.
-   The first one to an identity of another worker goes by a script, which looks the holder up and publishes in one step.
-   Its address is remembered: those that follow are published there without a look at Redis' entry. That worker delivers
-   them or sends them back (arrival). Then all to that identity wait for a fence, an empty frame that goes there and
-   returns behind whatever else comes back; after it they go by the script again, those that came back first. */
+   The first message to an identity of another worker goes by a script, which looks the holder up and publishes in one
+   step. This worker remembers the address, and publishes those that follow there without looking it up. The worker
+   there delivers them, or sends them back if the holder has moved (forward_inbound). When one comes back, all further
+   messages to that identity wait for a fence: an empty frame that goes there, and returns behind whatever else comes
+   back. Then all go by the script again, those that came back first (docs/design.md, "The life of a forward"). */
 #pragma once
 
 #include "signalbox/bytes.h"
 #include "signalbox/session.h"
 
-/* key: the identity's hash in Redis; identity: "kind TAB id". If nobody holds it, or Redis is away, the kind of entry
-   is told, which may say more than the identity it begins with (gone and lost, see entry). Borrows b. */
+/* key: the identity's hash in Redis; identity: "kind TAB id". entry begins with the identity and may say more: if
+   nobody holds it, or Redis is away, the kind's on_not_found() or on_unavailable() is given it. Borrows b. */
 void forward_send(const char *key, const char *identity, const char *entry, struct bytes *b, session_id from);
 
 void forward_init(void); /* after delivery_init() */

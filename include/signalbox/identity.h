@@ -14,19 +14,19 @@
 
 #define IDENTITIES_MAX 256 /* ids of one kind that one socket may hold */
 
-/* done runs once, later; s is NULL if the session has left meanwhile. CLAIM_UNAVAILABLE: Redis may have given it the id
-   all the same, so that it stays noted until identity_release(), or the session's end. */
+/* done runs once, later; s is NULL if the session has left meanwhile. CLAIM_UNAVAILABLE: Redis may have given s the id
+   all the same, so the id stays noted until identity_release(), or the session's end. */
 typedef void (*identity_done)(struct session *s, enum claim_result result, void *arg);
 
-/* Claims the id for s, after it and more notes were made in the index: they are copied, and forgotten again where
-   another live socket holds the id. kind: has a key. */
+/* Notes the id, and the notes given, in the index, then claims the id for s. If another live socket holds it, all these
+   notes are forgotten again. They are copied. kind must have a key. */
 void identity_claim(struct session *s, const struct entry_kind *kind, const char *id, size_t note_count,
                     const struct note *notes, identity_done done, void *arg);
-/* The same for an id that was made at random, which nobody else has: it is granted, and if Redis is away just now,
-   Redis has it with the next refresh. */
+/* The same for an id that was made at random, which nobody else can hold: it is always granted. If Redis is away, the
+   next refresh writes it there. */
 void identity_claim_new(struct session *s, const struct entry_kind *kind, const char *id, identity_done done,
                         void *arg);
-/* s has it no more, here and in Redis. */
+/* Takes the id from s, here and in Redis. */
 void identity_release(struct session *s, const struct entry_kind *kind, const char *id);
 /* Deletes the id's hash if it still carries that address. */
 void identity_undo(const struct entry_kind *kind, const char *id, const struct address *holder);
@@ -45,12 +45,12 @@ struct identity {
     char *entry;    /* word of its kind TAB id */
     long long since_ms;
     session_id session;
-    bool waits; /* to be refreshed again */
+    bool waits; /* for a refresh, since the last one failed */
     UT_hash_handle hh;
 };
 struct identity *identity_of(session_id session, const char *entry); /* NULL: it does not hold it, or has left */
 size_t identities_of(struct session *s, struct identity *const **all);
-/* Who is granted an id up to then (loop_ms()) notes it once more: Redis was emptied, perhaps between note and claim. */
+/* Until then (loop_ms()) an id that is granted is noted once more: Redis was emptied, perhaps after its first note. */
 void identities_note_again(int64_t until_ms);
 
 void identity_on_session_end(struct session *s);

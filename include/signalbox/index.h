@@ -10,25 +10,27 @@
 #include "signalbox/entry.h"
 #include "signalbox/session.h"
 
-/* An entry, and after how long what it names ends by itself; 0: never. */
+/* An entry, and how long what it names lives by itself; 0: until it is undone. */
 struct note {
     const char *entry;
     long long ttl_ms;
 };
 
-/* Writes entries into the index before they are registered. They are undone even if that fails later. */
+/* Writes entries into the index; call it before they are registered. They are undone with the session even if
+   registering them fails. */
 void index_note(struct session *s, size_t count, const struct note *notes);
-void index_forget(struct session *s, size_t count, const struct note *notes); /* not registered after all */
+/* Takes entries out of it: they have been removed, or were not registered after all. */
+void index_forget(struct session *s, size_t count, const struct note *notes);
 
-/* Undoes all that the socket at that address registered; done(ok) when Redis has it, false if it was not reached, or
-   may() was false before one of its steps. may: NULL for always. */
+/* Undoes all that the socket at that address registered. done runs once, later: with true when Redis has done it, with
+   false if Redis was not reached, or if may() was false before one of the steps. may: NULL for always. */
 void index_undo(const struct address *a, bool (*may)(void), void (*done)(bool ok, void *arg), void *arg);
 size_t index_pending(void); /* closed sockets of this worker that are still to be undone */
 
-/* This worker was taken for dead and cleaned up after: what its sockets had stored besides their ids is lost. */
+/* Others may have taken this worker for dead, and removed what its sockets had stored up to now. */
 void index_reaped(void);
-/* true: s had stored something by then that has not ended since. It is closed 1001, because only its client can store
-   that again. */
+/* Closes s 1001, and returns true, if it had stored something before the last index_reaped() that would still be there:
+   nobody but its client can store that again. */
 bool index_close_if_reaped(struct session *s);
 
 void index_init(void);

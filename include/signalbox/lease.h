@@ -10,8 +10,8 @@
 #define BEAT_MS 2000
 #define SETTLED_MS 3000 /* by then what was under way when the lease or Redis was lost has arrived */
 
-/* false: that worker has no lease, and what names it counts as gone. A wid heard of for the first time has LEASE_MS
-   to be seen in the roster. */
+/* Whether that worker has its lease; if not, what names it counts as gone. A wid that was not heard of before counts as
+   alive for LEASE_MS, so that it has time to be seen in the roster. */
 bool worker_alive(const char *wid);
 
 /* The workers of the last beat, dead ones too; for the reaper and the statistics. */
@@ -23,8 +23,8 @@ void workers_drop(const char *wid); /* it has been cleaned up after */
 /* Renews the lease and the place in the roster before it is time to, unless the worker is giving them up. */
 void lease_beat_now(void);
 
-/* on_lost: others may have taken this worker for dead, and it has another wid now. on_renewed: what its sockets own is
-   to be written to Redis again, which others cleaned up, or which Redis has forgotten. */
+/* on_lost: others may have taken this worker for dead; it is about to take another wid. on_renewed: what its sockets
+   own is to be written to Redis again, because others removed it, or Redis has forgotten it. */
 void lease_init(void (*on_lost)(void), void (*on_renewed)(void));
 void lease_on_redis_up(void);
 void lease_fini(void);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* resync: what keeps in Redis the ids that sockets of this worker hold: each is refreshed three times in its
-   IDENTITY_TTL_MS, and all are written again, paced, after Redis or this worker's lease was lost. */
+/* resync: keeps in Redis the ids that sockets of this worker hold. Each is refreshed three times in IDENTITY_TTL_MS.
+   After Redis or this worker's lease was lost, all are written again, paced (docs/design.md, "Resync"). */
 #pragma once
 
 #include "signalbox/identity.h"
 
-/* Another IDENTITY_TTL_MS for an id that s holds, or for all of a kind. Who is registered elsewhere meanwhile keeps
-   it, and s is closed 4000. */
+/* Give an id that s holds, or all of a kind, another IDENTITY_TTL_MS. If a live socket elsewhere has the id by now,
+   that one keeps it, and s is closed 4000. */
 void resync_identity(struct session *s, const struct entry_kind *kind, const char *id);
 void resync_kind(struct session *s, const struct entry_kind *kind);
 

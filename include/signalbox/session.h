@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* session: one WebSocket client, its bytes and its end. Owned by net; once it is closing session_find() no longer sees
-   it. What its messages mean is for who opened it.
-   A session_id stays valid to ask for ever; it is the sid of the socket's address. */
+   it. It does not know what its messages mean: its ops do.
+   A session_id can be asked for at any later time; it is the sid of the socket's address. */
 #pragma once
 
 #include <stdbool.h>
@@ -45,32 +45,31 @@ struct session *session_find(session_id id); /* borrowed until the callback retu
 session_id session_id_of(const struct session *s);
 void **session_slot(struct session *s, enum session_slot slot);
 
-void session_send(
-    struct session *s,
-    struct bytes *b); /* takes one reference; closes 1013 when others wait and it is over SEND_QUEUE_MAX */
-/* As the message that is being handled has its errors told; without one as the dialect does. detail: for the %s of its
-   text, or NULL. An answer that comes late is its turn's (see turn). */
+/* Takes one reference. Closes s 1013 if messages wait already, and with this one they are over SEND_QUEUE_MAX. */
+void session_send(struct session *s, struct bytes *b);
+/* Tells an error in the form that the message being handled asks for, or without one in that of the dialect. detail:
+   for the %s of its text, or NULL. An answer that comes later tells its errors with turn_fail(). */
 void session_fail(struct session *s, enum err e, const char *detail);
 void session_close(struct session *s, enum close_code code, const char *reason); /* safe in any callback; freed later */
 
-/* While held, what the client sends waits: the reply to its last message is still to come. Handlers hold it by a turn.
- */
+/* While a session is held, what its client sends waits, because the answer to an earlier message is still to come.
+   Handlers hold it by a turn. */
 void session_hold(struct session *s);
 void session_release(struct session *s);
 
-/* A message of its own is on its way through Redis, and has arrived or failed. It goes on being read meanwhile, until
-   too many are. */
+/* A message that s has sent is on its way through Redis; and it has arrived, or failed. Meanwhile s is still read,
+   until too many are on their way. */
 void session_forwarding(struct session *s, size_t bytes);
 void session_forwarded(struct session *s, size_t bytes);
 
 void session_ping(struct session *s);
-void session_trust(struct session *s); /* from now on MESSAGE_RATE does not hold for it: it speaks for many */
+void session_trust(struct session *s); /* frees it of MESSAGE_RATE, because it speaks for many clients */
 
 size_t session_count(void);
-/* Visits one of several parts of about equal size; 0 of 1 is all. */
+/* Visits the sessions of one of several parts of about equal size; part 0 of 1 is all. */
 void session_each_part(unsigned part, unsigned parts, void (*visit)(struct session *s, void *arg), void *arg);
 
-/* The next bytes of a watched session, of any kind, call the callback once (there is one callback for all). */
+/* Calls the callback, one for all sessions, once when a watched session next sends anything at all. */
 void session_watch(struct session *s);
 void session_on_heard(void (*callback)(struct session *s));
 
@@ -78,7 +77,7 @@ void session_on_heard(void (*callback)(struct session *s));
 struct session_ops {
     const struct json_names *names; /* the members that are kept of a message */
     void (*on_text)(struct session *s, struct span text, const struct json_members *m); /* NULL: it is malformed */
-    void (*on_over_rate)(struct session *s, struct span text); /* it is dropped; "" if it is not to be looked at */
+    void (*on_over_rate)(struct session *s, struct span text); /* it was dropped; "": it is binary, which is not read */
     void (*on_sent)(const struct session *s, struct span text);
 };
 

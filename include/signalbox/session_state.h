@@ -63,7 +63,7 @@ void session_kept_sub(size_t bytes);
 void session_shed(void); /* closes who makes this worker keep most, if it keeps too much */
 
 void session_heard(struct session *s);               /* something has come from it */
-void session_end(struct session *s);                 /* tells who asked with session_on_end(), once */
+void session_end(struct session *s);                 /* tells all domains, once */
 void session_kill_in(struct session *s, int64_t ms); /* it is hung up on by then, and freed */
 
 void session_drop_waiting(struct session *s); /* messages whose turn has not come, and all that is counted of them */

@@ -16,10 +16,10 @@ struct turn {
     void (*clear)(void *context);
 };
 
-/* A context of `size` bytes, all zero behind the turn that it begins with. The session is held until the turn ends.
-   clear frees what the context points to; NULL: nothing. For a message it is called within its handler. */
+/* Returns a context of `size` bytes, which begins with the turn and is zero behind it. The session is held until the
+   turn ends. clear frees what the context points to; NULL: nothing. Call it within the handler of the message. */
 void *turn_begin(struct session *s, size_t size, void (*clear)(void *context));
-/* The same without a hold: what the client sends is answered meanwhile. */
+/* The same without a hold: what the client sends meanwhile is handled at once. */
 void *turn_begin_beside(struct session *s, size_t size, void (*clear)(void *context));
 void *turn_begin_http(struct exchange *x, size_t size, void (*clear)(void *context));
 
@@ -27,14 +27,14 @@ void *turn_begin_http(struct exchange *x, size_t size, void (*clear)(void *conte
 struct session *turn_session(const struct turn *t);
 struct exchange *turn_exchange(const struct turn *t);
 
-/* These do nothing where the client has left. */
+/* These do nothing if the client has left. */
 void turn_send(const struct turn *t, struct bytes *b);                      /* a message; takes the reference */
 void turn_fail(const struct turn *t, enum err e, const char *detail);       /* as session_fail(); of a request: 503 */
 void turn_reply(const struct turn *t, unsigned status, struct bytes *json); /* to a request; takes the reference */
 void turn_reply_json(const struct turn *t, unsigned status, json_t *body);  /* likewise */
 
-/* Once. Messages that have waited may be handled before it returns: a handler that calls it reads nothing more of its
-   own, and returns ERR_NONE. */
+/* Ends the turn; call it once. Messages that have waited may be handled before it returns, so a handler that calls it
+   does not touch its own message any more, and returns ERR_NONE. */
 void turn_end(struct turn *t);
-/* Ends the turn of a request with a sentence; NULL: 503, whatever the status, since Redis was not reached. */
+/* Ends the turn of a request with that status and sentence. sentence NULL: 503, because Redis was not reached. */
 void turn_give_up(struct turn *t, unsigned status, const char *sentence);

@@ -16,7 +16,7 @@
 #include "signalbox/script.h"
 #include "signalbox/slots.h"
 
-#define TRIES_MAX 4 /* each against another holder: somebody else was faster */
+#define TRIES_MAX 4 /* each further one meets another holder, who was faster */
 #define ASK_AGAIN_MS 100
 #define ANSWER_SLACK_MS 200 /* for the holder's worker to report a time-out before we assume one */
 
@@ -30,10 +30,10 @@ struct claim {
     long long since_ms;
     struct timer *patience, *again;
     int tries;
-    bool patient; /* takes from nobody who is merely not heard */
+    bool patient; /* takes nothing from a holder that merely cannot be asked */
 };
 
-/* Somebody elsewhere, or here, wants to know whether a socket of ours still answers. */
+/* A claim, of another worker or of this one, asks whether a socket of ours still answers. */
 struct probe {
     struct probed *of;
     struct address asker; /* wid and number of the claim */
@@ -154,7 +154,7 @@ static struct probed *probed_find(session_id id)
     return of;
 }
 
-/* An answer may end in another probe of the same socket: it is looked up each time. */
+/* To answer a probe may start another one of the same socket, so the socket's are looked up each time. */
 static void answer_probes_of(session_id id, bool alive)
 {
     for (struct probed *of; (of = probed_find(id));) {
@@ -205,7 +205,7 @@ static void on_probe_unreached(struct inbox_frame *frame, const char *wid, bool 
     struct address holder = {0};
 
     if (!c || !c->patience || !inbox_next_target(frame, &t))
-        return; /* without patience its take is under way again and will finish it */
+        return; /* without patience its next take is under way, which will finish it */
     holder.sid = t.sid;
     memcpy(holder.wid, wid, WID_LEN);
     if (lost)
@@ -216,7 +216,7 @@ static void on_probe_unreached(struct inbox_frame *frame, const char *wid, bool 
         c->again = timer_once(ASK_AGAIN_MS, ask_again, c);
 }
 
-/* Its worker has its lease but does not listen: perhaps only for a moment. */
+/* The holder's worker has its lease but does not listen, perhaps only for a moment. */
 static void ask_again(void *arg)
 {
     struct claim *c = arg;
@@ -249,7 +249,7 @@ static void ask_holder(struct claim *c)
         send_to(&c->holder, INBOX_PROBE, c->number, on_probe_unreached);
 }
 
-/* The claimer itself, under this worker's present name or a former one. */
+/* The holder is the claimer itself, under this worker's present wid or a former one. */
 static bool is_own(const struct claim *c)
 {
     return address_is_self(&c->holder) && c->holder.sid == c->session;
@@ -348,7 +348,7 @@ static void on_probe(struct inbox_frame *frame)
         probe_start(t.sid, &frame->from);
 }
 
-/* Answers name the claim where other frames name a socket. */
+/* Answers carry the number of the claim where other frames carry a sid. */
 static void on_alive(struct inbox_frame *frame)
 {
     struct inbox_target t;
@@ -394,7 +394,7 @@ static void claim_drop(void *thing, void *arg)
     free(c);
 }
 
-/* After redis_fini() and with the timers gone: nobody else can finish these. */
+/* Runs after redis_fini(): nobody else can finish these claims any more. */
 void claim_fini(void)
 {
     while (probed)

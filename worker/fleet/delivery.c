@@ -25,7 +25,7 @@ void delivery_gone(const char *entry, const struct address *holder, session_id f
         entry_not_found(entry, holder, from);
 }
 
-/* Nobody listens at that worker, or Redis was not reached: what became of the frame is then unknown, and counted. */
+/* Nobody listens at that worker; or Redis was not reached, and nobody knows what became of the frame. */
 static void on_unreached(struct inbox_frame *frame, const char *wid, bool lost)
 {
     struct inbox_target t;
@@ -57,7 +57,7 @@ static int by_worker(const void *a, const void *b)
     return memcmp((*x)->address.wid, (*y)->address.wid, WID_LEN);
 }
 
-/* The targets of one worker, which lie side by side. */
+/* Sends one frame to all targets of one worker. */
 static void send_remote(struct bytes *b, size_t count, const struct target *const *targets, session_id from)
 {
     struct builder w = {0};
@@ -137,7 +137,7 @@ static void on_send(struct inbox_frame *frame)
         inbox_publish(frame->from.wid, &answer, missing, (struct span){"", 0}, NULL);
 }
 
-/* The frame comes back with the sender's sid in it, so that a sender keeps nothing while a message is under way. */
+/* The answer names the session that sent the message, so that nothing is kept here while it is under way. */
 static void on_gone(struct inbox_frame *frame)
 {
     struct inbox_target t;
@@ -173,7 +173,7 @@ void delivery_count_dropped(void)
     metric_add(dropped, 1);
 }
 
-/* A counter never goes down: one that was shown and comes back then is made up for by the next. */
+/* A counter must not go down: a message that was counted and then comes back is taken off those that arrive next. */
 static void collect(void)
 {
     if (arrived > metric_value(remote))

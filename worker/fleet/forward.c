@@ -16,17 +16,17 @@
 #include "signalbox/metrics.h"
 #include "signalbox/script.h"
 
-#define ROUTES_MAX 16384 /* that are remembered; past it forwards go by the script */
-#define IDLE_MS 2000     /* after which a route is forgotten; by then nothing more comes back, or it is overtaken */
+#define ROUTES_MAX 16384 /* that are remembered; with more of them, forwards go by the script */
+#define IDLE_MS 2000     /* after which a route is forgotten; by then only what is overtaken, and dropped, comes back */
 #define FENCE_MS 2000    /* for a fence to return: its worker may be unable to answer */
 #define LOOK_MS 1000     /* after which Redis is asked whether the holder is still the same */
 #define HELD_MAX ((size_t)32 << 20) /* bytes that wait for fences, of all routes; more is refused */
 #define TIDY_MS 1000
 
-/* A message whose fate is open. */
+/* A message of which it is not known yet whether it arrives. */
 struct forward {
     session_id from;
-    uint64_t number; /* grows with each: by it those that come back find their order again */
+    uint64_t number; /* in the order in which they were sent, to put those that come back in order */
     char *entry;
     struct route *route;
     struct bytes *bytes;
@@ -34,15 +34,15 @@ struct forward {
 };
 TAILQ_HEAD(forwards, forward);
 
-/* Where messages to one identity go. While there is one, none overtakes another on it, also if its holder is here by
-   now. */
+/* Where messages to one identity go. While there is a route, all of them take it, even if the holder is on this worker
+   by now, so that none overtakes another. */
 struct route {
     char *identity, *key;
     size_t under_way;      /* forwards on it, and looks at its entry */
-    bool known;            /* holder is where the last one found it */
-    struct address holder; /* or was, while there is a fence */
+    bool known;            /* messages are published to holder without looking it up */
+    struct address holder; /* with a fence: where they were published before */
     uint64_t fence;        /* its number; 0: none */
-    uint64_t behind;       /* a forward up to this number that comes back now has been overtaken */
+    uint64_t behind;       /* a forward up to this number that comes back now has been overtaken, and is dropped */
     struct timer *patience;
     struct forwards returned, held; /* while there is a fence: what came back, by number, and what came since */
     int64_t used_ms, looked_ms;
@@ -140,7 +140,7 @@ static void arrived(struct forward *f)
 
 static void doubt(struct route *r);
 
-/* The holder is where the script has found it. Where another one is known, some may be on their way to that. */
+/* The script has found the holder at that address. If another was known, messages may be on their way to that one. */
 static void learn(struct route *r, struct span address)
 {
     struct address holder;
@@ -228,7 +228,8 @@ static void on_published(const struct reply *reply, void *arg)
     }
 }
 
-/* The frame names what the sender is told of if it fails, and the identity; the message's number goes with that. */
+/* The first target is the holder, with the entry that tells the sender if this fails; the second is no socket but the
+   message's number, with the identity. */
 static void publish(struct forward *f)
 {
     const struct route *r = f->route;
@@ -314,7 +315,7 @@ static void on_impatient(void *arg)
     lower_fence(r);
 }
 
-/* It is back, or there is nobody it could come from. */
+/* The fence is back, or there is nobody who could send it back. */
 static void on_fenced(struct inbox_frame *frame)
 {
     struct inbox_target t;
@@ -335,7 +336,7 @@ static void on_fence_unreached(struct inbox_frame *frame, const char *wid, bool 
     on_fenced(frame);
 }
 
-/* The holder may have moved. */
+/* The holder may have moved: raises the fence. */
 static void doubt(struct route *r)
 {
     struct builder w = {0};
@@ -360,7 +361,8 @@ static void on_looked(const struct reply *reply, void *arg)
     route_leave(r);
 }
 
-/* A worker that stands still, or was lost without a word, sends nothing back: to Redis it goes on listening. */
+/* Asks Redis whether the holder is still the same. A worker that stands still, or was lost without a word, sends
+   nothing back, while to Redis it goes on listening. */
 static void look(struct route *r)
 {
     r->looked_ms = loop_ms();

@@ -11,10 +11,10 @@
 #include "signalbox/inbox.h"
 #include "signalbox/loop.h"
 
-#define FORGET_MS 10000 /* a worker that has sent no fence by then never will */
+#define FORGET_MS 10000 /* a worker that has sent no fence by then will send none */
 #define TIDY_MS 1000
 
-/* What one worker sends to an identity goes back to it, until its fence comes: some has. */
+/* One worker's messages to one identity: some were sent back, so all are, until that worker's fence comes. */
 struct turned_away {
     struct bytes *key; /* wid of that worker, and the identity */
     int64_t since_ms;

@@ -13,7 +13,7 @@
 #include "signalbox/redis.h"
 
 #define HELD_MAX 4096            /* the oldest goes */
-#define HELD_BYTES_MAX (1 << 20) /* more would not get past the queue of a client that waits for its first message */
+#define HELD_BYTES_MAX (1 << 20) /* more would not fit into the queue of the client for which they are held */
 #define STALE_US 5000000         /* an older number means that Redis' clock was set back */
 
 struct joining {
@@ -26,7 +26,7 @@ struct joining {
 struct listener {
     session_id id;
     bool admitted;
-    uint64_t since;  /* number of the event that made it a listener */
+    uint64_t since;  /* number of the event that made it a member */
     uint64_t behind; /* messages that had come before it listened */
 };
 
@@ -98,7 +98,7 @@ static void drop_if_empty(struct group *g)
     free_group(g);
 }
 
-/* Joiners run from the loop: they may make this group empty. */
+/* Joiners are told from the loop, not here: they may make this group empty. */
 static void on_live(const char *channel, bool live)
 {
     struct group *g = find(channel);

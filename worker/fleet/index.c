@@ -63,7 +63,7 @@ static struct call index_call(const struct script *script, const struct address 
 
 /* --- notes --- */
 
-/* Its client is told to begin anew: what it has stored is in nobody else's memory. */
+/* Tells the client to begin anew, because nobody else remembers what it has stored. */
 static void close_lost(struct session *s)
 {
     LOG_INFO("registrations_lost", LOG_INT("sid", session_id_of(s)));
@@ -84,8 +84,9 @@ static void remember_stored(struct indexed *i, int64_t until_ms)
     i->stored_until_ms = until_ms;
 }
 
-/* The first socket of a worker, or Redis was emptied and does not list this worker: were it to die before its next
-   beat, nobody would clean up after it. What was stored under a name that this worker has lost since is lost, too. */
+/* If this is the worker's first owner, Redis may not list the worker, because it is new, or because Redis was emptied.
+   It beats at once: if it died before its next beat, nobody would clean up after it. If the worker has another wid by
+   now, what was stored under the former one is being removed, and the client has to store it again. */
 static void on_noted(const struct reply *r, void *arg)
 {
     struct noting *n = arg;
@@ -177,7 +178,7 @@ static void on_batch_forgotten(const struct reply *r, void *arg)
         finish(u, true);
 }
 
-/* Redis runs what is sent in its order: an entry leaves the index only after it was undone. */
+/* Redis runs commands in the order in which they are sent, so an entry leaves the index only after it was undone. */
 static void on_batch(const struct reply *r, void *arg)
 {
     struct undoing *u = arg;
@@ -223,7 +224,7 @@ static void add_waiting(struct closed *c)
 
 static void undo_waiting(void);
 
-/* What fails waits for the next RETRY_MS: Redis is away, or refuses to write. */
+/* An undo that failed is tried again in RETRY_MS: Redis is away, or refuses to write. */
 static void on_undone(bool ok, void *arg)
 {
     struct closed *c = arg;
@@ -238,7 +239,7 @@ static void on_undone(bool ok, void *arg)
     undo_waiting();
 }
 
-/* After an outage there may be thousands of them, and the living have more to ask of Redis then. */
+/* Undoes no more than UNDOING_MAX at once: after an outage thousands may wait, and Redis is busy with the living. */
 static void undo_waiting(void)
 {
     struct closed *c;

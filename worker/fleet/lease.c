@@ -22,7 +22,7 @@
 #include "signalbox/version.h"
 
 #define LOOK_MS 100
-#define FORGET_MS 3600000 /* a worker that left the roster so long ago is named by nothing any more */
+#define FORGET_MS 3600000 /* nothing names a worker any more that left the roster so long ago */
 
 struct worker {
     char wid[WID_LEN + 1];
@@ -55,7 +55,7 @@ static struct worker *find_or_add(const char *wid)
     return w;
 }
 
-/* After a pause or while Redis is away the others' beats are only unknown here: nobody is called dead for that. */
+/* After a pause, or while Redis is away, this worker does not know the others' beats: then it calls nobody dead. */
 bool worker_alive(const char *wid)
 {
     int64_t now = loop_ms();
@@ -88,7 +88,8 @@ bool workers_alive(size_t i)
     return worker_alive(roster[i]);
 }
 
-/* Not in the roster any more: cleaned up long ago, or Redis came back empty and it has yet to beat. Its lease says. */
+/* Forgets who left the roster FORGET_MS ago. Until then its lease says whether it is alive: it was cleaned up after, or
+   Redis came back empty and it has yet to beat. */
 static void forget_unlisted(int64_t now)
 {
     struct worker *w, *next;
@@ -135,8 +136,8 @@ static void beat(void);
 
 static char former[WID_LEN + 1];
 
-/* Whoever cleaned up under the former name may have done so before the last of it was written: it is listed again, as
-   one whose lease lapsed long ago. */
+/* Has the leader clean up under the former name once more, because the last that was written under it may have reached
+   Redis after the first clean-up. The name is listed with a beat so old that its lease has lapsed. */
 static void on_settled(void *arg)
 {
     (void)arg;
@@ -144,7 +145,7 @@ static void on_settled(void *arg)
     redis_command(NULL, NULL, "ZADD", KEY_WORKERS, "NX", "0", former, NULL);
 }
 
-/* Nobody may have heard of this worker for LEASE_MS: what it owned is being cleaned up. */
+/* Goes on under another name: the lease may have lapsed, and then others remove what this worker owned. */
 static void renew(void)
 {
     beaten_ms = 0;
@@ -165,7 +166,7 @@ static bool may_have_lapsed(void)
     return beaten_ms && loop_ms() - beaten_ms >= LEASE_MS - LOOK_MS;
 }
 
-static bool refused;     /* the last beat was */
+static bool refused;     /* Redis did not take the last beat */
 static int64_t asked_ms; /* loop_ms() when Redis was last asked whether it can be written to again */
 
 static void on_relisted(const struct reply *r, void *arg)
@@ -175,8 +176,8 @@ static void on_relisted(const struct reply *r, void *arg)
         renew();
 }
 
-/* Where Redis refuses to be written to, nobody is cleaned up after, and whoever is registered can be reached under the
-   present name alone: it is kept until Redis takes it as one that is to be cleaned up after. */
+/* While Redis refuses to be written to, nobody can clean up after this worker, and its sockets can be reached under the
+   present name alone. So it keeps that name until Redis takes it into the roster again. */
 static void renew_or_ask(void)
 {
     if (!refused) {
@@ -191,7 +192,7 @@ struct beat {
     int64_t sent_ms;
 };
 
-/* A lease that cannot have lapsed is gone where Redis was emptied. */
+/* If Redis had no lease of this worker, though that cannot have lapsed, Redis was emptied. */
 static void on_beat(const struct reply *r, void *arg)
 {
     struct beat *b = arg;

@@ -13,9 +13,9 @@
 
 #define RESYNC_MS 20
 #define RESYNC_SOCKETS 50 /* about so many in each RESYNC_MS */
-#define CLAIM_MS 15000    /* no claim takes longer, besides */
-#define CLAIM_ASKS 4      /* times the time for which it waits for a holder */
-#define AGAIN_MS 5000     /* after which a refresh is tried again that did not succeed */
+#define CLAIM_MS 15000    /* a claim takes no longer than this, and */
+#define CLAIM_ASKS 4      /* times TAKEOVER_PROBE_MS */
+#define AGAIN_MS 5000     /* until a refresh that failed is tried again */
 #define REFRESH_MS 1000
 #define REFRESH_PARTS 200 /* of REFRESH_MS each: an identity is refreshed three times in its IDENTITY_TTL_MS */
 
@@ -48,7 +48,7 @@ static void refreshing_free(struct refreshing *f)
 
 /* --- one identity --- */
 
-/* Redis did not answer, or the other holder could not be asked. */
+/* Tries again in AGAIN_MS, because Redis did not answer, or the other holder could not be asked. */
 static void refresh_later(struct refreshing *f)
 {
     struct identity *i = identity_of(f->session, f->entry);
@@ -88,8 +88,9 @@ static void on_contested(struct session *s, enum claim_result result, long long 
     }
 }
 
-/* Who is in its place may be a former socket of the same client, whose last refresh came late to a Redis that had lost
-   the identity: it is asked. A successor that lives keeps it; so does one that cannot be asked just now. */
+/* Another address has the identity. That may be a former socket of the same client, whose last refresh reached Redis
+   late, when Redis had lost the identity. So that socket is asked: if it lives, or cannot be asked just now, it keeps
+   the identity. */
 static void contest(struct refreshing *f)
 {
     const struct identity *i = identity_of(f->session, f->entry);
@@ -153,7 +154,7 @@ void resync_identity(struct session *s, const struct entry_kind *kind, const cha
 
 /* --- the identities of a session --- */
 
-/* Into the index, too: if Redis has lost the one, it has lost the other. */
+/* Notes the identities in the index, too: if Redis has lost the ones, it has lost the others. */
 static void refresh_session(struct session *s, void *arg)
 {
     struct identity *const *all;
@@ -229,8 +230,8 @@ static void on_settled(void *arg)
     begin();
 }
 
-/* And once more: while Redis had lost the lease with all else, the leader may have begun to clean up after this worker,
-   or what was sent on a connection that was given up may have come late. */
+/* Runs twice, SETTLED_MS apart. The leader may have begun to clean up after this worker while Redis had lost its lease,
+   and what was sent on a connection that was given up may have reached Redis late. */
 void resync_all(void)
 {
     begin();
