@@ -17,7 +17,7 @@
 #define KEY_RELAYS "sb:{relays}:all"                 /* hash: peer → address, load and public key */
 #define KEY_RELAYS_FREE "sb:{relays}:free"           /* zset: peers below half load, all of one score */
 #define KEY_RELAYS_TOTALS "sb:{relays}:totals"       /* hash: capacity, connected */
-#define KEY_DAYS "sb:{rendezvous}:days"              /* zset: point TAB peer → when it ends, ms */
+#define KEY_DAYS "sb:{rendezvous}:days"              /* zset: point TAB address peer → its end, ms */
 #define KEY_DAY_COUNTS "sb:{rendezvous}:days:counts" /* hash: point → entries */
 #define KEY_HOURS "sb:{rendezvous}:hours"            /* the same for hourly tokens */
 #define KEY_HOUR_COUNTS "sb:{rendezvous}:hours:counts"
@@ -25,7 +25,7 @@
 #define KEY_CHUNK_USES "sb:{chunks}:uses"              /* zset: cached chunk → last use, µs */
 #define KEY_CHUNK_ENDS "sb:{chunks}:ends"              /* zset: cached chunk → when it expires, ms */
 #define KEY_CHUNK_PULLS "sb:{chunks}:pulls"            /* zset: chunk → when its source is to have pushed it, ms */
-#define KEY_SOURCES "sb:{chunks}:sources"              /* zset: chunk TAB peer → when it ends, ms */
+#define KEY_SOURCES "sb:{chunks}:sources"              /* zset: chunk TAB address peer → its end, ms */
 #define KEY_SOURCE_COUNTS "sb:{chunks}:sources:counts" /* hash: chunk → sources */
 #define KEY_WAITS "sb:{chunks}:waits"                  /* the same for those who wait */
 #define KEY_WAIT_COUNTS "sb:{chunks}:waits:counts"

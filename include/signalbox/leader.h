@@ -10,8 +10,8 @@
 /* As Redis said in the last LEAD_MS; "" for nobody, or unknown. Borrowed: the next answer changes it. */
 const char *leader_wid(void);
 
-/* False in time before another can lead, so that what is sent on it reaches Redis first; also after this process stood
-   still. To be asked in each callback that goes on with the leader's work. */
+/* Turns false before another worker can lead, early enough for what was sent until then to reach Redis first; also
+   after this process stood still. Ask it in each callback that goes on with the leader's work. */
 bool leader_is_self(void);
 
 /* Asks Redis, then runs work if this worker led at the call and has led ever since, else dropped, which may be NULL.

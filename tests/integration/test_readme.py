@@ -151,3 +151,11 @@ def test_every_option_the_readme_names_is_one():
     known = set(re.findall(r"^\| `([A-Z_]+)` \| ", README, re.M))
     named = set(re.findall(r"`([A-Z]+_[A-Z_]+)`", README)) - {"REDIS_URL_FILE", "KEEP_ALIVE", "ROOM_FULL"}
     assert named <= known, named - known
+
+
+def test_every_heading_of_the_design_that_a_comment_cites_is_there():
+    headings = re.findall(r"^#+ (.*)$", (ROOT / "docs/design.md").read_text(), re.M)
+    sources = [*ROOT.glob("include/**/*.h"), *ROOT.glob("worker/**/*.c")]
+    cited = [re.sub(r"\s+", " ", heading) for source in sources
+             for heading in re.findall(r'docs/design\.md,\s+"([^"]*)"', source.read_text())]
+    assert len(cited) > 20 and set(cited) <= set(headings)
