@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The pool (PROTOCOL 8): its members on /worker-sync, their clients on /signaling, and who asks for either by HTTP."""
+"""The pool: its members on /worker-sync, their clients on /signaling, and who asks for either by HTTP."""
 import contextlib
 import hashlib
 import hmac

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The app dialect (PROTOCOL 6a): codes, pairing with approval, and all of /relay on the same socket."""
+"""The app dialect: codes, pairing with approval, and all of /relay on the same socket."""
 import base64
 import os
 import random

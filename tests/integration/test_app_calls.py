@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The app dialect (PROTOCOL 6a): calls and links between devices."""
+"""The app dialect: calls and links between devices."""
 import json
 
 import pytest

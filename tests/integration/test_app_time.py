@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The app dialect (PROTOCOL 6a): requests that run out of time, and who leaves in the middle."""
+"""The app dialect: requests that run out of time, and who leaves in the middle."""
 import pytest
 
 from harness import CROWD, SLOW, wait_until

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Device attestation (PROTOCOL 4): from a build token to a session token, and every way to be refused on it."""
+"""Device attestation: from a build token to a session token, and every way to be refused on it."""
 import base64
 import json
 

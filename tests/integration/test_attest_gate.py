@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""REQUIRE_ATTESTATION: which messages need a session token, and the ways to show it (PROTOCOL 4)."""
+"""REQUIRE_ATTESTATION: which messages need a session token, and the ways to show it."""
 import urllib.parse
 
 import pytest

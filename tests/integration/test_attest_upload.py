@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reference binaries (PROTOCOL 4): uploaded as a whole or not at all, and nobody waits for a long one."""
+"""Reference binaries: uploaded as a whole or not at all, and nobody waits for a long one."""
 import contextlib
 import itertools
 import socket

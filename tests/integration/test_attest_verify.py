@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Challenges and their answers (PROTOCOL 4): what is asked, how often, what is right, and that it counts once."""
+"""Challenges and their answers: what is asked, how often, what is right, and that it counts once."""
 import threading
 import time
 

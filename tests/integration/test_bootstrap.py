@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""POST /bootstrap and GET /workers (PROTOCOL 8): who serves whom, and what else a client is told."""
+"""POST /bootstrap and GET /workers: who serves whom, and what else a client is told."""
 import base64
 import collections
 import hashlib

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""PROTOCOL 6 as a browser uses it: two pages, each in a Chromium of its own and on a worker of its own."""
+"""Pairing by code as a browser uses it: two pages, each in a Chromium of its own and on a worker of its own."""
 import http.server
 import json
 import queue

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Messages to one who is on another worker (DESIGN 4): its address is remembered, and every message still arrives once,
+"""Messages to one who is on another worker: its address is remembered, and every message still arrives once,
 in order, or its sender is told."""
 import json
 import time

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""HTTP: PROTOCOL 2, the limits at the door of PROTOCOL 1, and the format of the metrics."""
+"""HTTP: its endpoints, the limits at the door, and the format of the metrics."""
 import http.client
 import re
 import time

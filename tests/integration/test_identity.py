@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whose id is it: claims, probes and takeovers of PROTOCOL 5."""
+"""Whose id is it: claims, probes and takeovers."""
 import time
 
 import pytest

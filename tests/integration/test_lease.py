@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A worker that was taken for dead, and a subscription that carries nothing: both heal by themselves (DESIGN 4, 6)."""
+"""A worker that was taken for dead, and a subscription that carries nothing: both heal by themselves."""
 import contextlib
 import json
 import time

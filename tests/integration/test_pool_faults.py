@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The pool (PROTOCOL 8) when members or front servers fail: who is lost is in no ring, who lives is in all."""
+"""The pool when members or front servers fail: who is lost is in no ring, who lives is in all."""
 import select
 import time
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The pool (PROTOCOL 8) when Redis falls silent, forgets or is away, and no member is."""
+"""The pool when Redis falls silent, forgets or is away, and no member is."""
 import signal
 import time
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The relay registry of PROTOCOL 5, and how its dialect meets what is wrong, too much or too big."""
+"""The relay registry, and how its dialect meets what is wrong, too much or too big."""
 import json
 import time
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Meeting points across two workers: PROTOCOL 5, register_rendezvous."""
+"""Meeting points across two workers: register_rendezvous."""
 import statistics
 import time
 

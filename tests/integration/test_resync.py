@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""When a subscription is lost, Redis comes back empty, or what it says makes no sense (DESIGN 6)."""
+"""When a subscription is lost, Redis comes back empty, or what it says makes no sense."""
 import random
 import threading
 import time

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Workers are stopped one after the other under load (DESIGN 6, SIGTERM): clients are let go a few at a time, come back
+"""Workers are stopped one after the other under load: clients are let go a few at a time, come back
 elsewhere and are served; nothing is left of the workers that went."""
 import signal
 import socket

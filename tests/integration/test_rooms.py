@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""/ws (PROTOCOL 7): rooms, and who is in them."""
+"""/ws: rooms, and who is in them."""
 import json
 import re
 import time

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The rooms in the HTTP API (PROTOCOL 2): statistics, the list of rooms, one room; the same from every worker."""
+"""The rooms in the HTTP API: statistics, the list of rooms, one room; the same from every worker."""
 import re
 import threading
 import time

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""/ws (PROTOCOL 7): messages that cannot be understood or done, and Redis away."""
+"""/ws: messages that cannot be understood or done, and Redis away."""
 import json
 import time
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""/ws (PROTOCOL 7) where many meet: races for places, big rooms, lists and events, and a client in JavaScript."""
+"""/ws where many meet: races for places, big rooms, lists and events, and a client in JavaScript."""
 import json
 import random
 import subprocess

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How rooms end, and what they live through (PROTOCOL 7): dead workers, empty rooms, Redis that forgets."""
+"""How rooms end, and what they live through: dead workers, empty rooms, Redis that forgets."""
 import time
 
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""/ws (PROTOCOL 7): what peers send each other, both dialects on one socket, and how much one may send."""
+"""/ws: what peers send each other, both dialects on one socket, and how much one may send."""
 import json
 
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The server bootstrap registry (PROTOCOL 3): entries and how long they live."""
+"""The server bootstrap registry: entries and how long they live."""
 import json
 import time
 from urllib.parse import quote

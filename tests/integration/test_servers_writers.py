@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who may write to the server registry (PROTOCOL 3): who knows a secret, or who has an entry's key."""
+"""Who may write to the server registry: who knows a secret, or who has an entry's key."""
 import pytest
 
 from harness import SLOW, Worker, wait_until

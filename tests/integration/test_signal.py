@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""/signal (PROTOCOL 6): codes, whose they are, and who hears of them."""
+"""/signal: codes, whose they are, and who hears of them."""
 import time
 from urllib.parse import quote
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Signaling (PROTOCOL 6, 6a) when Redis forgets, falls silent or loses a connection: nobody who lives loses a thing,
+"""Signaling when Redis forgets, falls silent or loses a connection: nobody who lives loses a thing,
 everybody is answered."""
 import contextlib
 import http.client

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""/signal (PROTOCOL 6) where many meet: races, big rooms, dead workers, Redis away, and what is left in the end."""
+"""/signal where many meet: races, big rooms, dead workers, Redis away, and what is left in the end."""
 import pytest
 
 from harness import SLOW, UNAVAILABLE, publishes, uid, wait_until

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""/signal (PROTOCOL 6): requests to pair, and what is forwarded between two codes."""
+"""/signal: requests to pair, and what is forwarded between two codes."""
 import json
 import time
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""/signaling (PROTOCOL 8): clients, and what they and the members of the pool tell each other."""
+"""/signaling: clients, and what they and the members of the pool tell each other."""
 import time
 
 import pytest

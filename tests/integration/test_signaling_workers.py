@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""/signaling (PROTOCOL 8): clients whose worker goes, and those that had none."""
+"""/signaling: clients whose worker goes, and those that had none."""
 import pytest
 
 import booth

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""/worker-sync (PROTOCOL 8): how a member comes into the pool, what it says there, and how it leaves."""
+"""/worker-sync: how a member comes into the pool, what it says there, and how it leaves."""
 import time
 
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Heartbeats, drain and leave of the pool's members, and that all of them hear of each change (PROTOCOL 8)."""
+"""Heartbeats, drain and leave of the pool's members, and that all of them hear of each change."""
 import statistics
 import time
 
