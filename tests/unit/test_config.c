@@ -1,79 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include "signalbox/config.h"
+#include "config_loading.h"
 
 #include <ctype.h>
-#include <setjmp.h>
-#include <sodium.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-#include <cmocka.h>
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define ARGS_MAX 8
 #define SEED "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
 #define PUBLIC_KEY "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
-
-static char problem[256];
-
-#define OPEN(field, NAME, ...) {#NAME, false},
-#define HIDDEN(field, NAME, ...) {#NAME, true},
-static const struct {
-    const char *name;
-    bool secret;
-} options[] = {CONFIG_OPTIONS(OPEN, OPEN, HIDDEN, OPEN)};
-
-/* Secrets are kept in its memory. */
-static int begin_sodium(void **state)
-{
-    (void)state;
-    return sodium_init() < 0 ? -1 : 0;
-}
-
-static int clear_environment(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < COUNT(options); i++) {
-        char file[64];
-        snprintf(file, sizeof(file), "%s_FILE", options[i].name);
-        unsetenv(options[i].name);
-        unsetenv(file);
-    }
-    problem[0] = '\0';
-    return 0;
-}
-
-static int forget_config(void **state)
-{
-    (void)state;
-    config_fini();
-    return 0;
-}
-
-/* Loads from flags, the words of a line. */
-static enum config_result load(const char *line)
-{
-    char words[512], *argv[ARGS_MAX + 1] = {"signalbox-worker"}, *rest = NULL;
-    int argc = 1;
-
-    snprintf(words, sizeof(words), "%s", line);
-    for (char *word = strtok_r(words, " ", &rest); word && argc < ARGS_MAX; word = strtok_r(NULL, " ", &rest))
-        argv[argc++] = word;
-    return config_load(argc, argv, problem);
-}
-
-static char *write_file(char path[static 32], const char *content, size_t len)
-{
-    snprintf(path, 32, "/tmp/test_config.XXXXXX");
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, content, len), len);
-    close(fd);
-    return path;
-}
 
 static char *print(void (*printer)(FILE *))
 {
@@ -258,40 +189,6 @@ static void a_bad_value_is_named_with_what_is_allowed(void **state)
     }
 }
 
-static void ice_servers_are_addresses_of_their_own_scheme(void **state)
-{
-    static const struct {
-        const char *name, *allowed, *bad[18];
-    } rows[] = {
-        {"STUN_SERVERS",
-         "addresses such as stun:host:3478, separated by commas",
-         {"stun", "stuns", "x", "stunx:a", "stunss:a", "xstun:a", "http://a", "a:3478", "//a", "stun/:a", ":a",
-          "stun:a,b", "a,stun:b", "stun:a,,b", "stun:a, b", "turn:a", "turns:a", "stun:a,turn:b"}},
-        {"TURN_SERVERS",
-         "addresses such as turn:host:3478, separated by commas",
-         {"turn", "turns", "x", "turnx:a", "turnss:a", "xturn:a", "http://a", "a:3478", "//a", "turn/:a", ":a",
-          "turn:a,b", "a,turn:b", "turn:a,,b", "turn:a, b", "stun:a", "stuns:a", "turn:a,stun:b"}},
-    };
-
-    (void)state;
-    for (size_t i = 0; i < COUNT(rows); i++) {
-        for (size_t j = 0; j < COUNT(rows[i].bad); j++) {
-            char wanted[256];
-
-            setenv(rows[i].name, rows[i].bad[j], 1);
-            if (load("") != CONFIG_BAD)
-                fail_msg("%s: \"%s\" is taken", rows[i].name, rows[i].bad[j]);
-            snprintf(wanted, sizeof(wanted), "%s must be %s, not \"%s\"", rows[i].name, rows[i].allowed,
-                     rows[i].bad[j]);
-            assert_string_equal(problem, wanted);
-        }
-        unsetenv(rows[i].name);
-    }
-    setenv("STUN_SERVERS", "stun:a:3478, stuns:b", 1);
-    assert_int_equal(load(""), CONFIG_OK);
-    assert_string_equal(config->stun_servers, "stun:a:3478, stuns:b");
-}
-
 static void the_secrets_of_the_front_server_come_from_files_too(void **state)
 {
     char path[32];
@@ -397,102 +294,6 @@ static void a_secret_file_that_cannot_be_used_is_named_without_its_content(void 
     unlink(path);
 }
 
-static void a_malformed_key_is_named_and_no_secret_is_shown(void **state)
-{
-    static const struct {
-        const char *name, *value, *problem;
-    } rows[] = {
-        {"BOOTSTRAP_SIGNING_KEY", "s3cret", "BOOTSTRAP_SIGNING_KEY must be 64 hexadecimal digits"},
-        {"BOOTSTRAP_SIGNING_KEY", SEED "0", "BOOTSTRAP_SIGNING_KEY must be 64 hexadecimal digits"},
-        {"BOOTSTRAP_SIGNING_KEY", &SEED[1], "BOOTSTRAP_SIGNING_KEY must be 64 hexadecimal digits"},
-        {"BOOTSTRAP_SIGNING_KEY", " " SEED, "BOOTSTRAP_SIGNING_KEY must be 64 hexadecimal digits"},
-        {"BOOTSTRAP_SIGNING_KEY", PUBLIC_KEY, "BOOTSTRAP_SIGNING_KEY must be 64 hexadecimal digits"},
-        {"ATTESTATION_SIGNING_KEY", "s3cret",
-         "ATTESTATION_SIGNING_KEY must be 64 hexadecimal digits, and given where REQUIRE_ATTESTATION is not off"},
-        {"ATTESTATION_SIGNING_KEY", &SEED[2],
-         "ATTESTATION_SIGNING_KEY must be 64 hexadecimal digits, and given where REQUIRE_ATTESTATION is not off"},
-    };
-
-    (void)state;
-    for (size_t i = 0; i < COUNT(rows); i++) {
-        setenv(rows[i].name, rows[i].value, 1);
-        assert_int_equal(load(""), CONFIG_BAD);
-        assert_string_equal(problem, rows[i].problem);
-        assert_null(strstr(problem, rows[i].value));
-        unsetenv(rows[i].name);
-    }
-}
-
-static void a_malformed_public_key_is_named(void **state)
-{
-    static const char *const rows[] = {"x", SEED, &PUBLIC_KEY[4], "A" PUBLIC_KEY, PUBLIC_KEY "\n"};
-    static const char start[] = "BUILD_TOKEN_VERIFY_KEY must be the base64 of 32 bytes";
-
-    (void)state;
-    for (size_t i = 0; i < COUNT(rows); i++) {
-        setenv("BUILD_TOKEN_VERIFY_KEY", rows[i], 1);
-        assert_int_equal(load(""), CONFIG_BAD);
-        assert_string_equal(problem, start);
-    }
-}
-
-static void what_needs_a_key_or_a_secret_does_not_start_without(void **state)
-{
-    static const struct {
-        const char *flags, *name, *value, *problem;
-    } rows[] = {
-        {"--server-registration=secret", "SERVER_REGISTRATION_SECRET", "s3cret",
-         "SERVER_REGISTRATION_SECRET must be given where SERVER_REGISTRATION is secret"},
-        {"--require-attestation=chunks", "ATTESTATION_SIGNING_KEY", SEED,
-         "ATTESTATION_SIGNING_KEY must be 64 hexadecimal digits, and given where REQUIRE_ATTESTATION is not off"},
-        {"--require-attestation=all", "ATTESTATION_SIGNING_KEY", SEED,
-         "ATTESTATION_SIGNING_KEY must be 64 hexadecimal digits, and given where REQUIRE_ATTESTATION is not off"},
-    };
-
-    (void)state;
-    for (size_t i = 0; i < COUNT(rows); i++) {
-        assert_int_equal(load(rows[i].flags), CONFIG_BAD);
-        assert_string_equal(problem, rows[i].problem);
-        setenv(rows[i].name, "", 1);
-        assert_int_equal(load(rows[i].flags), CONFIG_BAD);
-        setenv(rows[i].name, rows[i].value, 1);
-        assert_int_equal(load(rows[i].flags), CONFIG_OK);
-        unsetenv(rows[i].name);
-    }
-}
-
-static void keys_that_are_well_formed_are_taken(void **state)
-{
-    static const struct {
-        const char *name, *value;
-    } rows[] = {
-        {"BOOTSTRAP_SIGNING_KEY", SEED},
-        {"ATTESTATION_SIGNING_KEY", SEED},
-        {"ATTESTATION_SIGNING_KEY", "9D61B19DEFFD5A60BA844AF492EC2CC44449C5697B326919703BAC031CAE7F60"},
-        {"BUILD_TOKEN_VERIFY_KEY", PUBLIC_KEY},
-        {"SERVER_REGISTRATION_SECRET", "s3cret"},
-        {"CI_UPLOAD_SECRET", "s3cret"},
-    };
-    char path[32];
-
-    (void)state;
-    for (size_t i = 0; i < COUNT(rows); i++) {
-        setenv(rows[i].name, rows[i].value, 1);
-        if (load("--server-registration=signed") != CONFIG_OK)
-            fail_msg("%s: %s", rows[i].name, problem);
-    }
-    assert_string_equal(config->bootstrap_signing_key, SEED);
-    assert_string_equal(config->build_token_verify_key, PUBLIC_KEY);
-    assert_int_equal(config->server_registration, REGISTRATION_SIGNED);
-    assert_int_equal(config->require_attestation, ATTESTATION_OFF);
-
-    unsetenv("ATTESTATION_SIGNING_KEY");
-    setenv("ATTESTATION_SIGNING_KEY_FILE", write_file(path, SEED "\n", 65), 1);
-    assert_int_equal(load("--require-attestation=all"), CONFIG_OK);
-    assert_string_equal(config->attestation_signing_key, SEED);
-    unlink(path);
-}
-
 static void help_names_every_option_within_100_columns(void **state)
 {
     char *text = print(config_help), *rest = NULL;
@@ -536,7 +337,6 @@ static void markdown_has_one_row_of_five_cells_for_every_option(void **state)
 
 int main(void)
 {
-#define CLEAN(test) cmocka_unit_test_setup_teardown(test, clear_environment, forget_config)
     const struct CMUnitTest tests[] = {
         CLEAN(nothing_given_means_the_defaults),
         CLEAN(the_environment_sets_and_a_flag_wins),
@@ -545,7 +345,6 @@ int main(void)
         CLEAN(loading_again_starts_from_the_defaults),
         CLEAN(values_at_the_edge_of_what_is_allowed_are_taken),
         CLEAN(a_bad_value_is_named_with_what_is_allowed),
-        CLEAN(ice_servers_are_addresses_of_their_own_scheme),
         CLEAN(the_secrets_of_the_front_server_come_from_files_too),
         CLEAN(a_very_long_value_does_not_overrun_the_problem),
         CLEAN(help_and_version_are_told_apart),
@@ -553,10 +352,6 @@ int main(void)
         CLEAN(a_secret_comes_from_the_environment_before_its_file),
         CLEAN(the_newline_at_the_end_of_a_secret_file_is_stripped),
         CLEAN(a_secret_file_that_cannot_be_used_is_named_without_its_content),
-        CLEAN(a_malformed_key_is_named_and_no_secret_is_shown),
-        CLEAN(a_malformed_public_key_is_named),
-        CLEAN(what_needs_a_key_or_a_secret_does_not_start_without),
-        CLEAN(keys_that_are_well_formed_are_taken),
         CLEAN(help_names_every_option_within_100_columns),
         CLEAN(markdown_has_one_row_of_five_cells_for_every_option),
     };

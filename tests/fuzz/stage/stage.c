@@ -56,12 +56,10 @@
 #define FAREWELL_MS 6000 /* longer than any time that a single thing waits for */
 #define FAREWELL_TURNS 64
 #define SEED "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
-#define POOL_KEY "the key of the pool"
-#define ELSEWHERE "0badcafe.77"
 
 bool stage_trusted;
 struct lws stage_clients[STAGE_CLIENTS];
-static struct signing_key *key;
+struct signing_key *stage_key;
 static size_t timers, channels; /* that are there without a client */
 static uint64_t random_state;
 
@@ -94,125 +92,6 @@ bool __wrap_signature_verify(const unsigned char *public_key, struct span text, 
 bool __wrap_signature_verify(const unsigned char *public_key, struct span text, struct span base64_signature)
 {
     return __real_signature_verify(public_key, text, base64_signature) || span_is(base64_signature, "ok");
-}
-
-/* --- words --- */
-
-static void put_address(struct builder *w, const struct lws *client)
-{
-    char text[ADDRESS_MAX];
-
-    self_address_text(client->session ? session_id_of(client->session) : 1, text);
-    builder_text(w, text);
-}
-
-static void put_peer(struct builder *w, struct lws *client)
-{
-    const struct room_peer *peer = client->session ? *session_slot(client->session, SLOT_ROOM_PEER) : NULL;
-
-    builder_text(w, peer ? peer->id : "0123456789abcdef");
-}
-
-static void put_hmac(struct builder *w)
-{
-    char hmac[HMAC_TEXT_MAX];
-
-    for (size_t i = 0; i < STAGE_CLIENTS; i++) {
-        if (!*stage_clients[i].nonce)
-            continue;
-        hmac_hex(span_of(POOL_KEY), span_of(stage_clients[i].nonce), hmac);
-        builder_text(w, hmac);
-        return;
-    }
-}
-
-static void put_token(struct builder *w)
-{
-    char *token = session_token_new(key, "device", "1.0.0", "linux", clock_ms(), 60000);
-
-    builder_text(w, token);
-    free(token);
-}
-
-/* false: it stands for nothing. */
-static bool put_named(struct builder *w, char name)
-{
-    if (name >= '0' && name < '0' + STAGE_CLIENTS)
-        put_address(w, &stage_clients[name - '0']);
-    else if (name >= 'a' && name < 'a' + STAGE_CLIENTS)
-        put_peer(w, &stage_clients[name - 'a']);
-    else if (name == 'w')
-        builder_text(w, self_wid());
-    else if (name == 'x')
-        builder_text(w, ELSEWHERE);
-    else if (name == 'h')
-        put_hmac(w);
-    else if (name == 't')
-        put_token(w);
-    else
-        return false;
-    return true;
-}
-
-char *stage_put_in(struct span text)
-{
-    struct builder w = {0};
-    char *out;
-
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.at[i] == '@' && i + 1 < text.len && put_named(&w, text.at[i + 1]))
-            i++;
-        else
-            builder_add(&w, (struct span){text.at + i, 1});
-    }
-    out = w.bytes ? span_dup(bytes_span(w.bytes)) : mem_dup("");
-    builder_free(&w);
-    return out;
-}
-
-static struct span next_word(struct words *w)
-{
-    const char *bar = w->rest.len ? memchr(w->rest.at, '|', w->rest.len) : NULL;
-    struct span word = {w->rest.at, bar ? (size_t)(bar - w->rest.at) : w->rest.len};
-    size_t used = word.len + (bar != NULL);
-
-    w->rest = (struct span){w->rest.at + used, w->rest.len - used};
-    return word;
-}
-
-char *words_take(struct words *w)
-{
-    return stage_put_in(next_word(w));
-}
-
-/* Ids are validated before they are stored, so what Redis and other workers say of them has an end, too: keys rely on
-   it. */
-char *words_take_stored(struct words *w)
-{
-    char *word = words_take(w);
-
-    if (strlen(word) >= ENTRY_MAX)
-        word[ENTRY_MAX - 1] = '\0';
-    return word;
-}
-
-bool words_take_if(struct words *w, const char *word)
-{
-    struct words ahead = *w;
-
-    if (!span_is(next_word(&ahead), word))
-        return false;
-    *w = ahead;
-    return true;
-}
-
-static unsigned long take_number(struct words *w)
-{
-    char *word = words_take(w);
-    unsigned long n = strtoul(word, NULL, 10);
-
-    free(word);
-    return n;
 }
 
 /* --- steps --- */
@@ -315,7 +194,7 @@ static void step_time(struct span text)
 {
     struct words w = {text};
 
-    fake_loop_jump((int64_t)(take_number(&w) % 100000));
+    fake_loop_jump((int64_t)(words_take_number(&w) % 100000));
 }
 
 static struct address take_address(struct words *w)
@@ -332,14 +211,14 @@ static struct address take_address(struct words *w)
 static void step_frame(struct span text)
 {
     struct words w = {text};
-    size_t channel = take_number(&w);
-    enum inbox_operation operation = (enum inbox_operation)(take_number(&w) % INBOX_OPERATIONS);
+    size_t channel = words_take_number(&w);
+    enum inbox_operation operation = (enum inbox_operation)(words_take_number(&w) % INBOX_OPERATIONS);
     struct builder frame = {0};
     uint16_t targets;
     char *word;
 
     inbox_frame_begin(&frame, operation, take_address(&w));
-    targets = (uint16_t)(take_number(&w) % 8);
+    targets = (uint16_t)(words_take_number(&w) % 8);
     for (unsigned i = 0; i < targets; i++) {
         uint64_t sid = take_address(&w).sid;
 
@@ -358,7 +237,7 @@ static void step_frame(struct span text)
 static void step_text(struct span text)
 {
     struct words w = {text};
-    size_t channel = take_number(&w);
+    size_t channel = words_take_number(&w);
     char *message = stage_put_in(w.rest);
 
     fake_redis_publish(channel, span_of(message));
@@ -453,7 +332,7 @@ static void load_config(void)
     setenv("CHUNK_MAX_BYTES", "256", 1);
     setenv("CONSISTENT_HASH_REPLICAS", "3", 1);
     assert(config_load(1, no_flags, problem) == CONFIG_OK);
-    key = signing_key_new(SEED);
+    stage_key = signing_key_new(SEED);
 }
 
 /* As main.c has it. */

@@ -11,20 +11,24 @@
 #include "signalbox/bytes.h"
 
 #define STAGE_CLIENTS 4
+#define POOL_KEY "the key of the pool"
 
 struct session;
+struct signing_key;
 
 /* Runs the play; steps: the letters that it may use. 0, as LLVMFuzzerTestOneInput returns. */
 int stage_play(const uint8_t *data, size_t size, const char *steps);
 
-/* Words of a line, with a bar between them. */
+/* words.c: words of a line, with a bar between them. */
 struct words {
     struct span rest;
 };
 char *words_take(struct words *w);        /* "" once none is left; @ is put in as stage.c says. The caller frees it */
 char *words_take_stored(struct words *w); /* likewise, no longer than what the program stores */
 bool words_take_if(struct words *w, const char *word);
+unsigned long words_take_number(struct words *w);
 char *stage_put_in(struct span text); /* the caller frees it */
+extern struct signing_key *stage_key; /* of session tokens */
 extern bool stage_trusted;            /* so far nothing came from Redis but numbers */
 
 /* fake_loop.c: a clock that stands still until it is told to go on. */
