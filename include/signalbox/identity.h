@@ -19,13 +19,16 @@
 typedef void (*identity_done)(struct session *s, enum claim_result result, void *arg);
 
 /* Notes the id, and the notes given, in the index, then claims the id for s. If another live socket holds it, all these
-   notes are forgotten again. They are copied. kind must have a key. */
+   notes are forgotten again. They are copied. kind must have a key. A session that claims what it held already, and
+   finds it another's, is closed 4000 with its next refresh, unless identity_lost() is called. */
 void identity_claim(struct session *s, const struct entry_kind *kind, const char *id, size_t note_count,
                     const struct note *notes, identity_done done, void *arg);
 /* The same for an id that was made at random, which nobody else can hold: it is always granted. If Redis is away, the
    next refresh writes it there. */
 void identity_claim_new(struct session *s, const struct entry_kind *kind, const char *id, identity_done done,
                         void *arg);
+/* s holds the id no more, since another live socket does. Nothing, if it did not hold it. */
+void identity_lost(struct session *s, const struct entry_kind *kind, const char *id);
 /* Takes the id from s, here and in Redis. */
 void identity_release(struct session *s, const struct entry_kind *kind, const char *id);
 /* Deletes the id's hash if it still carries that address. */

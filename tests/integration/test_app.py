@@ -130,6 +130,15 @@ def test_a_code_of_a_living_app_collides(fleet, connect, app, where):
     assert b.request("register", pairingCode=a.code, publicKey=a_key())["type"] == "registered"
 
 
+def test_who_asks_again_for_a_code_that_it_has_lost_to_another_is_replaced_with_the_next_resync(fleet, app):
+    redis, key = fleet.redis.client, "sb:{{code::{}}}".format
+    former, successor = app(0), app(1)
+    redis.hset(key(former.code), "addr", redis.hget(key(successor.code), "addr"))  # and no word of it has come
+    assert former.request("register", pairingCode=former.code, publicKey=former.key)["type"] == "code_collision"
+    redis.execute_command("CLIENT", "KILL", "TYPE", "normal")
+    assert former.expect_close(5) == (4000, "replaced")
+
+
 def test_a_code_of_a_frozen_app_goes_to_who_claims_it(fleet, app):
     code, frozen = a_code(), members(fleet.workers, 1, "/client")[0]  # a bare socket answers no pings
     frozen.send(type="register", pairingCode=code, publicKey=a_key())

@@ -49,6 +49,22 @@ def test_a_living_peer_keeps_its_id_against_a_claim(fleet, connect, where, claim
     assert newcomer.request("register", peerId=own)["peerId"] == own
 
 
+def test_who_asks_again_for_an_id_that_it_has_lost_keeps_its_others(fleet, connect):
+    redis, former, successor = fleet.redis.client, connect(fleet.workers[0]), connect(fleet.workers[1])
+    lost, kept, other = uid(), uid(), uid()
+    for client, peer in (former, lost), (former, kept), (successor, other):
+        client.request("register", peerId=peer)
+    redis.hset(f"sb:{{peer:{lost}}}", "addr", redis.hget(f"sb:{{peer:{other}}}", "addr"))  # no word of it has come
+    former.send(**register(lost))
+    assert former.recv(PROBE + 2) == REFUSED
+    redis.delete(f"sb:{{peer:{kept}}}")
+    redis.execute_command("CLIENT", "KILL", "TYPE", "normal")
+    wait_until(lambda: redis.exists(f"sb:{{peer:{kept}}}"), 5, "the resync")
+    former.silence(0.3)
+    assert former.request("update_load", peerId=lost, connectedCount=1) == REFUSED
+    assert former.request("update_load", peerId=kept, connectedCount=1)["type"] == "load_updated"
+
+
 @WHERE
 @pytest.mark.parametrize("held_by", [register, lambda peer: meet(peer, "t")], ids=["register", "register_rendezvous"])
 def test_a_frozen_peer_loses_its_id_to_its_new_connection(fleet, connect, puppet, where, held_by):

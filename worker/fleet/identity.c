@@ -178,6 +178,17 @@ void identity_release(struct session *s, const struct entry_kind *kind, const ch
     drop(s, kind, id);
 }
 
+void identity_lost(struct session *s, const struct entry_kind *kind, const char *id)
+{
+    char entry[ENTRY_MAX];
+
+    if (!identity_held(s, kind, id))
+        return;
+    format_entry(entry, kind, id);
+    index_forget(s, 1, &(struct note){.entry = entry});
+    drop(s, kind, id);
+}
+
 void identity_on_session_end(struct session *s)
 {
     struct identities *h = *session_slot(s, SLOT_IDENTITIES);
@@ -219,8 +230,7 @@ static void on_claimed(struct session *s, enum claim_result result, long long si
         result = CLAIM_GRANTED;
     if (s && result == CLAIM_GRANTED) {
         hold(s, c->kind, c->id, since_ms);
-    } else if (s && result == CLAIM_HELD) {
-        drop(s, c->kind, c->id);
+    } else if (s && result == CLAIM_HELD && !identity_held(s, c->kind, c->id)) {
         index_forget(s, c->note_count, c->notes);
     }
     c->done(s, result, c->arg);

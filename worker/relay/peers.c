@@ -12,6 +12,7 @@
 
 struct claiming {
     struct turn *turn;
+    char *peer;
     void (*next)(struct session *s, void *context);
 };
 
@@ -25,10 +26,13 @@ static void on_claimed(struct session *s, enum claim_result result, void *arg)
 {
     struct claiming *c = arg;
 
+    if (s && result == CLAIM_HELD)
+        identity_lost(s, &peer_kind, c->peer);
     if (s && result == CLAIM_GRANTED)
         c->next(s, c->turn);
     else
         refuse(c->turn, result == CLAIM_HELD ? ERR_PEER_IN_USE : ERR_UNAVAILABLE);
+    free(c->peer);
     free(c);
 }
 
@@ -46,7 +50,7 @@ void peer_claim(enum claim_when when, struct turn *t, const char *peer, size_t n
         next(s, t);
     } else {
         c = mem_alloc(sizeof(*c));
-        *c = (struct claiming){t, next};
+        *c = (struct claiming){t, mem_dup(peer), next};
         identity_claim(s, &peer_kind, peer, note_count, notes, on_claimed, c);
     }
 }
