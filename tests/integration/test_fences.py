@@ -160,6 +160,22 @@ def test_a_socket_that_closes_while_redis_refuses_is_undone_when_it_writes_again
     wait_until(lambda: not fleet.redis.client.exists(*left), 5, "the end of its entries")
 
 
+def test_what_redis_refuses_to_undo_is_not_tried_again_with_each_socket_that_closes(start, connect):
+    fleet = start(1, IP_CONNECT_RATE=0)
+    (worker,), redis = fleet.workers, fleet.redis.client
+    clients = [connect(worker) for _ in range(100)]
+    for client in clients:
+        client.request("register", peerId=uid())
+    with without_replicas(redis):
+        begun, before = time.monotonic(), redis.info("commandstats").get("cmdstat_zrange", {"calls": 0})["calls"]
+        for i, client in enumerate(clients):
+            client.drop()
+            wait_until(lambda: metric(worker, "signalbox_connections") == 99 - i, 5, "the end of the connection")
+        tried = redis.info("commandstats")["cmdstat_zrange"]["calls"] - before
+        assert 100 <= tried <= 100 * (2 + time.monotonic() - begun), "each when it closes, and once a second"
+    wait_until(lambda: not [key for key in redis.keys() if "{own:" in key], 5, "the end of their entries")
+
+
 # Messages and results
 
 @pytest.mark.parametrize("fields, named", [

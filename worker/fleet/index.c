@@ -32,10 +32,12 @@ struct closed {
     TAILQ_ENTRY(closed) next;
 };
 
-static TAILQ_HEAD(closed_list, closed) waiting = TAILQ_HEAD_INITIALIZER(waiting), undoing =
-                                                                                      TAILQ_HEAD_INITIALIZER(undoing);
-static size_t waiting_count, undoing_count;
-static int64_t reaped_ms; /* loop_ms() when this worker was last taken for dead */
+TAILQ_HEAD(closed_list, closed);
+
+static struct closed_list waiting = TAILQ_HEAD_INITIALIZER(waiting), undoing = TAILQ_HEAD_INITIALIZER(undoing),
+                          failed = TAILQ_HEAD_INITIALIZER(failed);
+static size_t pending, undoing_count; /* pending: in all three */
+static int64_t reaped_ms;             /* loop_ms() when this worker was last taken for dead */
 static struct metric *undone;
 
 static struct indexed *indexed_of(struct session *s)
@@ -216,15 +218,9 @@ void index_undo(const struct address *a, bool (*may)(void), void (*done)(bool ok
 
 /* --- sockets of this worker that have closed --- */
 
-static void add_waiting(struct closed *c)
-{
-    TAILQ_INSERT_TAIL(&waiting, c, next);
-    waiting_count++;
-}
-
 static void undo_waiting(void);
 
-/* An undo that failed is tried again in RETRY_MS: Redis is away, or refuses to write. */
+/* An undo that failed is left alone for RETRY_MS: Redis is away, or refuses to write. */
 static void on_undone(bool ok, void *arg)
 {
     struct closed *c = arg;
@@ -232,9 +228,10 @@ static void on_undone(bool ok, void *arg)
     TAILQ_REMOVE(&undoing, c, next);
     undoing_count--;
     if (!ok) {
-        add_waiting(c);
+        TAILQ_INSERT_TAIL(&failed, c, next);
         return;
     }
+    pending--;
     free(c);
     undo_waiting();
 }
@@ -246,7 +243,6 @@ static void undo_waiting(void)
 
     while (redis_up() && undoing_count < UNDOING_MAX && (c = TAILQ_FIRST(&waiting))) {
         TAILQ_REMOVE(&waiting, c, next);
-        waiting_count--;
         TAILQ_INSERT_TAIL(&undoing, c, next);
         undoing_count++;
         index_undo(&c->address, NULL, on_undone, c);
@@ -255,7 +251,7 @@ static void undo_waiting(void)
 
 size_t index_pending(void)
 {
-    return waiting_count + undoing_count;
+    return pending;
 }
 
 void index_on_session_end(struct session *s)
@@ -268,7 +264,8 @@ void index_on_session_end(struct session *s)
     if (i->noted) {
         c = mem_alloc(sizeof(*c));
         c->address = self_address(session_id_of(s));
-        add_waiting(c);
+        TAILQ_INSERT_TAIL(&waiting, c, next);
+        pending++;
         undo_waiting();
     }
     free(i);
@@ -277,13 +274,14 @@ void index_on_session_end(struct session *s)
 
 void index_on_redis_up(void)
 {
+    TAILQ_CONCAT(&waiting, &failed, next);
     undo_waiting();
 }
 
 static void on_retry(void *arg)
 {
     (void)arg;
-    undo_waiting();
+    index_on_redis_up();
 }
 
 void index_init(void)
@@ -304,4 +302,5 @@ void index_fini(void)
 {
     free_list(&waiting);
     free_list(&undoing);
+    free_list(&failed);
 }
