@@ -8,7 +8,6 @@
 #include "signalbox/bytes.h"
 #include "signalbox/err.h"
 #include "signalbox/fields.h"
-#include "signalbox/json_scan.h"
 #include "signalbox/session.h"
 #include "signalbox/socket_path.h"
 

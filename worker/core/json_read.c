@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "signalbox/json_read.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 

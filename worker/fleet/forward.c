@@ -11,7 +11,6 @@
 #include "signalbox/entry.h"
 #include "signalbox/identity.h"
 #include "signalbox/inbox.h"
-#include "signalbox/keys.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
 #include "signalbox/script.h"

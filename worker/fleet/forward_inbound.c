@@ -2,7 +2,6 @@
 #include "signalbox/forward_inbound.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <sys/queue.h>
 #include <uthash.h>
 

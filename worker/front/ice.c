@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* What a client's RTCPeerConnection takes as iceServers. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

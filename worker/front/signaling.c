@@ -3,12 +3,10 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "signalbox/claim.h"
 #include "signalbox/front.h"
 #include "signalbox/identity.h"
-#include "signalbox/json_read.h"
 #include "signalbox/keys.h"
 #include "signalbox/limits.h"
 #include "signalbox/loop.h"

@@ -2,9 +2,7 @@
 #include "signalbox/connection_state.h"
 
 #include <arpa/inet.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "signalbox/config.h"
 #include "signalbox/http.h"

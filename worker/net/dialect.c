@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "signalbox/dialect.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>

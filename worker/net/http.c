@@ -16,7 +16,6 @@
 #include "signalbox/log.h"
 #include "signalbox/slots.h"
 #include "signalbox/socket_path.h"
-#include "signalbox/version.h"
 
 #define BODY_MAX (64 * 1024)
 

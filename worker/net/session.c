@@ -3,7 +3,6 @@
 
 #include <libwebsockets.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/queue.h>
 
 #include "signalbox/config.h"

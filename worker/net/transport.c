@@ -5,7 +5,6 @@
 #include <event2/event.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 

@@ -3,7 +3,6 @@
 
 #include <hiredis/async.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>

@@ -10,7 +10,6 @@
 #include <hiredis/async.h>
 #include <sodium.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "signalbox/log.h"
 #include "signalbox/loop.h"

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "scripts_data.h"
 #include "signalbox/config.h"

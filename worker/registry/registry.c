@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "signalbox/registry.h"
 
-#include "signalbox/config.h"
-#include "signalbox/crypto.h"
 #include "signalbox/log.h"
 
 void unauthorized(struct exchange *x)

@@ -2,7 +2,6 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "scripts_data.h"
 #include "signalbox/chunk.h"

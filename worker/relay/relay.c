@@ -2,7 +2,6 @@
 #include "signalbox/relay.h"
 
 #include "signalbox/chunk.h"
-#include "signalbox/keys.h"
 
 #define CONNECTED_MOST 1000000000 /* so that no sum over a fleet overflows */
 #define COUNT_MOST (1LL << 53)

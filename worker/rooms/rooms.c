@@ -2,7 +2,6 @@
 #include "signalbox/room.h"
 
 #include <sodium.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +9,6 @@
 #include "signalbox/config.h"
 #include "signalbox/forward.h"
 #include "signalbox/identity.h"
-#include "signalbox/json_read.h"
 #include "signalbox/lease.h"
 #include "signalbox/loop.h"
 #include "signalbox/relay.h"

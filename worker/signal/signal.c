@@ -2,7 +2,6 @@
 #include "signalbox/signal.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "signalbox/app.h"
 #include "signalbox/json_read.h"
