@@ -134,7 +134,7 @@ static void hold(struct group *g, struct bytes *b, const struct address *except,
     g->held_bytes += bytes_len(b);
     if (g->held_count <= HELD_MAX && g->held_bytes <= HELD_BYTES_MAX)
         return;
-    LOG_WARNING("limit_hit", LOG_TEXT("limit", "messages held for new listeners of a room"));
+    LOG_WARNING("limit_hit", LOG_TEXT("limit", "messages held for new members of a room"));
     while (g->held_count > HELD_MAX || g->held_bytes > HELD_BYTES_MAX) {
         drop_held(g);
         metric_add(held_dropped, 1);
@@ -188,7 +188,7 @@ static struct listener *find_listener(struct group *g, session_id id)
     return NULL;
 }
 
-static void add_member(struct group *g, session_id id)
+static void add_listener(struct group *g, session_id id)
 {
     if (find_listener(g, id))
         return;
@@ -242,7 +242,7 @@ void group_join(const char *channel, session_id id, void (*then)(bool ok, void *
         return;
     }
     g = find_or_add(channel);
-    add_member(g, id);
+    add_listener(g, id);
     if (redis_channel_live(channel)) {
         loop_defer(on_joined, j);
         return;
@@ -286,7 +286,7 @@ struct bytes *group_frame(struct span message, const struct address *except)
 void group_init(void)
 {
     held_dropped = metric_counter("signalbox_group_held_dropped_total",
-                                  "Messages to a room that new listeners did not get, as too many came before them");
+                                  "Messages to a room that new members did not get, as too many came before them");
     malformed = metric_counter("signalbox_group_malformed_total", "Messages to a room that could not be read");
 }
 
