@@ -35,7 +35,7 @@ extern const struct domain *const domains[];
 
 /* The domain is not left out of PROTOCOLS: its paths and routes are served. */
 bool domain_is_served(const struct domain *d);
-/* false: PROTOCOLS has a name that no domain has, which the problem says. */
+/* false: PROTOCOLS has a name that no domain has, or none at all without being empty, which the problem says. */
 bool domains_check(char problem[static 256]) __attribute__((warn_unused_result));
 
 /* Each calls that of all domains. */

@@ -78,3 +78,10 @@ def test_a_protocol_that_there_is_not_stops_the_start(names, wrong):
     done = subprocess.run([str(WORKER), "--protocols", names], capture_output=True, text=True, timeout=20 * SLOW,
                           env={"PATH": "/usr/bin:/bin"})
     assert done.returncode == 2 and done.stderr == f"signalbox-worker: PROTOCOLS: there is no protocol {wrong}\n"
+
+
+@pytest.mark.parametrize("names", [" ", ",", " , ,"])
+def test_a_list_without_a_name_stops_the_start(names):
+    done = subprocess.run([str(WORKER), "--protocols", names], capture_output=True, text=True, timeout=20 * SLOW,
+                          env={"PATH": "/usr/bin:/bin"})
+    assert done.returncode == 2 and done.stderr == "signalbox-worker: PROTOCOLS names no protocol\n"

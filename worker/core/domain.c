@@ -7,13 +7,15 @@
 #include "signalbox/bytes.h"
 #include "signalbox/config.h"
 
+#define SEPARATORS ", "
+
 /* The next name of a list with commas; empty: there is no more. */
 static struct span next_name(const char **list)
 {
     struct span name;
 
-    *list += strspn(*list, ", ");
-    name = (struct span){*list, strcspn(*list, ", ")};
+    *list += strspn(*list, SEPARATORS);
+    name = (struct span){*list, strcspn(*list, SEPARATORS)};
     *list += name.len;
     return name;
 }
@@ -47,6 +49,10 @@ bool domains_check(char problem[static 256])
     const char *list = config->protocols;
     struct span name;
 
+    if (*list && !list[strspn(list, SEPARATORS)]) {
+        snprintf(problem, 256, "PROTOCOLS names no protocol");
+        return false;
+    }
     while ((name = next_name(&list)).len > 0) {
         if (!is_known(name)) {
             snprintf(problem, 256, "PROTOCOLS: there is no protocol %.*s", (int)(name.len < 64 ? name.len : 64),
