@@ -66,7 +66,7 @@ void session_heard(struct session *s);               /* something has come from 
 void session_end(struct session *s);                 /* tells all domains, once */
 void session_kill_in(struct session *s, int64_t ms); /* it is hung up on by then, and freed */
 
-void session_drop_waiting(struct session *s); /* messages whose turn has not come, and all that is counted of them */
+void session_drop_waiting(struct session *s); /* messages that wait to be handled, and all that is counted of them */
 void session_drop_part(struct session *s);    /* what has come of a message whose end has not */
 void session_input_init(void);
 void session_input_fini(void);

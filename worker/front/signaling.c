@@ -13,7 +13,7 @@
 #include "signalbox/pool.h"
 #include "signalbox/turn.h"
 
-#define SWEEP_SOCKETS 500 /* about so many are looked at in one turn of the loop */
+#define SWEEP_SOCKETS 500 /* about so many are looked at in one iteration of the loop */
 
 struct client {
     char *id;

@@ -21,7 +21,7 @@
 #ifndef PORTION              /* fuzz builds have a smaller one */
 #define PORTION 16384        /* bytes of JSON that are read in one go; some 40 us */
 #endif
-#define SHARE 4 /* long messages have a quarter of each turn of the loop */
+#define SHARE 4 /* long messages have a quarter of each iteration of the loop */
 #define SHARE_MOST_US 1000
 
 /* A session whose first waiting message is long: it is read in portions. */
@@ -202,7 +202,7 @@ static struct session *first_long_reader(void)
 static void take_waiting(struct session *s);
 static void on_portion(void *arg);
 
-/* Long messages have a share of each turn of the loop, all sessions' together. */
+/* Long messages have a share of each iteration of the loop, all sessions' together. */
 static void read_on(void)
 {
     if (next_portion || STAILQ_EMPTY(&long_reads))

@@ -160,8 +160,8 @@ static void on_connect(const redisAsyncContext *context, int status)
     redisAsyncCommand(c, on_greeted, NULL, "PING");
 }
 
-/* Commands are written at the end of the turn, all at once: waiting until the socket is writable costs three system
-   calls, and mostly it is. What it did not take goes the usual way. */
+/* Commands are written at the end of the iteration, all at once: waiting until the socket is writable costs three
+   system calls, and mostly it is. What it did not take goes the usual way. */
 static void on_add_write(void *events)
 {
     struct redis_connection *l = ((const redisLibeventEvents *)events)->context->data;

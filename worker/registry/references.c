@@ -10,7 +10,7 @@
 #include "signalbox/registry.h"
 
 #define BODY_MAX (4 * 1024 * 1024)
-#define BATCH_BYTES 65536 /* of regions that are looked at in one turn of the loop */
+#define BATCH_BYTES 65536 /* of regions that are looked at in one iteration of the loop */
 #define BATCH_REGIONS 500
 #define ABANDONED_MS 60000
 #define NOT_REGIONS "critical_regions must be a non-empty array of { offset, length, hmac } objects"
