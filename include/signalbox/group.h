@@ -10,8 +10,8 @@
    missed; then(false) if Redis is away. One of them runs once, later, also if the session has left. What comes on the
    channel is held for the session until group_admit(). */
 void group_join(const char *channel, session_id id, void (*then)(bool ok, void *arg), void *arg);
-/* Sends the session what was held for it, and from now on what comes. since: number of the event that made it a listener;
-   messages with a number up to that are left out, because it knows of them. */
+/* Sends the session what was held for it, and from now on what comes. since: number of the event that made it a
+   listener; messages with a number up to that are left out, because it knows of them. */
 void group_admit(const char *channel, session_id id, uint64_t since);
 void group_leave(const char *channel, session_id id);
 
