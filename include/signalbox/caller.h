@@ -38,5 +38,6 @@ void wire_forward(struct builder *w, const char *type, const char *from, struct 
 /* Counts a request to pair; false: over PAIR_REQUESTS_PER_MINUTE. */
 bool caller_may_ask(struct caller *c);
 
+void callers_init(void);
 void callers_on_session_end(struct session *s);
 extern const struct entry_kind caller_kind;

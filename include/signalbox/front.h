@@ -38,4 +38,5 @@ void worker_sync_on_session_end(struct session *s);
 void worker_sync_init(void);
 void worker_sync_fini(void);
 void signaling_on_pool_change(void);
+void signaling_init(void);
 void signaling_on_session_end(struct session *s);

@@ -56,4 +56,5 @@ size_t identities_of(struct session *s, struct identity *const **all);
 /* Until then (loop_ms()) an id that is granted is noted once more: Redis was emptied, perhaps after its first note. */
 void identities_note_again(int64_t until_ms);
 
+void identity_init(void);
 void identity_on_session_end(struct session *s);

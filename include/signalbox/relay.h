@@ -36,6 +36,7 @@ void peer_holder_find(struct turn *t, const char *peer, void (*then)(enum err e,
 extern const struct dialect relay_dialect;
 
 void relay_on_restored(const char *peer, const struct address *holder); /* a relay is in the registry again */
+void relays_init(void);
 void relays_on_session_end(struct session *s);
 void rendezvous_let_ended_go(void); /* by the leader: points and tokens whose time is over */
 void rendezvous_init(void);

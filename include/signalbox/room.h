@@ -22,7 +22,7 @@ struct room_peer {
     size_t owed_count;
     char *info; /* as others see it there: JSON, up to joined_at */
 };
-struct room_peer *room_peer_of(struct session *s);
+struct room_peer *room_peer_of(struct session *s); /* NULL: of another dialect */
 
 /* Envelopes. id: of the peer that it is about; room: NULL where there is none; request_id: JSON, "" where there is
    none. Between them goes what else the message has, each member with a comma before it. */
@@ -51,9 +51,9 @@ extern const struct domain rooms_domain;
 
 extern const struct entry_kind room_peer_kind, membership_kind;
 extern const struct domain_metric membership_metrics[];
-void membership_on_session_end(struct session *s);
-void membership_open(void);             /* a socket was opened */
-void membership_refresh(session_id id); /* gives its place back to a peer, if Redis has lost it */
+void membership_close(struct session *s); /* a socket that was opened has ended: frees its peer */
+void membership_open(void);               /* a socket was opened */
+void membership_refresh(session_id id);   /* gives its place back to a peer, if Redis has lost it */
 extern const struct schedule room_index_schedule;
 void room_index_add(const char *room);                   /* it is there, or there again */
 void room_index_look(const char *room, long long at_ms); /* it may have ended by then */

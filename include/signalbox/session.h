@@ -5,6 +5,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "signalbox/bytes.h"
@@ -29,21 +30,13 @@ enum close_code {
     CLOSE_NOT_AUTHORISED = 4401,
 };
 
-/* What a module keeps with a session; freed by that module when the session ends. */
-enum session_slot {
-    SLOT_INDEX,
-    SLOT_IDENTITIES,
-    SLOT_RELAYS,
-    SLOT_CALLER,
-    SLOT_ROOM_PEER,
-    SLOT_POOL_MEMBER,
-    SLOT_CLIENT,
-    SESSION_SLOTS
-};
-
 struct session *session_find(session_id id); /* borrowed until the callback returns; NULL: gone or closing */
 session_id session_id_of(const struct session *s);
-void **session_slot(struct session *s, enum session_slot slot);
+
+/* A slot holds what a module keeps with each session, which that module frees when the session ends. A slot is made
+   before there is any session. */
+size_t session_slot_new(void);
+void **session_slot(struct session *s, size_t slot); /* NULL at first */
 
 /* Takes one reference. Closes s 1013 if messages wait already, and with this one they are over SEND_QUEUE_MAX. */
 void session_send(struct session *s, struct bytes *b);

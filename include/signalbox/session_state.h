@@ -47,7 +47,7 @@ struct session {
     int64_t excess_since_ms, excess_last_ms;
     int64_t heard_ms, ping_due_ms, attested_until_ms;
     TAILQ_ENTRY(session) by_ping;
-    void *slots[SESSION_SLOTS];
+    void *slots[]; /* as many as session_slot_new() has made */
 };
 
 /* A queue of messages, to a client or from it. */

@@ -33,6 +33,7 @@ static void init(void)
 {
     lease_init(index_reaped, resync_all);
     index_init();
+    identity_init();
     claim_init();
     resync_init();
     delivery_init();

@@ -14,6 +14,7 @@ struct identities {
 
 static struct identity *by_entry;
 static int64_t note_again_until_ms;
+static size_t slot; /* of a session: struct identities */
 
 /* --- what a session holds --- */
 
@@ -28,7 +29,7 @@ static size_t place_of(const struct identities *h, const struct entry_kind *kind
 
 static struct identity *find(struct session *s, const struct entry_kind *kind, const char *id)
 {
-    const struct identities *h = *session_slot(s, SLOT_IDENTITIES);
+    const struct identities *h = *session_slot(s, slot);
     size_t i = h ? place_of(h, kind, id) : 0;
 
     return h && i < h->count ? h->all[i] : NULL;
@@ -48,7 +49,7 @@ long long identity_since(struct session *s, const struct entry_kind *kind, const
 
 size_t identity_count(struct session *s, const struct entry_kind *kind)
 {
-    const struct identities *h = *session_slot(s, SLOT_IDENTITIES);
+    const struct identities *h = *session_slot(s, slot);
     size_t n = 0;
 
     for (size_t i = 0; h && i < h->count; i++)
@@ -75,7 +76,7 @@ struct identity *identity_of(session_id session, const char *entry)
 
 size_t identities_of(struct session *s, struct identity *const **all)
 {
-    const struct identities *h = *session_slot(s, SLOT_IDENTITIES);
+    const struct identities *h = *session_slot(s, slot);
 
     *all = h ? h->all : NULL;
     return h ? h->count : 0;
@@ -119,12 +120,12 @@ static void identity_free(struct identity *i)
 
 static struct identity *add(struct session *s, const struct entry_kind *kind, const char *id)
 {
-    void **slot = session_slot(s, SLOT_IDENTITIES);
+    void **held = session_slot(s, slot);
     struct identities *h;
 
-    if (!*slot)
-        *slot = mem_alloc(sizeof(*h));
-    h = *slot;
+    if (!*held)
+        *held = mem_alloc(sizeof(*h));
+    h = *held;
     if (h->count == h->room) {
         h->room = h->room ? h->room * 2 : 1;
         h->all = mem_grow(h->all, h->room * sizeof(*h->all));
@@ -145,7 +146,7 @@ static void hold(struct session *s, const struct entry_kind *kind, const char *i
 
 static void drop(struct session *s, const struct entry_kind *kind, const char *id)
 {
-    struct identities *h = *session_slot(s, SLOT_IDENTITIES);
+    struct identities *h = *session_slot(s, slot);
     size_t i = h ? place_of(h, kind, id) : 0;
 
     if (!h || i == h->count)
@@ -189,9 +190,14 @@ void identity_lost(struct session *s, const struct entry_kind *kind, const char 
     drop(s, kind, id);
 }
 
+void identity_init(void)
+{
+    slot = session_slot_new();
+}
+
 void identity_on_session_end(struct session *s)
 {
-    struct identities *h = *session_slot(s, SLOT_IDENTITIES);
+    struct identities *h = *session_slot(s, slot);
 
     if (!h)
         return;
@@ -199,7 +205,7 @@ void identity_on_session_end(struct session *s)
         identity_free(h->all[i]);
     free(h->all);
     free(h);
-    *session_slot(s, SLOT_IDENTITIES) = NULL;
+    *session_slot(s, slot) = NULL;
 }
 
 /* --- claiming --- */

@@ -37,16 +37,17 @@ TAILQ_HEAD(closed_list, closed);
 static struct closed_list waiting = TAILQ_HEAD_INITIALIZER(waiting), undoing = TAILQ_HEAD_INITIALIZER(undoing),
                           failed = TAILQ_HEAD_INITIALIZER(failed);
 static size_t pending, undoing_count; /* pending: in all three */
+static size_t slot;                   /* of a session: struct indexed */
 static int64_t reaped_ms;             /* loop_ms() when this worker was last taken for dead */
 static struct metric *undone;
 
 static struct indexed *indexed_of(struct session *s)
 {
-    void **slot = session_slot(s, SLOT_INDEX);
+    void **indexed = session_slot(s, slot);
 
-    if (!*slot)
-        *slot = mem_alloc(sizeof(struct indexed));
-    return *slot;
+    if (!*indexed)
+        *indexed = mem_alloc(sizeof(struct indexed));
+    return *indexed;
 }
 
 static struct call index_call(const struct script *script, const struct address *a)
@@ -256,7 +257,7 @@ size_t index_pending(void)
 
 void index_on_session_end(struct session *s)
 {
-    struct indexed *i = *session_slot(s, SLOT_INDEX);
+    struct indexed *i = *session_slot(s, slot);
     struct closed *c;
 
     if (!i)
@@ -269,7 +270,7 @@ void index_on_session_end(struct session *s)
         undo_waiting();
     }
     free(i);
-    *session_slot(s, SLOT_INDEX) = NULL;
+    *session_slot(s, slot) = NULL;
 }
 
 void index_on_redis_up(void)
@@ -286,6 +287,7 @@ static void on_retry(void *arg)
 
 void index_init(void)
 {
+    slot = session_slot_new();
     undone = metric_counter("signalbox_entries_undone_total", "Registered entries removed for sockets that left");
     timer_every(RETRY_MS, on_retry, NULL);
 }

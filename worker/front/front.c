@@ -74,6 +74,7 @@ static void init(void)
 {
     pool_init(on_pool_change);
     worker_sync_init();
+    signaling_init();
 }
 
 static void fini(void)

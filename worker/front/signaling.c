@@ -22,13 +22,14 @@ struct client {
     bool welcomed;
 };
 
+static size_t slot; /* of a session: struct client */
 static unsigned sweep_part, sweep_parts;
 static bool sweep_again;
 static struct timer *sweeper;
 
 static struct client *client_of(struct session *s)
 {
-    return *session_slot(s, SLOT_CLIENT);
+    return *session_slot(s, slot);
 }
 
 void front_client_id(char out[static CLIENT_ID_MAX])
@@ -153,13 +154,18 @@ static void on_open(struct session *s, const struct opening *o)
     struct turn *t = turn_begin(s, sizeof(*t), NULL);
 
     snprintf(c->ip, sizeof(c->ip), "%s", o->ip);
-    *session_slot(s, SLOT_CLIENT) = c;
+    *session_slot(s, slot) = c;
     if (!is_id(o->argument)) {
         give_new_id(s, t);
         return;
     }
     take_id(s, o->argument);
     identity_claim(s, &signaling_kind, o->argument, 0, NULL, on_claimed, t);
+}
+
+void signaling_init(void)
+{
+    slot = session_slot_new();
 }
 
 void signaling_on_session_end(struct session *s)
@@ -171,7 +177,7 @@ void signaling_on_session_end(struct session *s)
     free(c->id);
     free(c->worker);
     free(c);
-    *session_slot(s, SLOT_CLIENT) = NULL;
+    *session_slot(s, slot) = NULL;
 }
 
 static enum err handle_forward(struct session *s, const struct message *m)

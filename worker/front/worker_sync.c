@@ -48,10 +48,11 @@ struct joining {
 
 static TAILQ_HEAD(members, member) members = TAILQ_HEAD_INITIALIZER(members);
 static struct cidr_list *allowed;
+static size_t slot; /* of a session: struct member */
 
 static struct member *member_of(struct session *s)
 {
-    return *session_slot(s, SLOT_POOL_MEMBER);
+    return *session_slot(s, slot);
 }
 
 static void not_authorised(struct session *s)
@@ -78,7 +79,7 @@ static void on_open(struct session *s, const struct opening *o)
     m->session = session_id_of(s);
     m->patience = timer_once(AUTH_MS, on_silent, m);
     nonce_new(m->nonce);
-    *session_slot(s, SLOT_POOL_MEMBER) = m;
+    *session_slot(s, slot) = m;
     TAILQ_INSERT_TAIL(&members, m, next);
     front_send(s, json_pack("{ss ss}", "type", "challenge", "nonce", m->nonce));
 }
@@ -96,7 +97,7 @@ void worker_sync_on_session_end(struct session *s)
     free(m->id);
     free(m->record);
     free(m);
-    *session_slot(s, SLOT_POOL_MEMBER) = NULL;
+    *session_slot(s, slot) = NULL;
 }
 
 /* Another id than the one it has would need another socket. */
@@ -436,6 +437,7 @@ const struct dialect worker_sync_dialect = {.name = "worker_sync",
 
 void worker_sync_init(void)
 {
+    slot = session_slot_new();
     allowed = cidr_parse(config->worker_allow);
 }
 

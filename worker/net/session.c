@@ -17,7 +17,7 @@
 #define KEPT_AFTER_SHEDDING (KEPT_MAX / 8 * 7)
 
 static struct slots sessions;
-static size_t open_count;
+static size_t open_count, slot_count;
 static TAILQ_HEAD(, session) by_ping = TAILQ_HEAD_INITIALIZER(by_ping);
 static void (*heard_callback)(struct session *);
 static size_t kept; /* see session_kept_add() */
@@ -48,7 +48,12 @@ const struct message_type **session_row(struct session *s)
     return &s->row;
 }
 
-void **session_slot(struct session *s, enum session_slot slot)
+size_t session_slot_new(void)
+{
+    return slot_count++;
+}
+
+void **session_slot(struct session *s, size_t slot)
 {
     return &s->slots[slot];
 }
@@ -77,7 +82,7 @@ void session_each_part(unsigned part, unsigned parts, void (*visit)(struct sessi
 
 struct session *session_new(struct lws *wsi, const struct session_ops *ops, const struct dialect *dialect, size_t most)
 {
-    struct session *s = mem_alloc(sizeof(*s));
+    struct session *s = mem_alloc(sizeof(*s) + slot_count * sizeof(s->slots[0]));
 
     s->wsi = wsi;
     s->ops = ops;

@@ -55,34 +55,34 @@ void peer_claim(enum claim_when when, struct turn *t, const char *peer, size_t n
     }
 }
 
-struct finding {
+struct holder_query {
     struct turn *turn;
     void (*then)(enum err e, void *context);
 };
 
 static void on_holder(const struct reply *r, void *arg)
 {
-    struct finding *f = arg;
+    struct holder_query *q = arg;
     struct address holder;
     enum err e = ERR_NONE;
 
     if (!r)
         e = ERR_UNAVAILABLE;
     else if (address_parse(reply_span(r), &holder) && worker_alive(holder.wid) &&
-             !(address_is_self(&holder) && holder.sid == f->turn->session))
+             !(address_is_self(&holder) && holder.sid == q->turn->session))
         e = ERR_PEER_IN_USE;
-    f->then(e, f->turn);
-    free(f);
+    q->then(e, q->turn);
+    free(q);
 }
 
 void peer_holder_find(struct turn *t, const char *peer, void (*then)(enum err e, void *context))
 {
-    struct finding *f = mem_alloc(sizeof(*f));
+    struct holder_query *q = mem_alloc(sizeof(*q));
     char key[KEY_MAX];
 
-    *f = (struct finding){t, then};
+    *q = (struct holder_query){t, then};
     key_peer(key, peer);
-    redis_command(on_holder, f, "HGET", key, "addr", NULL);
+    redis_command(on_holder, q, "HGET", key, "addr", NULL);
 }
 
 static void undo(const char *peer, const struct address *holder)

@@ -53,6 +53,7 @@ const struct dialect relay_dialect = {.name = "relay",
 
 static void init(void)
 {
+    relays_init();
     rendezvous_init();
     chunks_init();
 }

@@ -208,9 +208,11 @@ struct registration {
 };
 SLIST_HEAD(registrations, registration);
 
+static size_t slot; /* of a session: struct registrations */
+
 static struct registration *find_registration(struct session *s, const char *peer)
 {
-    struct registrations *all = *session_slot(s, SLOT_RELAYS);
+    struct registrations *all = *session_slot(s, slot);
     struct registration *g = all ? SLIST_FIRST(all) : NULL;
 
     while (g && strcmp(g->peer, peer) != 0)
@@ -220,7 +222,7 @@ static struct registration *find_registration(struct session *s, const char *pee
 
 static void note_registration(struct session *s, const struct picking *p)
 {
-    struct registrations **all = (struct registrations **)session_slot(s, SLOT_RELAYS);
+    struct registrations **all = (struct registrations **)session_slot(s, slot);
     struct registration *g = find_registration(s, p->registered);
 
     if (!*all)
@@ -235,9 +237,14 @@ static void note_registration(struct session *s, const struct picking *p)
     g->max_connections = p->max_connections;
 }
 
+void relays_init(void)
+{
+    slot = session_slot_new();
+}
+
 void relays_on_session_end(struct session *s)
 {
-    struct registrations *all = *session_slot(s, SLOT_RELAYS);
+    struct registrations *all = *session_slot(s, slot);
     struct registration *g;
 
     while (all && (g = SLIST_FIRST(all))) {
@@ -247,7 +254,7 @@ void relays_on_session_end(struct session *s)
         free(g);
     }
     free(all);
-    *session_slot(s, SLOT_RELAYS) = NULL;
+    *session_slot(s, slot) = NULL;
 }
 
 static struct call put_call(const char *peer, session_id session, long long max_connections, const char *public_key,

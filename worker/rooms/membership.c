@@ -451,12 +451,10 @@ void membership_refresh(session_id id)
     call_join(p->room, p, p->info, "again", id, on_back, place_new(s, p->room));
 }
 
-void membership_on_session_end(struct session *s)
+void membership_close(struct session *s)
 {
     struct room_peer *p = room_peer_of(s);
 
-    if (!p)
-        return;
     if (p->room)
         stop_listening(session_id_of(s), p->room);
     if (p->joining)
@@ -468,7 +466,6 @@ void membership_on_session_end(struct session *s)
     free(p->owed);
     free(p->joining);
     free(p);
-    *session_slot(s, SLOT_ROOM_PEER) = NULL;
 }
 
 void membership_open(void)

@@ -16,10 +16,11 @@
 #define KIND "member"
 
 static struct message_type *types; /* ours, then the relay's */
+static size_t slot;                /* of a session: struct room_peer */
 
 struct room_peer *room_peer_of(struct session *s)
 {
-    return *session_slot(s, SLOT_ROOM_PEER);
+    return *session_slot(s, slot);
 }
 
 /* --- envelopes --- */
@@ -216,7 +217,7 @@ static void on_open(struct session *s, const struct opening *o)
     (void)o;
     randombytes_buf(id, sizeof(id));
     sodium_bin2hex(p->id, sizeof(p->id), id, sizeof(id));
-    *session_slot(s, SLOT_ROOM_PEER) = p;
+    *session_slot(s, slot) = p;
     membership_open();
     identity_claim_new(s, &room_peer_kind, p->id, welcome, turn_begin(s, sizeof(struct turn), NULL));
 }
@@ -247,8 +248,17 @@ static const char *const members[] = {"request_id", "display_name", "endpoint", 
 static struct dialect dialect = {
     .name = "rooms", .wire_error = wire_room_error, .on_open = on_open, .members = members};
 
+static void on_session_end(struct session *s)
+{
+    if (!room_peer_of(s))
+        return;
+    membership_close(s);
+    *session_slot(s, slot) = NULL;
+}
+
 static void init(void)
 {
+    slot = session_slot_new();
     types = dialect_join(&dialect, own_types, sizeof(own_types) / sizeof(own_types[0]), &relay_dialect);
     dialect.most = (size_t)config->room_max_message_bytes;
 }
@@ -277,7 +287,7 @@ const struct domain rooms_domain = {
     .kinds = kinds,
     .schedules = schedules,
     .metrics = membership_metrics,
-    .on_session_end = membership_on_session_end,
+    .on_session_end = on_session_end,
     .init = init,
     .fini = fini,
 };

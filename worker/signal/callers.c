@@ -30,9 +30,11 @@ static int64_t pair_clock(void)
     return loop_ms() * config->pair_requests_per_minute / 60;
 }
 
+static size_t slot; /* of a session: struct caller */
+
 struct caller *caller_of(struct session *s)
 {
-    return *session_slot(s, SLOT_CALLER);
+    return *session_slot(s, slot);
 }
 
 void caller_open(struct session *s, const char *room)
@@ -41,7 +43,7 @@ void caller_open(struct session *s, const char *room)
 
     c->room = mem_dup(room);
     c->pair_requests = bucket_full(config->pair_requests_per_minute, pair_clock());
-    *session_slot(s, SLOT_CALLER) = c;
+    *session_slot(s, slot) = c;
 }
 
 bool caller_may_ask(struct caller *c)
@@ -342,6 +344,11 @@ void caller_register(struct session *s, const char *code, const char *public_key
         claim_code(true, g);
 }
 
+void callers_init(void)
+{
+    slot = session_slot_new();
+}
+
 void callers_on_session_end(struct session *s)
 {
     struct caller *c = caller_of(s);
@@ -356,7 +363,7 @@ void callers_on_session_end(struct session *s)
     free(c->code);
     free(c->public_key);
     free(c);
-    *session_slot(s, SLOT_CALLER) = NULL;
+    *session_slot(s, slot) = NULL;
 }
 
 const struct entry_kind caller_kind = {KIND, undo, .key = key_of_code, .on_restored = on_restored,

@@ -144,6 +144,7 @@ static const struct dialect dialect = {"signal", types, sizeof(types) / sizeof(t
 
 static void init(void)
 {
+    callers_init();
     pairing_init();
     app_init();
 }

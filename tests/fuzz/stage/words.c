@@ -23,7 +23,7 @@ static void put_address(struct builder *w, const struct lws *client)
 
 static void put_peer(struct builder *w, struct lws *client)
 {
-    const struct room_peer *peer = client->session ? *session_slot(client->session, SLOT_ROOM_PEER) : NULL;
+    const struct room_peer *peer = client->session ? room_peer_of(client->session) : NULL;
 
     builder_text(w, peer ? peer->id : "0123456789abcdef");
 }
