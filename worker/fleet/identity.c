@@ -128,7 +128,7 @@ static struct identity *add(struct session *s, const struct entry_kind *kind, co
     h = *held;
     if (h->count == h->room) {
         h->room = h->room ? h->room * 2 : 1;
-        h->all = mem_grow(h->all, h->room * sizeof(*h->all));
+        h->all = mem_grow(h->all, h->room * sizeof(struct identity *));
     }
     return h->all[h->count++] = identity_new(kind, id, session_id_of(s));
 }
