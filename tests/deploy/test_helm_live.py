@@ -19,7 +19,7 @@ from gotools import ROOT, debian_program
 
 sys.path.insert(0, str(ROOT / "tests" / "integration"))
 
-from booth import KEY, Member  # noqa: E402
+from front import KEY, Member  # noqa: E402
 from harness import SLOW, WORKER, Fleet, Redis, Worker, get, http_request  # noqa: E402
 
 FILES = {"defaults": [], "production": ["values-production.yaml"], "qa": ["values-qa.yaml"]}

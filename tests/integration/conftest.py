@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from booth import Caller, Member
+from front import Caller, Member
 from clients import Client, Puppet
 from harness import SLOW, Fleet
 

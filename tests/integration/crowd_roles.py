@@ -4,7 +4,7 @@ lost; a number is a pause."""
 import base64
 import random
 
-from booth import BEAT, answer_to
+from front import BEAT, answer_to
 from crowd import Ask, Lively
 
 ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from booth import NO_WORKERS, PATIENT, RANGES, answers, ask_bootstrap, bootstrap, pool, settle, workers_for
+from front import NO_WORKERS, PATIENT, RANGES, answers, ask_bootstrap, bootstrap, pool, settle, workers_for
 from harness import SLOW, UNAVAILABLE, Fleet, get, http_request, uid, wait_until
 
 REFUSED = (503, {"error": NO_WORKERS})

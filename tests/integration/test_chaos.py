@@ -13,7 +13,7 @@ import time
 import pytest
 import redis as redis_client
 
-from booth import KEY
+from front import KEY
 from crowd import Crowd
 from crowd_roles import populate
 from harness import REPORTS, SLOW, Redis, Worker, free_port, wait_until

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from booth import ENV, Member, offered
+from front import ENV, Member, offered
 from harness import CROWD, SLOW, UNAVAILABLE, Worker, metric, ready, uid, wait_until
 from proxy import Proxy
 from swarm import members

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-import booth
-from booth import HASTY, OUT, RANGES, ask_bootstrap, bootstrap, chosen, forget, offered, pool, settle
+import front
+from front import HASTY, OUT, RANGES, ask_bootstrap, bootstrap, chosen, forget, offered, pool, settle
 from harness import CROWD, SLOW, Stopwatch, get, ready, uid, wait_until
 from swarm import gather, members as bare_clients, settle as read_all
 from test_cleanup import left
@@ -47,7 +47,7 @@ def test_a_lost_member_is_in_no_ring_in_a_second_and_a_half(fleet, join, caller,
     stays = join(fleet.workers[1], beats=True)
     if end == "killed":
         lost = uid("member")
-        lose = puppet(fleet.workers[0], lost, True, program=booth.__file__).process.kill
+        lose = puppet(fleet.workers[0], lost, True, program=front.__file__).process.kill
     else:
         silent = join(fleet.workers[0], beats=True)
         lost, lose = silent.id, silent.quiet.set

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from booth import HASTY, error, forget, offered, pool, settle
+from front import HASTY, error, forget, offered, pool, settle
 from harness import CROWD, SLOW, UNAVAILABLE, freeze, get, ready, wait_until
 
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from booth import NO_WORKERS, NOT_FOUND, PATIENT, answer_to, error, offered, pool, send_text, settle, workers_for
+from front import NO_WORKERS, NOT_FOUND, PATIENT, answer_to, error, offered, pool, send_text, settle, workers_for
 from harness import IN_USE, SLOW, UNAVAILABLE, Fleet, ready, uid, wait_until
 from swarm import members as bare_clients
 

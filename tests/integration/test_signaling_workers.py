@@ -2,8 +2,8 @@
 """/signaling: clients whose worker goes, and those that had none."""
 import pytest
 
-import booth
-from booth import HASTY, NO_WORKERS, PATIENT, chosen, error, offered, pool, settle
+import front
+from front import HASTY, NO_WORKERS, PATIENT, chosen, error, offered, pool, settle
 from harness import SLOW, Fleet, uid
 
 PROBE = 1.0 * SLOW
@@ -138,7 +138,7 @@ def test_clients_of_a_silent_member_get_another_and_none_when_it_was_the_last(st
 
 def test_clients_of_a_member_that_changes_its_connection_stay_with_it(start, join, caller, puppet):
     fleet, member = start(**PATIENT, TAKEOVER_PROBE_MS=int(PROBE * 1000)), uid("member")
-    frozen = puppet(fleet.workers[0], member, False, program=booth.__file__)
+    frozen = puppet(fleet.workers[0], member, False, program=front.__file__)
     watcher = join(fleet.workers[1], capacity=0)
     assert [set(pool(worker)) for worker in fleet.workers] == [{member, watcher.id}] * 2
     clients = [caller(worker) for worker in fleet.workers]

@@ -5,8 +5,8 @@ import time
 import pytest
 import websocket
 
-import booth
-from booth import ENV, KEY, NO_WORKERS, PATIENT, answer_to, ask_bootstrap, bootstrap, by_id, error, pool, settle
+import front
+from front import ENV, KEY, NO_WORKERS, PATIENT, answer_to, ask_bootstrap, bootstrap, by_id, error, pool, settle
 from clients import begin_upgrade, read_until
 from harness import IN_USE, SLOW, Fleet, get, uid, wait_until
 
@@ -236,7 +236,7 @@ def test_a_living_member_keeps_its_id(fleet, join, where):
 @WHERE
 def test_a_frozen_member_is_replaced(fleet, join, puppet, where):
     member = uid("member")
-    holder = puppet(fleet.workers[0], member, False, program=booth.__file__)
+    holder = puppet(fleet.workers[0], member, False, program=front.__file__)
     assert set(pool(fleet.workers[1])) == {member}
     holder.freeze()
     begun = time.monotonic()
@@ -305,7 +305,7 @@ def test_a_member_may_speak_for_more_clients_than_a_client_for_itself(start, joi
     for i in range(50):
         member.send(type="worker_heartbeat", load=i)
     wait_until(lambda: member.acks >= 50, 5, "50 heartbeats")
-    stranger = booth.Member(fleet.workers[0], register=False)
+    stranger = front.Member(fleet.workers[0], register=False)
     for _ in range(6):
         stranger.send(type="ping")
     assert [stranger.recv()["type"] for _ in range(6)].count("error") >= 1, "who has not said who it is may not"

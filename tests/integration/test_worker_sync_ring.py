@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from booth import NO_WORKERS, PATIENT, ask_bootstrap, bootstrap, by_id, chosen, error, offered, pool, settle
+from front import NO_WORKERS, PATIENT, ask_bootstrap, bootstrap, by_id, chosen, error, offered, pool, settle
 from harness import CROWD, SLOW, Fleet, get, wait_until
 
 
