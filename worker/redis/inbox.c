@@ -212,7 +212,7 @@ static void on_echo_sent(const struct reply *r, void *arg)
     if (!r)
         echo_sent_ms = 0;
     else if (reply_int(r) == 0 && inbox_live() && echo_sent_ms)
-        redis_subscribe_anew("its echo reached nobody");
+        redis_subscribe_anew("its probe reached nobody");
 }
 
 static void send_echo(void)
@@ -241,7 +241,7 @@ static void on_look(void *arg)
     if (echo_sent_ms && now - echo_sent_ms >= ECHO_MS) {
         echo_sent_ms = 0;
         metric_add(deaf, 1);
-        redis_subscribe_anew("its echo did not come");
+        redis_subscribe_anew("no echo of its probe");
     } else if (!echo_sent_ms && now - heard_ms >= ECHO_MS && redis_up()) {
         send_echo();
     }
