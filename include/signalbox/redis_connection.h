@@ -25,8 +25,8 @@ const char *redis_target_hide(const struct redis_target *t, const char *error);
 struct redis_connection {
     const char *name; /* for logs: "commands", "subscriber" */
     const char *client_name;
-    void (*on_up)(struct redis_connection *l);   /* authenticated, database chosen, Redis not loading */
-    void (*on_down)(struct redis_connection *l); /* after it was up */
+    void (*on_up)(struct redis_connection *c);   /* authenticated, database chosen, Redis not loading */
+    void (*on_down)(struct redis_connection *c); /* after it was up */
     /* private */
     const struct redis_target *target;
     struct redisAsyncContext *context;
@@ -38,10 +38,10 @@ struct redis_connection {
     LIST_ENTRY(redis_connection) all;
     unsigned connects;
 };
-void redis_connection_start(struct redis_connection *l, const struct redis_target *target);
-void redis_connection_drop(struct redis_connection *l,
+void redis_connection_start(struct redis_connection *c, const struct redis_target *target);
+void redis_connection_drop(struct redis_connection *c,
                            const char *why); /* closes it now and connects again; safe in any callback */
 void subscriber_init(const struct redis_target *target, const char *client_name); /* for redis/client.c */
 void subscriber_fini(void);
-void redis_connection_stop(struct redis_connection *l); /* for good */
+void redis_connection_stop(struct redis_connection *c); /* for good */
 void redis_connections_fini(void);                      /* after all were stopped */

@@ -35,7 +35,7 @@ static uv_loop_t uv;
 static struct event *uv_readable, *uv_timeout, *uv_poke, *iteration_end;
 static LIST_HEAD(, signal_watch) signals = LIST_HEAD_INITIALIZER(signals);
 static LIST_HEAD(, timer) timers = LIST_HEAD_INITIALIZER(timers);
-static STAILQ_HEAD(, iteration_task) iteration_tasks = STAILQ_HEAD_INITIALIZER(iteration_tasks);
+static STAILQ_HEAD(iteration_tasks, iteration_task) iteration_tasks = STAILQ_HEAD_INITIALIZER(iteration_tasks);
 static bool in_iteration; /* of libuv, whose end is near */
 static struct metric *lag;
 static int64_t lag_due;

@@ -48,9 +48,9 @@ static void on_watchdog(void *arg)
         redis_connection_drop(&commands, "no reply in time");
 }
 
-static void on_commands_up(struct redis_connection *l)
+static void on_commands_up(struct redis_connection *c)
 {
-    (void)l;
+    (void)c;
     guard();
 }
 
@@ -69,9 +69,9 @@ void redis_shut(void)
     metric_set(up, 0);
 }
 
-static void on_commands_down(struct redis_connection *l)
+static void on_commands_down(struct redis_connection *c)
 {
-    (void)l;
+    (void)c;
     redis_shut();
 }
 

@@ -27,7 +27,7 @@
 /* libevent would ask the name servers by turns. Here, as in the C library, the first one is asked, and the next only
    while that is silent: often the first alone knows the names of the local network. */
 static struct evdns_base *dns;
-static LIST_HEAD(, redis_connection) all = LIST_HEAD_INITIALIZER(all);
+static LIST_HEAD(redis_connections, redis_connection) all = LIST_HEAD_INITIALIZER(all);
 
 static void flush(void);
 static struct iteration_task flushing = {flush};
@@ -36,66 +36,66 @@ static int server_count, asked_server;
 
 static void connect_now(void *arg);
 
-static void forget_context(struct redis_connection *l)
+static void forget_context(struct redis_connection *c)
 {
-    bool was_up = l->up;
+    bool was_up = c->up;
 
-    if (was_up && loop_ms() - l->up_ms > STEADY_MS)
-        l->backoff_ms = BACKOFF_LEAST_MS;
+    if (was_up && loop_ms() - c->up_ms > STEADY_MS)
+        c->backoff_ms = BACKOFF_LEAST_MS;
 
-    l->context = NULL;
-    l->up = l->write_wanted = false;
-    timer_free(l->patience);
-    l->patience = NULL;
+    c->context = NULL;
+    c->up = c->write_wanted = false;
+    timer_free(c->patience);
+    c->patience = NULL;
     if (was_up)
-        l->on_down(l);
+        c->on_down(c);
 }
 
 /* Full jitter, so that a fleet that lost Redis together does not come back together. */
-static void retry_later(struct redis_connection *l)
+static void retry_later(struct redis_connection *c)
 {
     int64_t wait;
 
-    if (l->stopped || l->retry)
+    if (c->stopped || c->retry)
         return;
-    wait = BACKOFF_LEAST_MS + (int64_t)randombytes_uniform((uint32_t)l->backoff_ms);
-    l->backoff_ms = l->backoff_ms * 2 < BACKOFF_MOST_MS ? l->backoff_ms * 2 : BACKOFF_MOST_MS;
-    l->retry = timer_once(wait, connect_now, l);
+    wait = BACKOFF_LEAST_MS + (int64_t)randombytes_uniform((uint32_t)c->backoff_ms);
+    c->backoff_ms = c->backoff_ms * 2 < BACKOFF_MOST_MS ? c->backoff_ms * 2 : BACKOFF_MOST_MS;
+    c->retry = timer_once(wait, connect_now, c);
 }
 
-static void lost(struct redis_connection *l, const char *why)
+static void lost(struct redis_connection *c, const char *why)
 {
-    if (!l->stopped)
-        LOG_WARNING("redis_lost", LOG_TEXT("connection", l->name), LOG_TEXT("reason", why));
-    forget_context(l);
-    retry_later(l);
+    if (!c->stopped)
+        LOG_WARNING("redis_lost", LOG_TEXT("connection", c->name), LOG_TEXT("reason", why));
+    forget_context(c);
+    retry_later(c);
 }
 
-void redis_connection_drop(struct redis_connection *l, const char *why)
+void redis_connection_drop(struct redis_connection *c, const char *why)
 {
-    struct redisAsyncContext *context = l->context;
+    struct redisAsyncContext *context = c->context;
 
     if (!context)
         return;
     context->data = NULL; /* its callbacks no longer speak for this connection */
-    lost(l, why);
+    lost(c, why);
     redisAsyncFree(context);
 }
 
 static void on_impatient(void *arg)
 {
-    struct redis_connection *l = arg;
+    struct redis_connection *c = arg;
 
-    l->patience = NULL;
-    redis_connection_drop(l, "no answer while connecting");
+    c->patience = NULL;
+    redis_connection_drop(c, "no answer while connecting");
 }
 
 static void on_disconnect(const redisAsyncContext *context, int status)
 {
-    struct redis_connection *l = context->data;
+    struct redis_connection *c = context->data;
 
-    if (l)
-        lost(l, status == REDIS_OK ? "closed" : context->errstr);
+    if (c)
+        lost(c, status == REDIS_OK ? "closed" : context->errstr);
 }
 
 static struct metric_family *reconnects(void)
@@ -108,103 +108,101 @@ static struct metric_family *reconnects(void)
 static void on_greeted(redisAsyncContext *context, void *reply, void *arg)
 {
     const redisReply *r = reply;
-    struct redis_connection *l = context->data;
+    struct redis_connection *c = context->data;
 
     (void)arg;
-    if (!l || !r)
+    if (!c || !r)
         return;
     if (r->type == REDIS_REPLY_ERROR) {
-        redis_connection_drop(l, redis_target_hide(l->target, r->str));
+        redis_connection_drop(c, redis_target_hide(c->target, r->str));
         return;
     }
-    timer_free(l->patience);
-    l->patience = NULL;
-    l->up = true;
-    l->up_ms = loop_ms();
-    if (l->connects++ > 0)
-        metric_add(metric_series(reconnects(), l->name), 1);
-    LOG_INFO("redis_connected", LOG_TEXT("connection", l->name));
-    l->on_up(l);
+    timer_free(c->patience);
+    c->patience = NULL;
+    c->up = true;
+    c->up_ms = loop_ms();
+    if (c->connects++ > 0)
+        metric_add(metric_series(reconnects(), c->name), 1);
+    LOG_INFO("redis_connected", LOG_TEXT("connection", c->name));
+    c->on_up(c);
 }
 
 static void on_greeting_step(redisAsyncContext *context, void *reply, void *arg)
 {
     const redisReply *r = reply;
-    struct redis_connection *l = context->data;
+    struct redis_connection *c = context->data;
 
     (void)arg;
-    if (l && r && r->type == REDIS_REPLY_ERROR)
-        redis_connection_drop(l, redis_target_hide(l->target, r->str));
+    if (c && r && r->type == REDIS_REPLY_ERROR)
+        redis_connection_drop(c, redis_target_hide(c->target, r->str));
 }
 
-static void on_connect(const redisAsyncContext *context, int status)
+static void on_connect(const redisAsyncContext *connected, int status)
 {
-    struct redis_connection *l = context->data;
-    redisAsyncContext *c = l ? l->context : NULL;
+    struct redis_connection *c = connected->data;
+    redisAsyncContext *context = c ? c->context : NULL;
     const struct redis_target *t;
 
-    if (!l)
+    if (!c)
         return;
     if (status != REDIS_OK) {
-        lost(l, context->errstr);
+        lost(c, connected->errstr);
         return;
     }
-    t = l->target;
+    t = c->target;
     if (t->password && t->user)
-        redisAsyncCommand(c, on_greeting_step, NULL, "AUTH %s %s", t->user, t->password);
+        redisAsyncCommand(context, on_greeting_step, NULL, "AUTH %s %s", t->user, t->password);
     else if (t->password)
-        redisAsyncCommand(c, on_greeting_step, NULL, "AUTH %s", t->password);
+        redisAsyncCommand(context, on_greeting_step, NULL, "AUTH %s", t->password);
     if (t->db)
-        redisAsyncCommand(c, on_greeting_step, NULL, "SELECT %d", t->db);
-    redisAsyncCommand(c, NULL, NULL, "CLIENT SETNAME %s", l->client_name);
-    redisAsyncCommand(c, on_greeted, NULL, "PING");
+        redisAsyncCommand(context, on_greeting_step, NULL, "SELECT %d", t->db);
+    redisAsyncCommand(context, NULL, NULL, "CLIENT SETNAME %s", c->client_name);
+    redisAsyncCommand(context, on_greeted, NULL, "PING");
 }
 
 /* Commands are written at the end of the iteration, all at once: waiting until the socket is writable costs three
    system calls, and mostly it is. What it did not take goes the usual way. */
 static void on_add_write(void *events)
 {
-    struct redis_connection *l = ((const redisLibeventEvents *)events)->context->data;
+    struct redis_connection *c = ((const redisLibeventEvents *)events)->context->data;
 
-    if (!l || !l->up || l->flushing) {
+    if (!c || !c->up || c->flushing) {
         redisLibeventAddWrite(events);
         return;
     }
-    l->write_wanted = true;
+    c->write_wanted = true;
     loop_at_iteration_end(&flushing);
 }
 
 static void flush(void)
 {
-    struct redis_connection *l;
-
-    LIST_FOREACH (l, &all, all) {
-        if (!l->write_wanted || !l->context)
+    for (struct redis_connection *c = LIST_FIRST(&all); c; c = LIST_NEXT(c, all)) {
+        if (!c->write_wanted || !c->context)
             continue;
-        l->write_wanted = false;
-        l->flushing = true;
-        redisAsyncHandleWrite(l->context);
-        l->flushing = false;
+        c->write_wanted = false;
+        c->flushing = true;
+        redisAsyncHandleWrite(c->context);
+        c->flushing = false;
     }
 }
 
-static void attach(struct redis_connection *l, redisAsyncContext *context)
+static void attach(struct redis_connection *c, redisAsyncContext *context)
 {
     if (!context || context->err) {
-        LOG_WARNING("redis_unreachable", LOG_TEXT("connection", l->name),
+        LOG_WARNING("redis_unreachable", LOG_TEXT("connection", c->name),
                     LOG_TEXT("reason", context ? context->errstr : "out of memory"));
         if (context)
             redisAsyncFree(context);
-        retry_later(l);
+        retry_later(c);
         return;
     }
-    l->context = context;
-    context->data = l;
+    c->context = context;
+    context->data = c;
     redisLibeventAttach(context, loop_base());
     context->ev.addWrite = on_add_write;
     redisAsyncSetConnectCallback(context, on_connect);
     redisAsyncSetDisconnectCallback(context, on_disconnect);
-    l->patience = timer_once(CONNECT_PATIENCE_MS, on_impatient, l);
+    c->patience = timer_once(CONNECT_PATIENCE_MS, on_impatient, c);
 }
 
 static void ask_server(int index)
@@ -231,18 +229,18 @@ static void init_dns(void)
 }
 
 /* The other connection may have gone on to the next one already. */
-static void leave_silent_server(const struct redis_connection *l)
+static void leave_silent_server(const struct redis_connection *c)
 {
-    if (server_count > 1 && l->asked_server == asked_server)
+    if (server_count > 1 && c->asked_server == asked_server)
         ask_server((asked_server + 1) % server_count);
 }
 
 static void on_resolved(int error, struct evutil_addrinfo *found, void *arg)
 {
-    struct redis_connection *l = arg;
+    struct redis_connection *c = arg;
     char ip[INET6_ADDRSTRLEN] = "";
 
-    l->lookup = NULL;
+    c->lookup = NULL;
     if (error == EVUTIL_EAI_CANCEL)
         return;
     if (!error && found->ai_family == AF_INET)
@@ -252,51 +250,51 @@ static void on_resolved(int error, struct evutil_addrinfo *found, void *arg)
     if (found)
         evutil_freeaddrinfo(found);
     if (*ip) {
-        attach(l, redisAsyncConnect(ip, l->target->port));
+        attach(c, redisAsyncConnect(ip, c->target->port));
         return;
     }
     if (error && error != EVUTIL_EAI_NONAME)
-        leave_silent_server(l);
-    LOG_WARNING("redis_unreachable", LOG_TEXT("connection", l->name),
+        leave_silent_server(c);
+    LOG_WARNING("redis_unreachable", LOG_TEXT("connection", c->name),
                 LOG_TEXT("reason", error ? evutil_gai_strerror(error) : "no address"));
-    retry_later(l);
+    retry_later(c);
 }
 
 /* hiredis resolves names with a blocking call, so it only ever sees addresses. */
 static void connect_now(void *arg)
 {
-    struct redis_connection *l = arg;
+    struct redis_connection *c = arg;
     struct evutil_addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
 
-    l->retry = NULL;
-    if (l->target->path) {
-        attach(l, redisAsyncConnectUnix(l->target->path));
+    c->retry = NULL;
+    if (c->target->path) {
+        attach(c, redisAsyncConnectUnix(c->target->path));
         return;
     }
     if (!dns)
         init_dns();
-    l->asked_server = asked_server;
-    l->lookup = evdns_getaddrinfo(dns, l->target->host, NULL, &hints, on_resolved, l);
+    c->asked_server = asked_server;
+    c->lookup = evdns_getaddrinfo(dns, c->target->host, NULL, &hints, on_resolved, c);
 }
 
-void redis_connection_start(struct redis_connection *l, const struct redis_target *target)
+void redis_connection_start(struct redis_connection *c, const struct redis_target *target)
 {
     reconnects();
-    LIST_INSERT_HEAD(&all, l, all);
-    l->target = target;
-    l->backoff_ms = BACKOFF_LEAST_MS;
-    l->stopped = false;
-    connect_now(l);
+    LIST_INSERT_HEAD(&all, c, all);
+    c->target = target;
+    c->backoff_ms = BACKOFF_LEAST_MS;
+    c->stopped = false;
+    connect_now(c);
 }
 
-void redis_connection_stop(struct redis_connection *l)
+void redis_connection_stop(struct redis_connection *c)
 {
-    l->stopped = true;
-    timer_free(l->retry);
-    l->retry = NULL;
-    if (l->lookup)
-        evdns_getaddrinfo_cancel(l->lookup);
-    redis_connection_drop(l, "stopped");
+    c->stopped = true;
+    timer_free(c->retry);
+    c->retry = NULL;
+    if (c->lookup)
+        evdns_getaddrinfo_cancel(c->lookup);
+    redis_connection_drop(c, "stopped");
 }
 
 void redis_connections_fini(void)

@@ -121,20 +121,20 @@ static void on_watchdog(void *arg)
         redis_connection_drop(&subscriber, "no reply in time");
 }
 
-static void on_up(struct redis_connection *l)
+static void on_up(struct redis_connection *connection)
 {
     struct channel *c, *next;
 
-    (void)l;
+    (void)connection;
     HASH_ITER (hh, channels, c, next)
         subscribe_now(c);
 }
 
-static void on_down(struct redis_connection *l)
+static void on_down(struct redis_connection *connection)
 {
     struct channel *c, *next;
 
-    (void)l;
+    (void)connection;
     unanswered = 0;
     HASH_ITER (hh, channels, c, next) {
         c->state = CHANNEL_IDLE;

@@ -20,7 +20,7 @@ TAILQ_HEAD(timers, timer);
 static struct timers timers = TAILQ_HEAD_INITIALIZER(timers), deferred = TAILQ_HEAD_INITIALIZER(deferred);
 static size_t count;
 static int64_t now_ms = BEGIN_MS;
-static STAILQ_HEAD(, iteration_task) iteration_tasks = STAILQ_HEAD_INITIALIZER(iteration_tasks);
+static STAILQ_HEAD(iteration_tasks, iteration_task) iteration_tasks = STAILQ_HEAD_INITIALIZER(iteration_tasks);
 
 void loop_init(void)
 {
