@@ -33,8 +33,11 @@ def launch(redis, closing):
     return launch
 
 
-def old_entries(redis):
+def old_entries(redis, times=1):
+    """What a migration copies, ten at each step; more of them where it has to last for a look at it."""
     redis.client.zadd("sb:{next}:old", dict.fromkeys(ENTRIES, 0))
+    for more in range(1, times):
+        redis.client.zadd("sb:{next}:old", dict.fromkeys((f"{entry}.{more}" for entry in ENTRIES), 0))
 
 
 def copied(redis):
@@ -84,7 +87,7 @@ def test_of_eight_workers_at_once_each_migration_is_made_by_one(redis, launch):
 
 
 def test_nobody_is_ready_or_writes_before_the_migration_is_done(redis, launch):
-    old_entries(redis)
+    old_entries(redis, 6)
     first, second = (launch(program=NEXT, wait=False) for _ in range(2))
     seen = 0
     while redis.client.get(SCHEMA) != "3":
