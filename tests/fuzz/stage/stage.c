@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* A play. Its first line sets options, by letter: s secret or S signed SERVER_REGISTRATION, c chunks or a all of
    REQUIRE_ATTESTATION, k keeps dead drops, r rooms of two, p a rate for messages and requests. Each other line is a
-   step; N is one of four clients: oNPATH?ARGUMENT     a WebSocket is opened NTEXT               a message bNTEXT  in a
-   binary frame          fNTEXT  the first part of one cN                  it closes          hN      it answers a ping
-   kN      it stops reading, or reads on xNMETHOD PATH?QUERY|AUTHORIZATION|SIGNATURE|TIMESTAMP|ACCEPT|ETAG|BODY   an
-   HTTP request, on the connection that the client has, or on a new one yNBYTES             bytes of HTTP: \r \n \t \0
-   and \\ are what they are in C zN                  it says nothing more rWORDS              answers the oldest command
-   to Redis, RWORDS all of them (what that is: fake_redis.c); n and N the same, with nothing; e with an error d Redis
-   goes, u comes back          tMS  time goes on iC|OPERATION|FROM|TARGETS|TARGET|ENTRY…|BODY          a frame on
-   channel C; mC|TEXT  any message In texts @0 to @3 is a client's address, @w this worker, @x an address elsewhere, @a
-   to @d the peer id of a client of /ws, @h the HMAC that the last challenge wants, @t a session token. A signature "ok"
-   is good. */
+   step; N is one of four clients:
+
+   - oNPATH?ARGUMENT: a WebSocket is opened
+   - NTEXT: a message; bNTEXT: in a binary frame; fNTEXT: the first part of one
+   - cN: it closes; hN: it answers a ping; kN: it stops reading, or reads on
+   - xNMETHOD PATH?QUERY|AUTHORIZATION|SIGNATURE|TIMESTAMP|ACCEPT|ETAG|BODY: an HTTP request, on the connection that the
+     client has, or on a new one
+   - yNBYTES: bytes of HTTP (\r \n \t \0 and \\ are what they are in C); zN: it says nothing more
+   - rWORDS: answers the oldest command to Redis, RWORDS all of them (what that is: fake_redis.c); n and N: the same,
+     with nothing; e: with an error
+   - d: Redis goes; u: it comes back; tMS: time goes on
+   - iC|OPERATION|FROM|TARGETS|TARGET|ENTRY…|BODY: a frame on channel C; mC|TEXT: any message
+
+   In texts @0 to @3 is a client's address, @w this worker, @x an address elsewhere, @a to @d the peer id of a client of
+   /ws, @h the HMAC that the last challenge wants, @t a session token. A signature "ok" is good. */
 #undef NDEBUG /* the asserts are what is tested */
 #include "stage.h"
 
