@@ -9,6 +9,7 @@
 
 #define MS_PER_DAY 86400000
 #define MS_PER_WEEK (7 * MS_PER_DAY)
+#define REDIS_PREFIX_MAX 32 /* bytes of REDIS_PREFIX */
 
 /*  INT(field, NAME, default, least, most, help)
     TEXT(field, NAME, default, help)
@@ -22,7 +23,15 @@
     TEXT(protocols, PROTOCOLS, "", "protocols served: relay, signal, rooms, registry, front; empty: all of them")      \
     TEXT(public_url, PUBLIC_URL, "", "how clients reach this server, told to apps")                                    \
     TEXT(region, REGION, "", "where this server is, told to apps")                                                     \
-    SECRET(redis_url, REDIS_URL, "redis://[user:pass@]host:port/db or unix:///path; empty starts a private Redis")     \
+    SECRET(redis_url, REDIS_URL,                                                                                       \
+           "redis://, rediss://, redis+sentinel:// or unix:// URL of Redis; empty starts a private one")               \
+    TEXT(redis_prefix, REDIS_PREFIX, "sb:", "what all keys and channels in Redis begin with")                          \
+    TEXT(redis_ca_file, REDIS_CA_FILE, "", "file with the authorities that vouch for Redis, PEM; empty: the system's") \
+    TEXT(redis_cert_file, REDIS_CERT_FILE, "", "file with the client certificate for Redis and its chain, PEM")        \
+    TEXT(redis_key_file, REDIS_KEY_FILE, "", "file with the key of that certificate, PEM")                             \
+    TEXT(redis_server_name, REDIS_SERVER_NAME, "", "name that Redis' certificate is for; empty: the host of the URL")  \
+    TEXT(redis_sentinel_user, REDIS_SENTINEL_USER, "", "user at the Sentinels, where they want one")                   \
+    SECRET(redis_sentinel_password, REDIS_SENTINEL_PASSWORD, "password at the Sentinels")                              \
     TEXT(node_id, NODE_ID, "", "name of this node in logs and in Redis; the host name if empty")                       \
     CHOICE(leader_election, LEADER_ELECTION, "on|off", "off: this worker never leads the fleet")                       \
     CHOICE(environment, ENVIRONMENT, "development|production", "production hides pairing codes in logs")               \

@@ -58,6 +58,19 @@ static bool tls_is_whole(void)
     return !*config->tls_cert == !*config->tls_key;
 }
 
+static bool redis_tls_is_whole(void)
+{
+    return !*config->redis_cert_file == !*config->redis_key_file;
+}
+
+static bool redis_prefix_is_name(void)
+{
+    size_t len = strlen(config->redis_prefix);
+
+    return len >= 1 && len <= REDIS_PREFIX_MAX &&
+           strspn(config->redis_prefix, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:-_") == len;
+}
+
 static bool worker_allow_is_ranges(void)
 {
     return are_ranges(config->worker_allow);
@@ -127,6 +140,8 @@ static const struct config_check checks[] = {
     {"LOG_LEVEL", log_level_is_known, "empty, debug, info, warning or error"},
     {"TRUSTED_PROXIES", trusted_proxies_are_ranges, "address ranges such as 10.0.0.0/8, separated by commas"},
     {"TLS_KEY", tls_is_whole, "given where TLS_CERT is, and only there", .hidden = true},
+    {"REDIS_PREFIX", redis_prefix_is_name, "1 to 32 letters, digits, :, - or _"},
+    {"REDIS_KEY_FILE", redis_tls_is_whole, "given where REDIS_CERT_FILE is, and only there", .hidden = true},
     {"BOOTSTRAP_SIGNING_KEY", bootstrap_key_is_seed, "64 hexadecimal digits"},
     {"SERVER_REGISTRATION_SECRET", registration_has_secret, "given where SERVER_REGISTRATION is secret"},
     {"ATTESTATION_SIGNING_KEY", attestation_key_is_seed,
