@@ -18,6 +18,7 @@
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
 #include "signalbox/redis.h"
+#include "signalbox/redis_tls.h"
 #include "signalbox/schema.h"
 #include "signalbox/script.h"
 #include "signalbox/server.h"
@@ -78,6 +79,7 @@ static void reload(void)
 {
     if (tls_wanted())
         tls_reload();
+    redis_tls_reload();
 }
 
 static void on_hangup(int number)
@@ -227,6 +229,7 @@ int main(int argc, char **argv)
         break;
     }
     tls_fini();
+    redis_tls_fini();
     config_fini();
     return status;
 }

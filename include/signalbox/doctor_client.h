@@ -6,24 +6,34 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct redis_target;
-struct redisContext;
+struct redis_login;
+struct redis_place;
 struct redisReply;
+struct doctor_sentinels;
+struct doctor_socket;
 
 #define DOCTOR_VALUE_MAX 256
 
 struct doctor_client {
-    const struct redis_target *target;
+    const char *what;                /* "Redis" or "Sentinel" */
+    const struct redis_place *place; /* borrowed, as the next two */
+    const struct redis_login *login;
+    const struct doctor_sentinels *sentinels; /* that named it; NULL: none */
+    bool tls;
+    int db;
     /* private */
-    struct redisContext *context;
+    struct doctor_socket *socket;
     char id[16]; /* of the keys and channels it tries */
     char *info;  /* the answer to INFO; NULL: not asked yet; empty: refused */
 };
 
-/* Connects and says who it is, as a worker does; false: problem says why not, and never shows the password. A user who
-   may not PING or SELECT gets in: that is for rights_of() to say. Closed with doctor_client_close() either way. */
-bool doctor_client_open(struct doctor_client *c, const struct redis_target *target, char problem[static 256])
-    __attribute__((warn_unused_result));
+/* Connects and says who it is, as a worker does; false: problem says why not, and never shows the password. Closed with
+   doctor_client_close() either way. */
+bool doctor_client_open(struct doctor_client *c, const struct redis_place *place, const struct redis_login *login,
+                        bool tls, char problem[static 256]) __attribute__((warn_unused_result));
+/* Chooses the database, and sees whether it is served. A user who may not PING or SELECT gets in: that is for
+   rights_of() to say. */
+bool doctor_client_begin(struct doctor_client *c, int db, char problem[static 256]) __attribute__((warn_unused_result));
 void doctor_client_close(struct doctor_client *c);
 bool doctor_client_lost(const struct doctor_client *c, char problem[static 256]); /* the connection is of no more use */
 

@@ -8,6 +8,7 @@ struct doctor_client;
 
 struct rights {
     struct builder missing; /* as ACL SETUSER gives them, each behind a space; empty: nothing is missing */
+    struct builder helpful; /* likewise, what it may lack: ROLE and INFO tell whether the server is still the one */
     struct builder unknown; /* commands that this Redis does not have, each behind a space */
 };
 

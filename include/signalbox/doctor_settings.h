@@ -5,6 +5,7 @@
 struct diagnosis;
 struct doctor_client;
 
+void check_replicas(struct doctor_client *c, struct diagnosis *d);
 void check_eviction(struct doctor_client *c, struct diagnosis *d);
 void check_memory(struct doctor_client *c, struct diagnosis *d);
 void check_persistence(struct doctor_client *c, struct diagnosis *d);

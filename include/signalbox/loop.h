@@ -12,6 +12,7 @@ struct timer;
 
 void loop_init(void); /* aborts when the kernel gives no epoll */
 void loop_run(void);  /* until loop_stop() */
+void loop_once(void); /* one iteration that does not wait, for those who clean up when it has ended */
 void loop_stop(void);
 void loop_fini(void);
 

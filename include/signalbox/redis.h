@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* redis: two connections to one Redis, for commands (pipelined, answered in order) and for subscriptions.
-   Both come back by themselves, 50 ms to 2 s apart. Nothing waits for a Redis that is away: it fails at once. */
+/* redis: three connections to one Redis: for commands (pipelined, answered in order), for the few that must not wait
+   behind those, and for subscriptions. They come back by themselves, 50 ms to 2 s apart, and only to a master. Nothing
+   waits for a Redis that is away: it fails at once. */
 #pragma once
 
 #include <stdbool.h>
@@ -18,17 +19,23 @@ typedef void (*redis_callback)(const struct reply *r, void *arg);
 
 bool redis_check_url(const char *url, char problem[static 256]) __attribute__((warn_unused_result));
 
-/* Reads url (redis://[user:pass@]host[:port][/db] or unix:///path[?db=n]); false: problem says what is wrong
-   without showing a password. Connecting begins at once. guard runs after each connect of the command connection: until
-   it has said redis_open(), only what is sent with redis_send_first() goes out; on_up runs each time it has. */
+/* Reads url (redis_target.h); false: problem says what is wrong without showing a password. redis_check_url() has read
+   the certificates, too, if the url wants TLS. Connecting begins at once. guard runs after each connect of the command
+   connection: until it has said redis_open(), only what is sent with redis_send_first() goes out; on_up runs each time
+   it has. */
 bool redis_init(const char *url, const char *client_name, void (*guard)(void), void (*on_up)(void),
                 char problem[static 256]) __attribute__((warn_unused_result));
 void redis_fini(void); /* pending callbacks run with NULL */
 
-bool redis_up(void);        /* commands are answered */
-bool redis_connected(void); /* those of the guard are, at least */
+bool redis_up(void);             /* commands are answered */
+bool redis_connected(void);      /* those of the guard are, at least */
+const char *redis_problem(void); /* why they are not connected, in a few words; "": not known */
 void redis_open(void);
 void redis_shut(void); /* until redis_open(), which the guard may say after the next connect */
+/* The server that was opened last is another process than the one before, or does not say what it is: it may have
+   forgotten what was written before. */
+bool redis_is_another(void);
+void redis_leave(const char *why); /* drops all connections, and looks for the master anew */
 
 /* One command, its words given by count spans. callback may be NULL: errors are logged and counted. */
 void redis_send(redis_callback callback, void *arg, size_t count, const struct span *words);
@@ -38,6 +45,9 @@ void redis_command(redis_callback callback, void *arg, ...) __attribute__((senti
 typedef void (*redis_raw_callback)(const struct reply *r, const char *error, void *arg);
 void redis_send_raw(redis_raw_callback callback, void *arg, struct span resp);
 void redis_send_first(redis_raw_callback callback, void *arg, struct span resp); /* also while it is not open */
+/* On a connection of its own, which nothing that takes long holds up, while there is one: it may overtake what was sent
+   before, and be overtaken. */
+void redis_send_urgent(redis_raw_callback callback, void *arg, struct span resp);
 /* Within a callback of a reply: holds back what is sent from now on until all that is under way has been answered; then
    idle() runs, and what was held goes out behind what idle() sends. */
 void redis_hold(void (*idle)(void));

@@ -1,47 +1,50 @@
 /* SPDX-License-Identifier: MIT */
-/* redis_connection: one connection to Redis that is built anew whenever it is lost. Used by redis/ alone. */
+/* redis_connection: one connection to Redis, or to a Sentinel, that is built anew whenever it is lost. Used by redis/
+   alone. */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/queue.h>
 
-struct redisAsyncContext;
+#include "signalbox/redis_target.h"
+#include "signalbox/wire.h"
 
-/* Where Redis is: read once from REDIS_URL. */
-struct redis_target {
-    char *host;            /* NULL for a Unix socket */
-    char *path;            /* NULL for TCP */
-    char *user, *password; /* NULL where there is none; wiped by redis_target_free() */
-    int port, db;
-};
-bool redis_target_parse(struct redis_target *t, const char *url, char problem[static 256])
-    __attribute__((warn_unused_result));
-void redis_target_free(struct redis_target *t);
-/* An error of Redis, or another text where it repeats the password, as it repeats the words of a command that it does
-   not know. Borrowed. */
-const char *redis_target_hide(const struct redis_target *t, const char *error);
+#define REDIS_PROBLEM_MAX 256
+#define RUN_ID_MAX 64
 
 struct redis_connection {
-    const char *name; /* for logs: "commands", "subscriber" */
+    const char *name; /* for logs: "commands", "urgent", "subscriber", "sentinel" */
     const char *client_name;
-    void (*on_up)(struct redis_connection *c);   /* authenticated, database chosen, Redis not loading */
-    void (*on_down)(struct redis_connection *c); /* after it was up */
+    struct redis_login login; /* borrowed */
+    int db;
+    bool tls;
+    bool sentinel;                               /* it is one; else it has to be a master */
+    void (*on_up)(struct redis_connection *c);   /* greeted: commands can be sent */
+    void (*on_down)(struct redis_connection *c); /* after it was up; what is unanswered is told so later. May be NULL */
+    void (*on_message)(const struct redisReply *r, void *connection); /* of a channel; may be NULL */
+    /* to read */
+    bool up;
+    char problem[REDIS_PROBLEM_MAX]; /* why it is not up; "": nothing has gone wrong yet */
+    char run_id[RUN_ID_MAX];         /* of the server's process, the last that was up; "": it does not say */
     /* private */
-    const struct redis_target *target;
-    struct redisAsyncContext *context;
+    struct redis_place place;
+    struct wire_owner owner;
+    struct wire *wire;
+    struct greeting *greeting;
+    struct lookup *lookup;
+    struct addrinfo *addresses, *next_address; /* of the host; those that are yet to be tried */
     struct timer *retry, *patience;
-    struct evdns_getaddrinfo_request *lookup;
-    int asked_server;
     int64_t backoff_ms, up_ms;
-    bool up, stopped, write_wanted, flushing;
-    LIST_ENTRY(redis_connection) all;
+    bool started;
     unsigned connects;
+    LIST_ENTRY(redis_connection) all;
 };
-void redis_connection_start(struct redis_connection *c, const struct redis_target *target);
-void redis_connection_drop(struct redis_connection *c,
-                           const char *why); /* closes it now and connects again; safe in any callback */
-void subscriber_init(const struct redis_target *target, const char *client_name); /* for redis/client.c */
-void subscriber_fini(void);
-void redis_connection_stop(struct redis_connection *c); /* for good */
+
+/* Connects to that place from now on, at once. If it is connected to another, that is dropped. place is copied. */
+void redis_connection_start(struct redis_connection *c, const struct redis_place *place);
+/* Closes it now and connects again, with the address asked for anew; safe in any callback. */
+void redis_connection_drop(struct redis_connection *c, const char *why);
+void redis_connection_hurry(struct redis_connection *c); /* tries again at once, where it waits to */
+void redis_connection_send(struct redis_connection *c, struct span resp, struct wire_request *q); /* while it is up */
+void redis_connection_stop(struct redis_connection *c); /* for good; also if it never started */
 void redis_connections_fini(void);                      /* after all were stopped */

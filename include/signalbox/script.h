@@ -38,6 +38,9 @@ void call_int(struct call *c, long long arg);
    `-- TEXT`: its calls are made, and answered, where they stand. Redis hashes that text each time: 3 µs a kilobyte. */
 void call_send(struct call *c, redis_callback callback, void *arg);
 
+/* The same on a connection of its own (redis_send_urgent()). */
+void call_send_urgent(struct call *c, redis_callback callback, void *arg);
+
 /* The same for the guard of redis_init(): scripts are loaded later, so the text goes along. */
 void call_send_first(struct call *c, redis_callback callback, void *arg);
 

@@ -13,8 +13,8 @@ from proxy import Proxy
 from test_readme import block
 
 GOOD = ("--appendonly", "yes", "--client-output-buffer-limit", "pubsub 256mb 64mb 60")
-CHECKS = ["version", "mode", "writes", "eviction", "memory", "persistence", "fsync", "disk", "output buffers",
-          "timeout", "keepalive", "clients", "layout", "latency", "clock", "rights"]
+CHECKS = ["version", "mode", "writes", "sentinels", "replicas", "eviction", "memory", "persistence", "fsync", "disk",
+          "output buffers", "timeout", "keepalive", "clients", "layout", "latency", "clock", "rights"]
 
 
 @pytest.fixture

@@ -137,8 +137,7 @@ void loop_init(void)
 
     event_config_set_flag(wanted, EVENT_BASE_FLAG_NOLOCK);
     event_config_set_flag(wanted, EVENT_BASE_FLAG_PRECISE_TIMER);
-    event_config_set_flag(wanted,
-                          EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST); /* hiredis adds and removes its events all the time */
+    event_config_set_flag(wanted, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST); /* events come and go all the time */
     base = event_base_new_with_config(wanted);
     event_config_free(wanted);
     if (!base || uv_loop_init(&uv) != 0)
@@ -157,6 +156,12 @@ void loop_init(void)
 void loop_run(void)
 {
     event_base_dispatch(base);
+}
+
+/* Without EVLOOP_ONCE it would go on while anything is readable, and libuv's descriptor may be so for ever. */
+void loop_once(void)
+{
+    event_base_loop(base, EVLOOP_NONBLOCK | EVLOOP_ONCE);
 }
 
 void loop_stop(void)

@@ -11,9 +11,11 @@
 #include "signalbox/doctor_client.h"
 #include "signalbox/doctor_diagnosis.h"
 #include "signalbox/doctor_rights.h"
+#include "signalbox/doctor_sentinels.h"
 #include "signalbox/doctor_settings.h"
 #include "signalbox/keys.h"
-#include "signalbox/redis_connection.h"
+#include "signalbox/redis_target.h"
+#include "signalbox/redis_tls.h"
 #include "signalbox/schema.h"
 
 #define PINGS 100
@@ -201,10 +203,14 @@ static void check_rights(struct doctor_client *c, struct diagnosis *d)
     struct rights r = rights_of(c);
 
     diagnosis_say(d, LEVEL_OK, "this user has all that workers need");
-    if (builder_len(&r.missing) > 0) {
+    if (builder_len(&r.helpful) > 0)
+        diagnosis_say(d, LEVEL_WARN, "this user cannot ask whether it is a master, or another than before");
+    if (builder_len(&r.missing) > 0)
         diagnosis_say(d, LEVEL_BAD, "this user lacks some, so scripts fail or workers hear nothing");
+    if (builder_len(&r.helpful) > 0)
+        builder_add(&r.missing, bytes_span(r.helpful.bytes));
+    if (builder_len(&r.missing) > 0)
         diagnosis_grant(d, c, user, bytes_span(r.missing.bytes));
-    }
     if (builder_len(&r.unknown) > 0) {
         diagnosis_say(d, LEVEL_BAD, "commands that scripts need are not known to this Redis");
         diagnosis_advise(d, "use one in which these are not renamed or left out:");
@@ -220,11 +226,23 @@ static const struct {
     const char *name;
     void (*look)(struct doctor_client *c, struct diagnosis *d);
 } checks[] = {
-    {"version", check_version},   {"mode", check_mode},           {"writes", check_writes},
-    {"eviction", check_eviction}, {"memory", check_memory},       {"persistence", check_persistence},
-    {"fsync", check_fsync},       {"disk", check_disk},           {"output buffers", check_buffers},
-    {"timeout", check_timeout},   {"keepalive", check_keepalive}, {"clients", check_clients},
-    {"layout", check_layout},     {"latency", check_latency},     {"clock", check_clock},
+    {"version", check_version},
+    {"mode", check_mode},
+    {"writes", check_writes},
+    {"sentinels", check_sentinels},
+    {"replicas", check_replicas},
+    {"eviction", check_eviction},
+    {"memory", check_memory},
+    {"persistence", check_persistence},
+    {"fsync", check_fsync},
+    {"disk", check_disk},
+    {"output buffers", check_buffers},
+    {"timeout", check_timeout},
+    {"keepalive", check_keepalive},
+    {"clients", check_clients},
+    {"layout", check_layout},
+    {"latency", check_latency},
+    {"clock", check_clock},
     {"rights", check_rights}, /* the last: see doctor_rights.h */
 };
 #define CHECKS (sizeof(checks) / sizeof(checks[0]))
@@ -267,17 +285,33 @@ static enum doctor_verdict run_checks(struct doctor_client *c, FILE *out, char p
     return counts[LEVEL_BAD] ? DOCTOR_LOSES : DOCTOR_FINE;
 }
 
-enum doctor_verdict doctor_run(const char *url, FILE *out, char problem[static 256])
+static enum doctor_verdict look_at(const struct redis_place *place, const struct redis_target *t,
+                                   const struct doctor_sentinels *sentinels, FILE *out, char problem[static 256])
 {
-    struct redis_target target;
-    struct doctor_client c;
+    struct doctor_client c = {.what = "Redis", .sentinels = sentinels};
     enum doctor_verdict verdict = DOCTOR_FAILED;
 
-    if (!redis_target_parse(&target, url, problem))
-        return DOCTOR_FAILED;
-    if (doctor_client_open(&c, &target, problem))
+    if (doctor_client_open(&c, place, &t->login, t->tls, problem) && doctor_client_begin(&c, t->db, problem))
         verdict = run_checks(&c, out, problem);
     doctor_client_close(&c);
-    redis_target_free(&target);
+    return verdict;
+}
+
+enum doctor_verdict doctor_run(const char *url, FILE *out, char problem[static 256])
+{
+    struct redis_target t;
+    struct doctor_sentinels sentinels = {0};
+    enum doctor_verdict verdict = DOCTOR_FAILED;
+
+    if (!redis_target_parse(&t, url, problem))
+        return DOCTOR_FAILED;
+    if (t.tls && !redis_tls_load(problem))
+        verdict = DOCTOR_FAILED;
+    else if (!t.master)
+        verdict = look_at(t.places, &t, NULL, out, problem);
+    else if (doctor_sentinels_ask(&sentinels, &t, problem))
+        verdict = look_at(&sentinels.master, &t, &sentinels, out, problem);
+    doctor_sentinels_free(&sentinels);
+    redis_target_free(&t);
     return verdict;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "signalbox/doctor_client.h"
 
-#include <errno.h>
 #include <hiredis/hiredis.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -9,77 +8,113 @@
 #include <string.h>
 
 #include "signalbox/bytes.h"
+#include "signalbox/config.h"
+#include "signalbox/doctor_socket.h"
 #include "signalbox/keys.h"
-#include "signalbox/redis_connection.h"
+#include "signalbox/redis_target.h"
+#include "signalbox/resp.h"
 
-#define PATIENCE_SECONDS 3
 #define WORDS_MAX 16
 
 static bool fail(const struct doctor_client *c, char problem[static 256], const char *what, const char *why)
 {
-    const struct redis_target *t = c->target;
+    const struct redis_place *at = c->place;
 
-    why = redis_target_hide(t, why);
-    if (t->path)
-        snprintf(problem, 256, "Redis at %.100s %s: %.100s", t->path, what, why);
+    why = redis_login_hide(c->login, why);
+    if (at->path)
+        snprintf(problem, 256, "%s at %.100s %s: %.100s", c->what, at->path, what, why);
     else
-        snprintf(problem, 256, "Redis at %.80s:%d %s: %.100s", t->host, t->port, what, why);
+        snprintf(problem, 256, "%s at %.80s:%d %s: %.100s", c->what, at->host, at->port, what, why);
     return false;
 }
 
 bool doctor_client_lost(const struct doctor_client *c, char problem[static 256])
 {
-    const redisContext *redis = c->context;
+    const char *why = doctor_socket_problem(c->socket);
 
-    if (!redis)
-        fail(c, problem, "cannot be reached", "out of memory");
-    else if (redis->err)
-        fail(c, problem, "cannot be reached",
-             strcmp(redis->errstr, strerror(EAGAIN)) == 0 ? "no answer in time" : redis->errstr);
-    return !redis || redis->err;
+    if (why)
+        fail(c, problem, "cannot be reached", why);
+    return why;
 }
 
 /* One step of the greeting. A right that is missing does not end it. */
-static bool greet(struct doctor_client *c, redisReply *r, const char *what, char problem[static 256])
+static bool greet(struct doctor_client *c, const char *words, const char *refusal, char problem[static 256])
 {
+    redisReply *r = doctor_client_ask(c, words);
     bool ok = true;
 
     if (!r)
         return !doctor_client_lost(c, problem);
     if (r->type == REDIS_REPLY_ERROR && strncmp(r->str, "NOPERM", 6) != 0)
-        ok = fail(c, problem, what, r->str);
+        ok = fail(c, problem, refusal, r->str);
     freeReplyObject(r);
     return ok;
 }
 
-bool doctor_client_open(struct doctor_client *c, const struct redis_target *t, char problem[static 256])
+static redisReply *ask(struct doctor_client *c, size_t count, const struct span *words)
 {
-    const struct timeval patience = {.tv_sec = PATIENCE_SECONDS};
-    redisContext *redis;
+    struct builder w = {0};
+    redisReply *r;
 
-    *c = (struct doctor_client){.target = t};
+    resp_begin(&w, count);
+    for (size_t i = 0; i < count; i++)
+        resp_word(&w, words[i]);
+    r = doctor_socket_ask(c->socket, bytes_span(w.bytes));
+    builder_free(&w);
+    return r;
+}
+
+static bool log_in(struct doctor_client *c, char problem[static 256])
+{
+    const struct redis_login *l = c->login;
+    struct span words[3] = {SPAN("AUTH")};
+    size_t count = 1;
+    redisReply *r;
+    bool ok = true;
+
+    if (!l->password)
+        return true;
+    if (l->user)
+        words[count++] = span_of(l->user);
+    words[count++] = span_of(l->password);
+    r = ask(c, count, words);
+    if (!r)
+        return !doctor_client_lost(c, problem);
+    if (r->type == REDIS_REPLY_ERROR && strncmp(r->str, "NOPERM", 6) != 0)
+        ok = fail(c, problem, l->user ? "refuses the user" : "refuses the password", r->str);
+    freeReplyObject(r);
+    return ok;
+}
+
+bool doctor_client_open(struct doctor_client *c, const struct redis_place *place, const struct redis_login *login,
+                        bool tls, char problem[static 256])
+{
+    const char *name = *config->redis_server_name ? config->redis_server_name : place->host;
+    char why[128];
+
+    c->place = place;
+    c->login = login;
+    c->tls = tls;
     snprintf(c->id, sizeof(c->id), "check-%08x", (unsigned)randombytes_random());
-    redis = c->context =
-        t->path ? redisConnectUnixWithTimeout(t->path, patience) : redisConnectWithTimeout(t->host, t->port, patience);
-    if (doctor_client_lost(c, problem))
-        return false;
-    redisSetTimeout(redis, patience);
-    if (t->password && t->user &&
-        !greet(c, redisCommand(redis, "AUTH %s %s", t->user, t->password), "refuses the user", problem))
-        return false;
-    if (t->password && !t->user &&
-        !greet(c, redisCommand(redis, "AUTH %s", t->password), "refuses the password", problem))
-        return false;
-    if (t->db && !greet(c, redisCommand(redis, "SELECT %d", t->db), "refuses the database", problem))
-        return false;
-    return greet(c, redisCommand(redis, "PING"), "does not serve us", problem);
+    c->socket = doctor_socket_open(place, tls ? name : NULL, why);
+    if (!c->socket)
+        return fail(c, problem, "cannot be reached", why);
+    return log_in(c, problem);
+}
+
+bool doctor_client_begin(struct doctor_client *c, int db, char problem[static 256])
+{
+    char select[24];
+
+    c->db = db;
+    snprintf(select, sizeof(select), "SELECT %d", db);
+    return (!db || greet(c, select, "refuses the database", problem)) && greet(c, "PING", "does not serve us", problem);
 }
 
 void doctor_client_close(struct doctor_client *c)
 {
     free(c->info);
-    if (c->context)
-        redisFree(c->context);
+    doctor_socket_close(c->socket);
     *c = (struct doctor_client){0};
 }
 
@@ -106,16 +141,19 @@ static char *spell(const struct doctor_client *c, struct span word)
 struct redisReply *doctor_client_ask(struct doctor_client *c, const char *words)
 {
     char *spelled[WORDS_MAX];
-    int count = 0;
+    struct span sent[WORDS_MAX] = {{0}};
+    size_t count = 0;
     redisReply *r;
 
     while (*words && count < WORDS_MAX) {
         size_t len = strcspn(words, " ");
 
-        spelled[count++] = spell(c, (struct span){words, len});
+        spelled[count] = spell(c, (struct span){words, len});
+        sent[count] = span_of(spelled[count]);
+        count++;
         words += len + (words[len] == ' ');
     }
-    r = c->context->err ? NULL : redisCommandArgv(c->context, count, (const char **)spelled, NULL);
+    r = ask(c, count, sent);
     while (count > 0)
         free(spelled[--count]);
     return r;
@@ -180,7 +218,7 @@ bool doctor_client_setting(struct doctor_client *c, const char *field, const cha
 char *doctor_client_user(struct doctor_client *c)
 {
     redisReply *r = doctor_client_ask(c, "ACL WHOAMI");
-    const char *given = c->target->user ? c->target->user : "default";
+    const char *given = c->login->user ? c->login->user : "default";
     char *user = mem_dup(r && r->type == REDIS_REPLY_STRING ? r->str : given);
 
     freeReplyObject(r);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "signalbox/doctor_client.h"
-#include "signalbox/redis_connection.h"
+#include "signalbox/redis_target.h"
 
 #define PLAIN "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.,/:+@"
 
@@ -58,21 +58,23 @@ static void add_words(struct builder *w, struct span words)
 /* Who gives the command, and with which password, is not known here. */
 void diagnosis_mend(struct diagnosis *d, const struct doctor_client *c, const char *words)
 {
-    const struct redis_target *t = c->target;
+    const struct redis_place *at = c->place;
     struct builder *w = &d->command;
     char port[16];
 
     builder_text(w, "redis-cli");
-    if (t->path) {
+    if (at->path) {
         add_word(w, SPAN("-s"));
-        add_word(w, span_of(t->path));
+        add_word(w, span_of(at->path));
     } else {
-        snprintf(port, sizeof(port), "%d", t->port);
+        snprintf(port, sizeof(port), "%d", at->port);
         add_word(w, SPAN("-h"));
-        add_word(w, span_of(t->host));
+        add_word(w, span_of(at->host));
         add_word(w, SPAN("-p"));
         add_word(w, span_of(port));
     }
+    if (c->tls)
+        add_word(w, SPAN("--tls"));
     add_words(w, span_of(words));
 }
 

@@ -7,7 +7,7 @@
 
 #include "signalbox/doctor_client.h"
 #include "signalbox/keys.h"
-#include "signalbox/redis_connection.h"
+#include "signalbox/redis_target.h"
 
 #define NO_SCRIPT "0000000000000000000000000000000000000000"
 
@@ -18,6 +18,8 @@ static const char *const tries[] = {
     "SET KEY x PX 10000",
     "PING",
     "TIME",
+    "ROLE",
+    "INFO server",
     "CLIENT SETNAME signalbox-check",
     "GET KEY",
     "INCR KEY",
@@ -113,7 +115,7 @@ static void note(struct rights *r, const char *words, const char *error)
     else if (strncmp(error, "NOPERM", 6) != 0)
         return;
     else if (strstr(error, "run the"))
-        add_once(&r->missing, right);
+        add_once(strcmp(command, "role") == 0 || strcmp(command, "info") == 0 ? &r->helpful : &r->missing, right);
     else
         add_once(&r->missing, strstr(error, "channel") ? "&sb:*" : "~sb:*");
 }
@@ -123,8 +125,8 @@ struct rights rights_of(struct doctor_client *c)
     struct rights r = {0};
     char error[DOCTOR_VALUE_MAX], select[24];
 
-    snprintf(select, sizeof(select), "SELECT %d", c->target->db);
-    if (c->target->db && doctor_client_refused(c, select, error))
+    snprintf(select, sizeof(select), "SELECT %d", c->db);
+    if (c->db && doctor_client_refused(c, select, error))
         note(&r, select, error);
     for (size_t i = 0; i < sizeof(tries) / sizeof(tries[0]); i++)
         if (doctor_client_refused(c, tries[i], error))
@@ -135,5 +137,6 @@ struct rights rights_of(struct doctor_client *c)
 void rights_free(struct rights *r)
 {
     builder_free(&r->missing);
+    builder_free(&r->helpful);
     builder_free(&r->unknown);
 }

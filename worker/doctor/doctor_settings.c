@@ -142,6 +142,27 @@ void check_disk(struct doctor_client *c, struct diagnosis *d)
     diagnosis_say(d, LEVEL_OK, "the last writes succeeded");
 }
 
+/* A master that has been cut off takes writes until Sentinel, or a person, has seen it: they are lost, though they were
+   acknowledged. */
+void check_replicas(struct doctor_client *c, struct diagnosis *d)
+{
+    char replicas[DOCTOR_VALUE_MAX], least[DOCTOR_VALUE_MAX];
+
+    if (!doctor_client_info(c, "connected_slaves", replicas)) {
+        diagnosis_unread(d, c, "the replicas");
+    } else if (atoi(replicas) == 0) {
+        diagnosis_say(d, LEVEL_OK, "none");
+    } else if (!doctor_client_config(c, "min-replicas-to-write", least)) {
+        diagnosis_unread(d, c, "min-replicas-to-write");
+    } else if (atoi(least) > 0) {
+        diagnosis_say(d, LEVEL_OK, "%d, of which %.8s must be there for a write", atoi(replicas), least);
+    } else {
+        diagnosis_say(d, LEVEL_WARN,
+                      "min-replicas-to-write is 0: in a failover the old master may take writes that are lost");
+        diagnosis_set(d, c, "min-replicas-to-write", "1");
+    }
+}
+
 /* --- how it treats connections --- */
 
 void check_buffers(struct doctor_client *c, struct diagnosis *d)
@@ -208,10 +229,10 @@ void check_clients(struct doctor_client *c, struct diagnosis *d)
         return;
     }
     if (atoll(now) * 10 <= atoll(most) * 8) {
-        diagnosis_say(d, LEVEL_OK, "%.16s of %.16s connections in use; a worker takes 2", now, most);
+        diagnosis_say(d, LEVEL_OK, "%.16s of %.16s connections in use; a worker takes 3", now, most);
         return;
     }
-    diagnosis_say(d, LEVEL_WARN, "%.16s of %.16s connections in use: a worker takes 2, and is refused past that", now,
+    diagnosis_say(d, LEVEL_WARN, "%.16s of %.16s connections in use: a worker takes 3, and is refused past that", now,
                   most);
     snprintf(twice, sizeof(twice), "%lld", atoll(most) * 2);
     diagnosis_set(d, c, "maxclients", twice);

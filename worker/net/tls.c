@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "signalbox/tls.h"
 
-#include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
 #include "signalbox/config.h"
 #include "signalbox/log.h"
+#include "signalbox/pem.h"
 
 #define PROBLEM_BYTES 256
 #define TIME_BYTES 32
@@ -25,58 +21,6 @@ static SSL_CTX *loaded; /* connections that are open keep the one they began wit
 bool tls_wanted(void)
 {
     return *config->tls_cert != '\0';
-}
-
-/* The first error says what happened, later ones where. */
-static const char *reason(void)
-{
-    unsigned long error = ERR_peek_error();
-    const char *text = ERR_SYSTEM_ERROR(error) ? strerror(ERR_GET_REASON(error)) : ERR_reason_error_string(error);
-
-    return text ? text : "unknown error";
-}
-
-/* OpenSSL would ask the terminal, and wait. */
-static int no_password(char *out, int room, int writing, void *arg)
-{
-    (void)out, (void)room, (void)writing, (void)arg;
-    return -1;
-}
-
-static EVP_PKEY *read_key(const char *path)
-{
-    BIO *in = BIO_new_file(path, "r");
-    EVP_PKEY *key = in ? PEM_read_bio_PrivateKey(in, NULL, no_password, NULL) : NULL;
-
-    BIO_free(in);
-    return key;
-}
-
-/* File I/O, also while the loop runs: two small files, and only when somebody sends SIGHUP. */
-static bool read_pair(SSL_CTX *into, char *problem)
-{
-    EVP_PKEY *key = NULL;
-    bool ok = false;
-
-    SSL_CTX_set_default_passwd_cb(into, no_password);
-    if (SSL_CTX_use_certificate_chain_file(into, config->tls_cert) != 1)
-        snprintf(problem, PROBLEM_BYTES, "TLS_CERT must name a file with a certificate in PEM, not \"%.100s\": %.80s",
-                 config->tls_cert, reason());
-    else if (!(key = read_key(config->tls_key)))
-        snprintf(problem, PROBLEM_BYTES,
-                 "TLS_KEY must name a file with a key in PEM and without a password, not \"%.100s\": %.80s",
-                 config->tls_key, reason());
-    else if (X509_check_private_key(SSL_CTX_get0_certificate(into), key) != 1)
-        snprintf(problem, PROBLEM_BYTES, "TLS_KEY must name the key of the certificate in TLS_CERT, not \"%.100s\"",
-                 config->tls_key);
-    else if (SSL_CTX_use_PrivateKey(into, key) != 1)
-        snprintf(problem, PROBLEM_BYTES, "TLS_KEY must name a key that can be used, not \"%.100s\": %.80s",
-                 config->tls_key, reason());
-    else
-        ok = true;
-    EVP_PKEY_free(key);
-    ERR_clear_error();
-    return ok;
 }
 
 /* What else clients offer is not taken up: we speak no HTTP/2. */
@@ -136,23 +80,14 @@ bool tls_load(char problem[static PROBLEM_BYTES])
     if (!fresh)
         abort();
     prepare(fresh);
-    if (!read_pair(fresh, problem)) {
+    if (!pem_read_pair(fresh, (struct pem_file){"TLS_CERT", config->tls_cert},
+                       (struct pem_file){"TLS_KEY", config->tls_key}, problem)) {
         SSL_CTX_free(fresh);
         return false;
     }
     SSL_CTX_free(loaded);
     loaded = fresh;
     return true;
-}
-
-/* When the certificate ends. */
-static void expiry(char out[static TIME_BYTES])
-{
-    struct tm t;
-
-    if (ASN1_TIME_to_tm(X509_get0_notAfter(SSL_CTX_get0_certificate(loaded)), &t) != 1 ||
-        strftime(out, TIME_BYTES, "%Y-%m-%dT%H:%M:%SZ", &t) == 0)
-        *out = '\0';
 }
 
 void tls_reload(void)
@@ -163,7 +98,7 @@ void tls_reload(void)
         LOG_ERROR("tls_reload_failed", LOG_TEXT("reason", problem));
         return;
     }
-    expiry(expires);
+    pem_expiry(loaded, expires);
     LOG_INFO("tls_reloaded", LOG_TEXT("expires", expires));
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "signalbox/redis.h"
 
-#include <hiredis/async.h>
+#include <hiredis/hiredis.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -11,46 +12,64 @@
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
 #include "signalbox/redis_connection.h"
+#include "signalbox/redis_tls.h"
 #include "signalbox/resp.h"
+#include "signalbox/sentinels.h"
+#include "signalbox/subscriber.h"
 
 #define IN_FLIGHT_MAX 65536
 #define IN_FLIGHT_BYTES_MAX (32 << 20) /* sent and not answered, or held back; each is in memory two or three times */
-#define REPLY_PATIENCE_MS 2000
 #define WORDS_MAX 64
 
 struct pending {
+    struct wire_request request;
     redis_raw_callback callback;
     void *arg;
     int64_t sent_us;
-    size_t len;
+    size_t len;         /* of the command */
+    bool urgent;        /* it is on that connection */
     struct bytes *held; /* the command, while it is held back */
     STAILQ_ENTRY(pending) next;
 };
 
 static struct redis_target target;
-static struct redis_connection commands;
+static struct redis_connection commands, urgent;
 static void (*guard)(void);
 static bool open; /* the guard lets all commands through */
 static void (*on_up)(void);
+static char former_run_id[RUN_ID_MAX]; /* of the server that was open before */
+static bool another;
 static size_t in_flight, in_flight_bytes; /* the bytes with those of what is held back */
 static STAILQ_HEAD(held, pending) held = STAILQ_HEAD_INITIALIZER(held);
 static size_t held_count;
 static void (*on_idle)(void); /* not NULL: commands are held back */
-static int64_t last_reply_ms;
-static struct timer *watchdog;
 static struct metric *round_trip, *refused, *errors, *up;
 
-/* hiredis has no time-outs: replies come in order, so a connection whose oldest one is late is dead. */
-static void on_watchdog(void *arg)
+/* --- where it is --- */
+
+void redis_leave(const char *why)
 {
-    (void)arg;
-    if (in_flight > 0 && loop_ms() - last_reply_ms > REPLY_PATIENCE_MS)
-        redis_connection_drop(&commands, "no reply in time");
+    redis_connection_drop(&commands, why);
+    redis_connection_drop(&urgent, why);
+    redis_connection_drop(subscriber_connection(), why);
+}
+
+/* Behind one address may be another server by now, to which only new connections come. Those that wait to try again
+   need not wait any longer. */
+static void on_server(struct redis_connection *newest)
+{
+    struct redis_connection *all[] = {&commands, &urgent, subscriber_connection()};
+
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        redis_connection_hurry(all[i]);
+        if (all[i]->up && *all[i]->run_id && *newest->run_id && strcmp(all[i]->run_id, newest->run_id) != 0)
+            redis_connection_drop(all[i], "another server has its place");
+    }
 }
 
 static void on_commands_up(struct redis_connection *c)
 {
-    (void)c;
+    on_server(c);
     guard();
 }
 
@@ -60,6 +79,8 @@ void redis_open(void)
         return;
     open = true;
     metric_set(up, 1);
+    another = !*commands.run_id || strcmp(commands.run_id, former_run_id) != 0;
+    snprintf(former_run_id, sizeof(former_run_id), "%s", commands.run_id);
     on_up();
 }
 
@@ -73,15 +94,29 @@ static void on_commands_down(struct redis_connection *c)
 {
     (void)c;
     redis_shut();
+    sentinels_ask();
 }
 
 bool redis_check_url(const char *url, char problem[static 256])
 {
     struct redis_target t;
-    bool ok = redis_target_parse(&t, url, problem);
+    bool ok = redis_target_parse(&t, url, problem) && (!t.tls || redis_tls_load(problem));
 
     redis_target_free(&t);
     return ok;
+}
+
+static struct redis_connection connection(const char *name, const char *client_name)
+{
+    return (struct redis_connection){
+        .name = name, .client_name = client_name, .login = target.login, .db = target.db, .tls = target.tls};
+}
+
+static void connect_to(const struct redis_place *place)
+{
+    redis_connection_start(&commands, place);
+    redis_connection_start(&urgent, place);
+    redis_connection_start(subscriber_connection(), place);
 }
 
 bool redis_init(const char *url, const char *client_name, void (*on_connect)(void), void (*when_up)(void),
@@ -96,18 +131,25 @@ bool redis_init(const char *url, const char *client_name, void (*on_connect)(voi
         metric_counter("signalbox_redis_refused_total", "Commands refused because Redis was away or too far behind");
     up = metric_gauge("signalbox_redis_up", "Whether Redis takes commands of this worker");
     errors = metric_counter("signalbox_redis_errors_total", "Commands that Redis answered with an error");
-    commands = (struct redis_connection){
-        .name = "commands", .client_name = client_name, .on_up = on_commands_up, .on_down = on_commands_down};
-    redis_connection_start(&commands, &target);
-    subscriber_init(&target, client_name);
-    watchdog = timer_every(REPLY_PATIENCE_MS / 4, on_watchdog, NULL);
+    commands = connection("commands", client_name);
+    commands.on_up = on_commands_up;
+    commands.on_down = on_commands_down;
+    urgent = connection("urgent", client_name);
+    urgent.on_up = on_server;
+    *subscriber_connection() = connection("subscriber", client_name);
+    subscriber_init(on_server);
+    if (target.master)
+        sentinels_init(&target, client_name, connect_to);
+    else
+        connect_to(target.places);
     return true;
 }
 
 void redis_fini(void)
 {
-    timer_free(watchdog);
+    sentinels_fini();
     redis_connection_stop(&commands);
+    redis_connection_stop(&urgent);
     subscriber_fini();
     redis_connections_fini();
     redis_target_free(&target);
@@ -123,10 +165,32 @@ bool redis_connected(void)
     return commands.up;
 }
 
+bool redis_is_another(void)
+{
+    return another;
+}
+
+const char *redis_problem(void)
+{
+    return *commands.problem || !target.master ? commands.problem : sentinels_problem();
+}
+
+/* --- commands --- */
+
+/* A replica refuses writes, a script's too; before Redis 7 it says so in the middle of a sentence. It may also have
+   lost its master, or be copying that anew. */
+static bool is_not_master(const char *error)
+{
+    return strncmp(error, "READONLY ", 9) == 0 || strncmp(error, "MASTERDOWN ", 11) == 0 ||
+           strncmp(error, "LOADING ", 8) == 0 || strstr(error, " -READONLY ");
+}
+
 static void on_error(const struct pending *p, const char *error)
 {
     if (strncmp(error, "NOSCRIPT", 8) != 0)
         metric_add(errors, 1);
+    if (is_not_master(error))
+        redis_leave("it takes no writes: it is no master any more");
     p->callback(NULL, error, p->arg);
 }
 
@@ -152,19 +216,16 @@ static void refuse(struct pending *p)
     loop_defer(on_refused, p);
 }
 
-static void on_reply(redisAsyncContext *context, void *reply, void *arg);
-
 static void transmit(struct pending *p, struct span resp, bool allowed)
 {
-    if (!allowed || !commands.up || in_flight >= IN_FLIGHT_MAX || in_flight_bytes + resp.len > IN_FLIGHT_BYTES_MAX ||
-        redisAsyncFormattedCommand(commands.context, on_reply, p, resp.at, resp.len) != REDIS_OK) {
+    if (!allowed || !commands.up || in_flight >= IN_FLIGHT_MAX || in_flight_bytes + resp.len > IN_FLIGHT_BYTES_MAX) {
         refuse(p);
         return;
     }
     p->len = resp.len;
     in_flight_bytes += p->len;
-    if (in_flight++ == 0)
-        last_reply_ms = loop_ms();
+    in_flight++;
+    redis_connection_send(&commands, resp, &p->request);
 }
 
 static void go_on(void)
@@ -190,18 +251,19 @@ void redis_hold(void (*idle)(void))
     on_idle = idle;
 }
 
-static void on_reply(redisAsyncContext *context, void *reply, void *arg)
+static void on_reply(struct wire_request *q, const redisReply *r)
 {
-    struct pending *p = arg;
+    struct pending *p = (struct pending *)q;
+    bool in_order = !p->urgent;
 
-    (void)context;
-    in_flight--;
-    in_flight_bytes -= p->len;
-    last_reply_ms = loop_ms();
-    if (reply)
+    if (in_order) {
+        in_flight--;
+        in_flight_bytes -= p->len;
+    }
+    if (r)
         metric_observe(round_trip, (double)(loop_us() - p->sent_us) / 1e6);
-    finish(p, reply);
-    if (on_idle && in_flight == 0)
+    finish(p, r);
+    if (in_order && on_idle && in_flight == 0)
         go_on();
 }
 
@@ -209,7 +271,7 @@ static struct pending *pending_new(redis_raw_callback callback, void *arg)
 {
     struct pending *p = mem_alloc(sizeof(*p));
 
-    *p = (struct pending){.callback = callback, .arg = arg, .sent_us = loop_us()};
+    *p = (struct pending){.request = {.answered = on_reply}, .callback = callback, .arg = arg, .sent_us = loop_us()};
     return p;
 }
 
@@ -232,6 +294,19 @@ void redis_send_raw(redis_raw_callback callback, void *arg, struct span resp)
     } else {
         refuse(p);
     }
+}
+
+void redis_send_urgent(redis_raw_callback callback, void *arg, struct span resp)
+{
+    struct pending *p;
+
+    if (!open || !urgent.up) {
+        redis_send_raw(callback, arg, resp);
+        return;
+    }
+    p = pending_new(callback, arg);
+    p->urgent = true;
+    redis_connection_send(&urgent, resp, &p->request);
 }
 
 struct command {

@@ -126,7 +126,7 @@ static void on_answer(const struct reply *r, const char *error, void *arg)
     }
 }
 
-/* How it is sent: redis_send_raw() or redis_send_first(). */
+/* How it is sent: redis_send_raw() or one of its like. */
 typedef void (*sender)(redis_raw_callback callback, void *arg, struct span resp);
 
 static void send_call(struct call *c, bool with_text, sender send, redis_callback callback, void *arg)
@@ -159,6 +159,12 @@ static void send_call(struct call *c, bool with_text, sender send, redis_callbac
 void call_send(struct call *c, redis_callback callback, void *arg)
 {
     send_call(c, c->script->with_text, redis_send_raw, callback, arg);
+}
+
+/* With its text: to make a call again later is for those that are in order. */
+void call_send_urgent(struct call *c, redis_callback callback, void *arg)
+{
+    send_call(c, true, redis_send_urgent, callback, arg);
 }
 
 void call_send_first(struct call *c, redis_callback callback, void *arg)

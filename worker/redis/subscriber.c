@@ -1,34 +1,35 @@
 /* SPDX-License-Identifier: MIT */
-#include <hiredis/async.h>
+#include "signalbox/subscriber.h"
+
+#include <hiredis/hiredis.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
 
 #include "signalbox/log.h"
-#include "signalbox/loop.h"
 #include "signalbox/redis.h"
 #include "signalbox/redis_connection.h"
-
-#define REPLY_PATIENCE_MS 2000
-#define BUSY_PATIENCE_MS 10000 /* where messages still come: the answer is behind them */
-
-/* hiredis 0.14 forgets a channel when UNSUBSCRIBE is answered, also one that was subscribed again meanwhile: so a
-   channel is subscribed again only after that answer. */
-enum channel_state { CHANNEL_IDLE, CHANNEL_SUBSCRIBING, CHANNEL_LIVE, CHANNEL_LEAVING };
+#include "signalbox/resp.h"
 
 struct channel {
     char *name;
     redis_message on_message; /* NULL: not wanted any more */
     redis_live on_live;
-    enum channel_state state;
+    size_t asked; /* SUBSCRIBE and UNSUBSCRIBE that are unanswered; the last one counts */
+    bool live;
     UT_hash_handle hh;
+};
+
+/* One SUBSCRIBE or UNSUBSCRIBE. */
+struct asking {
+    struct wire_request request;
+    struct channel *channel; /* which stays while something is asked */
+    bool subscribes;
 };
 
 static struct redis_connection subscriber;
 static struct channel *channels;
-static size_t unanswered; /* SUBSCRIBE and UNSUBSCRIBE, which are answered in order */
-static int64_t heard_ms, last_answer_ms;
-static struct timer *watchdog;
+static void (*on_server)(struct redis_connection *c);
 
 static struct channel *find(const char *name)
 {
@@ -38,96 +39,73 @@ static struct channel *find(const char *name)
     return c;
 }
 
-static void drop(struct channel *c)
+static void drop_unless_needed(struct channel *c)
 {
+    if (c->on_message || c->asked > 0)
+        return;
     HASH_DEL(channels, c);
     free(c->name);
     free(c);
 }
 
-static void subscribe_now(struct channel *c);
-
-static void on_subscribed(struct channel *c)
+static void set_live(struct channel *c)
 {
-    if (c->state != CHANNEL_SUBSCRIBING)
-        return;
-    c->state = CHANNEL_LIVE;
+    c->live = true;
     LOG_DEBUG("subscribed", LOG_TEXT("channel", c->name));
-    if (c->on_live && c->on_message)
+    if (c->on_live)
         c->on_live(c->name, true);
 }
 
-static void on_left(struct channel *c)
+static void on_answer(struct wire_request *q, const redisReply *r)
 {
-    c->state = CHANNEL_IDLE;
-    if (c->on_message)
-        subscribe_now(c);
-    else
-        drop(c);
+    struct asking *a = (struct asking *)q;
+    struct channel *c = a->channel;
+    bool last = --c->asked == 0, ok = r && r->type == REDIS_REPLY_ARRAY;
+
+    if (r && !ok)
+        redis_connection_drop(&subscriber, r->type == REDIS_REPLY_ERROR ? r->str : "a strange answer");
+    else if (last && ok && a->subscribes && c->on_message)
+        set_live(c);
+    free(a);
+    if (last)
+        drop_unless_needed(c);
 }
 
-static void on_push(redisAsyncContext *context, void *reply, void *arg)
+static void ask(struct channel *c, bool subscribes)
 {
-    const redisReply *r = reply;
-    struct channel *c;
+    struct asking *a;
+    struct builder w = {0};
 
-    (void)arg;
-    if (!r || !context->data || r->type != REDIS_REPLY_ARRAY || r->elements != 3)
+    if (!subscriber.up)
         return;
-    c = find(r->element[1]->str);
-    heard_ms = loop_ms();
-    if (strcmp(r->element[0]->str, "message") != 0) {
-        unanswered -= unanswered > 0;
-        last_answer_ms = loop_ms();
-    }
-    if (!c)
-        return;
-    if (strcmp(r->element[0]->str, "message") == 0) {
-        if (c->on_message)
-            c->on_message(c->name, (struct span){r->element[2]->str, r->element[2]->len});
-    } else if (strcmp(r->element[0]->str, "subscribe") == 0) {
-        on_subscribed(c);
-    } else {
-        on_left(c);
-    }
+    a = mem_alloc(sizeof(*a));
+    *a = (struct asking){{.answered = on_answer}, c, subscribes};
+    c->asked++;
+    resp_begin(&w, 2);
+    resp_word(&w, subscribes ? SPAN("SUBSCRIBE") : SPAN("UNSUBSCRIBE"));
+    resp_word(&w, span_of(c->name));
+    redis_connection_send(&subscriber, bytes_span(w.bytes), &a->request);
+    builder_free(&w);
 }
 
-static void ask(struct channel *c, enum channel_state state)
+static void on_message(const redisReply *r, void *connection)
 {
-    c->state = state;
-    if (unanswered++ == 0)
-        last_answer_ms = loop_ms();
-    if (state == CHANNEL_SUBSCRIBING)
-        redisAsyncCommand(subscriber.context, on_push, NULL, "SUBSCRIBE %s", c->name);
-    else
-        redisAsyncCommand(subscriber.context, NULL, NULL, "UNSUBSCRIBE %s", c->name);
-}
+    const redisReply *name = r->element[1], *text = r->element[2];
+    struct channel *c = name->type == REDIS_REPLY_STRING ? find(name->str) : NULL;
 
-static void subscribe_now(struct channel *c)
-{
-    if (subscriber.up)
-        ask(c, CHANNEL_SUBSCRIBING);
-}
-
-static void on_watchdog(void *arg)
-{
-    int64_t now = loop_ms();
-
-    (void)arg;
-    if (!subscriber.up || unanswered == 0)
-        return;
-    if (now - last_answer_ms > BUSY_PATIENCE_MS ||
-        (now - last_answer_ms > REPLY_PATIENCE_MS && now - heard_ms > REPLY_PATIENCE_MS))
-        redis_connection_drop(&subscriber, "no reply in time");
+    (void)connection;
+    if (c && c->on_message && text->type == REDIS_REPLY_STRING)
+        c->on_message(c->name, (struct span){text->str, text->len});
 }
 
 static void on_up(struct redis_connection *connection)
 {
     struct channel *c, *next;
 
-    (void)connection;
+    on_server(connection);
     HASH_ITER (hh, channels, c, next)
-        subscribe_now(c);
+        if (c->on_message)
+            ask(c, true);
 }
 
 static void on_down(struct redis_connection *connection)
@@ -135,37 +113,34 @@ static void on_down(struct redis_connection *connection)
     struct channel *c, *next;
 
     (void)connection;
-    unanswered = 0;
-    HASH_ITER (hh, channels, c, next) {
-        c->state = CHANNEL_IDLE;
-        if (!c->on_message)
-            drop(c);
-    }
     HASH_ITER (hh, channels, c, next)
-        if (c->on_live)
+        c->live = false;
+    HASH_ITER (hh, channels, c, next)
+        if (c->on_live && c->on_message)
             c->on_live(c->name, false);
 }
 
-void redis_subscribe(const char *name, redis_message on_message, redis_live on_live)
+void redis_subscribe(const char *name, redis_message message, redis_live live)
 {
     struct channel *c = find(name);
+    bool wanted = c && c->on_message;
 
     if (!c) {
         c = mem_alloc(sizeof(*c));
         c->name = mem_dup(name);
         HASH_ADD_KEYPTR(hh, channels, c->name, strlen(c->name), c);
     }
-    c->on_message = on_message;
-    c->on_live = on_live;
-    if (c->state == CHANNEL_IDLE)
-        subscribe_now(c);
+    c->on_message = message;
+    c->on_live = live;
+    if (!wanted)
+        ask(c, true);
 }
 
 bool redis_channel_live(const char *name)
 {
     const struct channel *c = find(name);
 
-    return c && c->on_message && c->state == CHANNEL_LIVE;
+    return c && c->on_message && c->live;
 }
 
 void redis_unsubscribe(const char *name)
@@ -175,11 +150,9 @@ void redis_unsubscribe(const char *name)
     if (!c || !c->on_message)
         return;
     c->on_message = NULL;
-    if (c->state == CHANNEL_IDLE) {
-        drop(c);
-    } else if (c->state != CHANNEL_LEAVING) {
-        ask(c, CHANNEL_LEAVING);
-    }
+    c->live = false;
+    ask(c, false);
+    drop_unless_needed(c);
 }
 
 void redis_subscribe_anew(const char *why)
@@ -193,20 +166,27 @@ bool redis_subscriber_up(void)
     return subscriber.up;
 }
 
-void subscriber_init(const struct redis_target *target, const char *client_name)
+struct redis_connection *subscriber_connection(void)
 {
-    subscriber =
-        (struct redis_connection){.name = "subscriber", .client_name = client_name, .on_up = on_up, .on_down = on_down};
-    redis_connection_start(&subscriber, target);
-    watchdog = timer_every(REPLY_PATIENCE_MS / 4, on_watchdog, NULL);
+    return &subscriber;
 }
 
+void subscriber_init(void (*when_up)(struct redis_connection *c))
+{
+    on_server = when_up;
+    subscriber.on_up = on_up;
+    subscriber.on_down = on_down;
+    subscriber.on_message = on_message;
+}
+
+/* A channel of which something is asked is freed when that is told to be lost. */
 void subscriber_fini(void)
 {
     struct channel *c, *next;
 
-    timer_free(watchdog);
     redis_connection_stop(&subscriber);
-    HASH_ITER (hh, channels, c, next)
-        drop(c);
+    HASH_ITER (hh, channels, c, next) {
+        c->on_message = NULL;
+        drop_unless_needed(c);
+    }
 }

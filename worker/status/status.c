@@ -2,6 +2,7 @@
 #include "signalbox/status.h"
 
 #include <stddef.h>
+#include <stdio.h>
 
 #include "signalbox/http.h"
 #include "signalbox/inbox.h"
@@ -17,12 +18,24 @@ static void handle_health(struct exchange *x)
         x, 200, json_pack("{ss ss sI}", "status", "ok", "service", "signalbox", "timestamp", (json_int_t)clock_ms()));
 }
 
+static const char *out_of_reach(void)
+{
+    static char reason[512];
+
+    if (!*redis_problem())
+        return "redis is out of reach";
+    snprintf(reason, sizeof(reason), "redis is out of reach: %.400s", redis_problem());
+    return reason;
+}
+
 static const char *not_ready(void)
 {
     if (server_draining())
         return "draining";
+    if (!redis_connected())
+        return out_of_reach();
     if (!redis_up())
-        return redis_connected() ? "the key layout in redis is not ready" : "redis is out of reach";
+        return "the key layout in redis is not ready";
     return inbox_live() ? NULL : "subscription is not live";
 }
 

@@ -144,6 +144,21 @@ bool redis_subscriber_up(void)
     return is_up;
 }
 
+const char *redis_problem(void)
+{
+    return "";
+}
+
+bool redis_is_another(void)
+{
+    return true;
+}
+
+void redis_leave(const char *why)
+{
+    (void)why;
+}
+
 bool redis_connected(void)
 {
     return is_up;
@@ -173,6 +188,11 @@ void redis_send_raw(redis_raw_callback callback, void *arg, struct span resp)
 }
 
 /* Here it is open as soon as it is up: what asks for the layout does so again once Redis was emptied. */
+void redis_send_urgent(redis_raw_callback callback, void *arg, struct span resp)
+{
+    redis_send_raw(callback, arg, resp);
+}
+
 void redis_send_first(redis_raw_callback callback, void *arg, struct span resp)
 {
     redis_send_raw(callback, arg, resp);

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* redis_greeting: what is said first on a connection to Redis or to a Sentinel: who we are, and what it is. */
+#pragma once
+
+#include "signalbox/wire.h"
+
+struct greeting;
+struct redis_connection;
+
+/* Runs once. problem: why it does not do, in one sentence without a password; NULL: it does. run_id: of its process; ""
+   where it does not say. */
+typedef void (*greeting_callback)(const char *problem, const char *run_id, void *arg);
+
+struct greeting *greeting_begin(const struct redis_connection *c, greeting_callback callback, void *arg);
+void greeting_end(struct greeting **g); /* callback does not run any more; *g is NULL then, and may be before */

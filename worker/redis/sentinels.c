@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: MIT */
+#include "signalbox/sentinels.h"
+
+#include <hiredis/hiredis.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "signalbox/config.h"
+#include "signalbox/log.h"
+#include "signalbox/loop.h"
+#include "signalbox/redis_connection.h"
+#include "signalbox/resp.h"
+
+#define ASK_MS 5000
+#define ANSWER_LASTS_MS (3 * ASK_MS)
+
+/* What one of them answered last. */
+struct answer {
+    struct redis_place master; /* host NULL: nothing yet */
+    long long epoch;           /* of its configuration: the greatest is the newest */
+    int64_t at_ms;
+};
+
+/* Two connections each: on one that has subscriptions nothing can be asked. */
+struct sentinel {
+    struct redis_connection asked, followed;
+    struct answer answer;
+    long long epoch; /* the first half of an answer that is coming */
+};
+
+struct question {
+    struct wire_request request;
+    struct sentinel *sentinel;
+    void (*answered)(struct sentinel *s, const redisReply *r);
+};
+
+static const char *const events[] = {"+promoted-slave", "+switch-master"};
+
+static struct sentinel *sentinels;
+static size_t count;
+static struct redis_login login;
+static const char *master_name;
+static struct redis_place master; /* host NULL: not known */
+static void (*master_callback)(const struct redis_place *place);
+static char problem[REDIS_PROBLEM_MAX];
+static struct timer *ask_timer;
+
+static void set_problem(const char *what, const char *why)
+{
+    char text[REDIS_PROBLEM_MAX];
+
+    snprintf(text, sizeof(text), "%s: %.180s", what, why);
+    if (strcmp(text, problem) != 0)
+        LOG_WARNING("redis_master_unknown", LOG_TEXT("reason", text));
+    memcpy(problem, text, sizeof(problem));
+}
+
+/* --- who is the master --- */
+
+static bool is_same(const struct redis_place *a, const struct redis_place *b)
+{
+    return a->host && b->host && a->port == b->port && strcmp(a->host, b->host) == 0;
+}
+
+static void set_place(struct redis_place *p, const char *host, int port)
+{
+    char *copy = host ? mem_dup(host) : NULL;
+
+    free(p->host);
+    *p = (struct redis_place){.host = copy, .port = port};
+}
+
+/* Of those that have answered lately, the one that knows the newest configuration. */
+static const struct redis_place *newest(void)
+{
+    const struct answer *best = NULL;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct answer *a = &sentinels[i].answer;
+
+        if (a->master.host && loop_ms() - a->at_ms < ANSWER_LASTS_MS && (!best || a->epoch > best->epoch))
+            best = a;
+    }
+    return best ? &best->master : NULL;
+}
+
+static void decide(void)
+{
+    const struct redis_place *place = newest();
+
+    if (!place || is_same(place, &master))
+        return;
+    set_place(&master, place->host, place->port);
+    LOG_INFO("redis_master", LOG_TEXT("host", master.host), LOG_INT("port", master.port));
+    master_callback(&master);
+}
+
+/* --- asking --- */
+
+static void on_answer(struct wire_request *q, const redisReply *r)
+{
+    struct question *question = (struct question *)q;
+
+    if (r && sentinels)
+        question->answered(question->sentinel, r);
+    free(question);
+}
+
+static void say(struct redis_connection *c, struct sentinel *s, const char *words[static 3],
+                void (*answered)(struct sentinel *s, const redisReply *r))
+{
+    struct question *q = mem_alloc(sizeof(*q));
+    struct builder w = {0};
+    size_t n = words[2] ? 3 : 2;
+
+    *q = (struct question){{.answered = on_answer}, s, answered};
+    resp_begin(&w, n);
+    for (size_t i = 0; i < n; i++)
+        resp_word(&w, span_of(words[i]));
+    redis_connection_send(c, bytes_span(w.bytes), &q->request);
+    builder_free(&w);
+}
+
+static const char *text_at(const redisReply *r, size_t i)
+{
+    return i < r->elements && r->element[i]->type == REDIS_REPLY_STRING ? r->element[i]->str : NULL;
+}
+
+/* Names and values by turns. */
+static void on_state(struct sentinel *s, const redisReply *r)
+{
+    s->epoch = 0;
+    if (r->type == REDIS_REPLY_ERROR && strncmp(r->str, "ERR No such master", 18) == 0)
+        set_problem("Sentinel knows no master of that name", master_name);
+    else if (r->type == REDIS_REPLY_ERROR)
+        set_problem("Sentinel refuses to be asked", redis_login_hide(&login, r->str));
+    for (size_t i = 0; r->type == REDIS_REPLY_ARRAY && i + 1 < r->elements; i += 2)
+        if (text_at(r, i) && text_at(r, i + 1) && strcmp(text_at(r, i), "config-epoch") == 0)
+            s->epoch = atoll(text_at(r, i + 1));
+}
+
+static void on_address(struct sentinel *s, const redisReply *r)
+{
+    const char *host = r->type == REDIS_REPLY_ARRAY ? text_at(r, 0) : NULL;
+    int port = host && text_at(r, 1) ? atoi(text_at(r, 1)) : 0;
+
+    if (!host || port < 1 || port > 65535)
+        return;
+    set_place(&s->answer.master, host, port);
+    s->answer.epoch = s->epoch;
+    s->answer.at_ms = loop_ms();
+    decide();
+}
+
+/* The address alone is that of the new master as soon as it is promoted. */
+static void ask(struct sentinel *s)
+{
+    if (!s->asked.up)
+        return;
+    say(&s->asked, s, (const char *[]){"SENTINEL", "MASTER", master_name}, on_state);
+    say(&s->asked, s, (const char *[]){"SENTINEL", "GET-MASTER-ADDR-BY-NAME", master_name}, on_address);
+}
+
+void sentinels_ask(void)
+{
+    for (size_t i = 0; i < count; i++)
+        ask(&sentinels[i]);
+}
+
+static void on_time(void *arg)
+{
+    (void)arg;
+    sentinels_ask();
+}
+
+static void on_asked_up(struct redis_connection *c)
+{
+    ask((struct sentinel *)c);
+}
+
+/* --- their events --- */
+
+static void ignore(struct sentinel *s, const redisReply *r)
+{
+    (void)s, (void)r;
+}
+
+static void on_followed_up(struct redis_connection *c)
+{
+    for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
+        say(c, NULL, (const char *[]){"SUBSCRIBE", events[i], NULL}, ignore);
+    sentinels_ask();
+}
+
+/* Something has changed; what, they tell when they are asked. */
+static void on_event(const redisReply *r, void *arg)
+{
+    (void)r, (void)arg;
+    sentinels_ask();
+}
+
+/* --- all of them --- */
+
+const char *sentinels_problem(void)
+{
+    for (size_t i = 0; i < count && !master.host; i++) {
+        const struct redis_connection *c = &sentinels[i].asked;
+
+        if (c->up)
+            return problem;
+        if (*c->problem)
+            set_problem("no Sentinel answers", c->problem);
+    }
+    return problem;
+}
+
+static struct redis_connection connection(const struct redis_target *t, const char *client_name)
+{
+    return (struct redis_connection){
+        .name = "sentinel", .client_name = client_name, .login = login, .tls = t->tls, .sentinel = true};
+}
+
+void sentinels_init(const struct redis_target *t, const char *client_name,
+                    void (*on_master)(const struct redis_place *place))
+{
+    master_callback = on_master;
+    master_name = t->master;
+    if (*config->redis_sentinel_user)
+        login.user = mem_dup(config->redis_sentinel_user);
+    if (*config->redis_sentinel_password)
+        login.password = mem_dup(config->redis_sentinel_password);
+    count = t->places_count;
+    sentinels = mem_alloc(count * sizeof(*sentinels));
+    for (size_t i = 0; i < count; i++) {
+        struct sentinel *s = &sentinels[i];
+
+        s->asked = s->followed = connection(t, client_name);
+        s->asked.on_up = on_asked_up;
+        s->followed.on_up = on_followed_up;
+        s->followed.on_message = on_event;
+        redis_connection_start(&s->asked, &t->places[i]);
+        redis_connection_start(&s->followed, &t->places[i]);
+    }
+    ask_timer = timer_every(ASK_MS, on_time, NULL);
+}
+
+/* What is still unanswered is told when the connections have ended. */
+void sentinels_fini(void)
+{
+    timer_free(ask_timer);
+    ask_timer = NULL;
+    for (size_t i = 0; i < count; i++) {
+        redis_connection_stop(&sentinels[i].asked);
+        redis_connection_stop(&sentinels[i].followed);
+        free(sentinels[i].answer.master.host);
+    }
+    free(sentinels);
+    free(master.host);
+    free(login.user);
+    if (login.password)
+        sodium_memzero(login.password, strlen(login.password));
+    free(login.password);
+    sentinels = NULL;
+    count = 0;
+    master = (struct redis_place){0};
+    login = (struct redis_login){0};
+}
