@@ -364,6 +364,13 @@ def test_alerts_are_about_this_release_alone(everything):
         assert rule["expr"].count(f'namespace="{NAMESPACE}",job="{NAME}"') == metrics >= 1, rule["expr"]
 
 
+def test_what_an_alert_says_of_redis_has_the_prefix_of_this_release():
+    for prefix in "sb:", "blue-1:":
+        rule = Manifests({**EVERYTHING, "config": {"REDIS_PREFIX": prefix}})["PrometheusRule", ""]
+        cures = {alert["alert"]: alert["annotations"]["cure"] for alert in rule["spec"]["groups"][0]["rules"]}
+        assert cures["SignalboxNoLeader"].endswith(f" hgetall {prefix}leader tells who has it.")
+
+
 # --- bad values ---
 
 
