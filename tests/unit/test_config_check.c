@@ -38,6 +38,28 @@ static void ice_servers_are_addresses_of_their_own_scheme(void **state)
     assert_string_equal(config->stun_servers, "stun:a:3478, stuns:b");
 }
 
+static void a_prefix_has_nothing_that_a_pattern_or_a_cluster_reads(void **state)
+{
+    static const char *const good[] = {"x", "sb:", "blue-1:", "_", "ABCDEFGHIJKLMNOPQRSTUVWXYZ:-_789"};
+    static const char *const bad[] = {" ",   "a b", "a*", "a?",  "[a]",      "{a}",
+                                      "a/b", "a\\", "a&", "a\n", "\xc3\xa9", "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456"};
+    char wanted[128];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(good); i++) {
+        setenv("REDIS_PREFIX", good[i], 1);
+        assert_int_equal(load(""), CONFIG_OK);
+        assert_string_equal(config->redis_prefix, good[i]);
+    }
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        setenv("REDIS_PREFIX", bad[i], 1);
+        assert_int_equal(load(""), CONFIG_BAD);
+        snprintf(wanted, sizeof(wanted), "REDIS_PREFIX must be 1 to 32 letters, digits, :, - or _, not \"%s\"", bad[i]);
+        assert_string_equal(problem, wanted);
+    }
+    unsetenv("REDIS_PREFIX");
+}
+
 static void a_malformed_key_is_named_and_no_secret_is_shown(void **state)
 {
     static const struct {
@@ -138,6 +160,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CLEAN(ice_servers_are_addresses_of_their_own_scheme),
+        CLEAN(a_prefix_has_nothing_that_a_pattern_or_a_cluster_reads),
         CLEAN(a_malformed_key_is_named_and_no_secret_is_shown),
         CLEAN(a_malformed_public_key_is_named),
         CLEAN(what_needs_a_key_or_a_secret_does_not_start_without),
