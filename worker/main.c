@@ -14,6 +14,7 @@
 #include "signalbox/drain.h"
 #include "signalbox/embedded.h"
 #include "signalbox/inbox.h"
+#include "signalbox/keys.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
@@ -139,14 +140,16 @@ static int run(void)
 static int start(void)
 {
     char problem[256];
-    int status;
+    int status, db;
 
     if (!domains_check(problem))
         return complain(EXIT_USAGE, problem);
     if (!tls_load(problem)) /* here, so that every worker has it, also one that is started again */
         return complain(EXIT_USAGE, problem);
-    if (*config->redis_url && !redis_check_url(config->redis_url, problem))
+    db = *config->redis_url ? redis_url_db(config->redis_url, problem) : 0;
+    if (db < 0)
         return complain(EXIT_USAGE, problem);
+    keys_init(config->redis_prefix, db);
     if (!*config->redis_url && !embedded_start(config->state_dir, problem))
         return complain(EXIT_FAILURE, problem);
     if (strcmp(config->processes, "auto") == 0)

@@ -9,7 +9,8 @@
 
 #define MS_PER_DAY 86400000
 #define MS_PER_WEEK (7 * MS_PER_DAY)
-#define REDIS_PREFIX_MAX 32 /* bytes of REDIS_PREFIX */
+#define REDIS_PREFIX_DEFAULT "sb:"
+#define REDIS_PREFIX_MAX 32 /* bytes of it */
 
 /*  INT(field, NAME, default, least, most, help)
     TEXT(field, NAME, default, help)
@@ -25,7 +26,7 @@
     TEXT(region, REGION, "", "where this server is, told to apps")                                                     \
     SECRET(redis_url, REDIS_URL,                                                                                       \
            "redis://, rediss://, redis+sentinel:// or unix:// URL of Redis; empty starts a private one")               \
-    TEXT(redis_prefix, REDIS_PREFIX, "sb:", "what all keys and channels in Redis begin with")                          \
+    TEXT(redis_prefix, REDIS_PREFIX, REDIS_PREFIX_DEFAULT, "what all keys and channels in Redis begin with")           \
     TEXT(redis_ca_file, REDIS_CA_FILE, "", "file with the authorities that vouch for Redis, PEM; empty: the system's") \
     TEXT(redis_cert_file, REDIS_CERT_FILE, "", "file with the client certificate for Redis and its chain, PEM")        \
     TEXT(redis_key_file, REDIS_KEY_FILE, "", "file with the key of that certificate, PEM")                             \

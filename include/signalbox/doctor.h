@@ -10,5 +10,5 @@ enum doctor_verdict {
     DOCTOR_FAILED /* Redis was not reached, or was lost meanwhile: problem is one sentence without a password */
 };
 
-/* Blocks for some seconds at most. Prints a line for each check and one at the end. */
+/* Blocks for some seconds at most. Calls keys_init(). Prints a line for each check and one at the end. */
 enum doctor_verdict doctor_run(const char *url, FILE *out, char problem[static 256]);

@@ -38,7 +38,8 @@ void doctor_client_close(struct doctor_client *c);
 bool doctor_client_lost(const struct doctor_client *c, char problem[static 256]); /* the connection is of no more use */
 
 /* Sends the words, separated by one space each, and waits. KEY, OTHER, LEASE, INBOX, PRESENCE and ROOM stand for names
-   as a worker uses them, which nobody else has. The caller frees the reply; NULL: the connection is lost. */
+   as a worker uses them, which nobody else has; SCHEMA, MIGRATION, WORKERS, LEADER, POLICY and POOL for those that all
+   have. The caller frees the reply; NULL: the connection is lost. */
 struct redisReply *doctor_client_ask(struct doctor_client *c, const char *words) __attribute__((warn_unused_result));
 /* What Redis has against these words; false: nothing, or the connection is lost. */
 bool doctor_client_refused(struct doctor_client *c, const char *words, char error[static DOCTOR_VALUE_MAX])

@@ -1,52 +1,60 @@
 /* SPDX-License-Identifier: MIT */
-/* keys: every name this program uses in Redis (docs/design.md, "Keys"): sb: first, and one {tag} for all that a script
-   touches together. Ids are validated before they come here: at most ID_MAX bytes, no control characters, so a tab can
-   join them. */
+/* keys: every name this program uses in Redis (docs/design.md, "Keys"): REDIS_PREFIX first, which is sb: here, and one
+   {tag} for all that a script touches together. Ids are validated before they come here: at most ID_MAX bytes, no
+   control characters, so a tab can join them. */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #define ID_MAX 256
-#define KEY_MAX (4 * ID_MAX + 96)
+#define KEY_MAX (4 * ID_MAX + 128)
+#define FIXED_NAME_MAX 64
 
-#define KEY_SCHEMA "sb:schema"                       /* string: the number of the key layout */
-#define KEY_MIGRATION "sb:{sb:schema}:migration"     /* hash, in its slot: wid that migrates, until when, cursor */
-#define KEY_WORKERS "sb:workers"                     /* zset: wid → last beat, ms */
-#define KEY_LEADER "sb:leader"                       /* hash: wid of the leader, its number, until when it leads, ms */
-#define KEY_RELAYS "sb:{relays}:all"                 /* hash: peer → address, load and public key */
-#define KEY_RELAYS_FREE "sb:{relays}:free"           /* zset: peers below half load, all of one score */
-#define KEY_RELAYS_TOTALS "sb:{relays}:totals"       /* hash: capacity, connected */
-#define KEY_DAYS "sb:{rendezvous}:days"              /* zset: point TAB address peer → its end, ms */
-#define KEY_DAY_COUNTS "sb:{rendezvous}:days:counts" /* hash: point → entries */
-#define KEY_HOURS "sb:{rendezvous}:hours"            /* the same for hourly tokens */
-#define KEY_HOUR_COUNTS "sb:{rendezvous}:hours:counts"
+/* name, what follows the prefix */
+#define FIXED_KEYS(KEY)                                                                                                \
+    KEY(KEY_SCHEMA, "schema")                       /* string: the number of the key layout */                         \
+    KEY(KEY_WORKERS, "workers")                     /* zset: wid -> last beat, ms */                                   \
+    KEY(KEY_LEADER, "leader")                       /* hash: wid of the leader, its number, until when it leads, ms */ \
+    KEY(KEY_RELAYS, "{relays}:all")                 /* hash: peer -> address, load and public key */                   \
+    KEY(KEY_RELAYS_FREE, "{relays}:free")           /* zset: peers below half load, all of one score */                \
+    KEY(KEY_RELAYS_TOTALS, "{relays}:totals")       /* hash: capacity, connected */                                    \
+    KEY(KEY_DAYS, "{rendezvous}:days")              /* zset: point TAB address peer -> its end, ms */                  \
+    KEY(KEY_DAY_COUNTS, "{rendezvous}:days:counts") /* hash: point -> entries */                                       \
+    KEY(KEY_HOURS, "{rendezvous}:hours")            /* the same for hourly tokens */                                   \
+    KEY(KEY_HOUR_COUNTS, "{rendezvous}:hours:counts")                                                                  \
+    KEY(KEY_CHUNK_USES, "{chunks}:uses")              /* zset: cached chunk -> last use, in microseconds */            \
+    KEY(KEY_CHUNK_ENDS, "{chunks}:ends")              /* zset: cached chunk -> when it expires, ms */                  \
+    KEY(KEY_CHUNK_PULLS, "{chunks}:pulls")            /* zset: chunk -> when its source is to have pushed it, ms */    \
+    KEY(KEY_SOURCES, "{chunks}:sources")              /* zset: chunk TAB address peer -> its end, ms */                \
+    KEY(KEY_SOURCE_COUNTS, "{chunks}:sources:counts") /* hash: chunk -> sources */                                     \
+    KEY(KEY_WAITS, "{chunks}:waits")                  /* the same for those who wait */                                \
+    KEY(KEY_WAIT_COUNTS, "{chunks}:waits:counts")                                                                      \
+    KEY(KEY_SERVERS, "{servers}:all")       /* hash: server -> its entry, JSON up to lastSeen */                       \
+    KEY(KEY_SERVERS_SEEN, "{servers}:seen") /* zset: server -> lastSeen, ms */                                         \
+    KEY(KEY_POLICY, "policy")               /* string: the version policy, JSON */                                     \
+    KEY(KEY_ROOMS, "{rooms}:all")           /* zset: rooms, all of one score */                                        \
+    KEY(KEY_ROOM_LOOKS, "{rooms}:looks")    /* zset: room -> when to look whether it is still there, ms */             \
+    KEY(KEY_POOL, "{pool}")                 /* hash: member -> what it has registered, JSON */                         \
+    KEY(KEY_POOL_AT, "{pool}:at")           /* hash: member -> address, status, since when */                          \
+    KEY(KEY_POOL_LOADS, "{pool}:loads")     /* hash: member -> load */                                                 \
+    KEY(KEY_POOL_SEEN, "{pool}:seen")       /* zset: member -> last heartbeat, ms */                                   \
+    KEY(KEY_POOL_VERSION, "{pool}:version") /* number of the last change of the ring */                                \
+    KEY(KEY_POOL_WATCH, "{pool}:watch")     /* hash: born, last, from: who looks for silent members (pool/expire) */   \
+    KEY(KEY_REQUESTS, "{requests}")         /* zset: request to pair of an app -> when to look at it, ms */            \
+    KEY(KEY_LINKS, "{links}")               /* zset: device TAB web client -> when the request ends, ms */
 
-#define KEY_CHUNK_USES "sb:{chunks}:uses"              /* zset: cached chunk → last use, µs */
-#define KEY_CHUNK_ENDS "sb:{chunks}:ends"              /* zset: cached chunk → when it expires, ms */
-#define KEY_CHUNK_PULLS "sb:{chunks}:pulls"            /* zset: chunk → when its source is to have pushed it, ms */
-#define KEY_SOURCES "sb:{chunks}:sources"              /* zset: chunk TAB address peer → its end, ms */
-#define KEY_SOURCE_COUNTS "sb:{chunks}:sources:counts" /* hash: chunk → sources */
-#define KEY_WAITS "sb:{chunks}:waits"                  /* the same for those who wait */
-#define KEY_WAIT_COUNTS "sb:{chunks}:waits:counts"
+/* Made by keys_init(), then constant. */
+#define FIXED_NAME(name, ...) extern char name[FIXED_NAME_MAX];
+FIXED_KEYS(FIXED_NAME)
+#undef FIXED_NAME
+extern char
+    KEY_MIGRATION[2 * FIXED_NAME_MAX];    /* hash, in the slot of KEY_SCHEMA: wid that migrates, until when, cursor */
+extern char CHANNEL_POOL[FIXED_NAME_MAX]; /* says KEY_POOL_VERSION at each change */
 
-#define KEY_SERVERS "sb:{servers}:all"       /* hash: server → its entry, JSON up to lastSeen */
-#define KEY_SERVERS_SEEN "sb:{servers}:seen" /* zset: server → lastSeen, ms */
-#define KEY_POLICY "sb:policy"               /* string: the version policy, JSON */
-
-#define KEY_ROOMS "sb:{rooms}:all"        /* zset: rooms, all of one score */
-#define KEY_ROOM_LOOKS "sb:{rooms}:looks" /* zset: room → when to look whether it is still there, ms */
-
-#define KEY_POOL "sb:{pool}"                 /* hash: member → what it has registered, JSON */
-#define KEY_POOL_AT "sb:{pool}:at"           /* hash: member → address, status, since when */
-#define KEY_POOL_LOADS "sb:{pool}:loads"     /* hash: member → load */
-#define KEY_POOL_SEEN "sb:{pool}:seen"       /* zset: member → last heartbeat, ms */
-#define KEY_POOL_VERSION "sb:{pool}:version" /* number of the last change of the ring */
-#define KEY_POOL_WATCH "sb:{pool}:watch"     /* hash: born, last, from: who looks for silent members (pool/expire) */
-#define CHANNEL_POOL "sb:pool"               /* says that number at each change */
-
-#define KEY_REQUESTS "sb:{requests}" /* zset: request to pair of an app → when to look at it, ms */
-#define KEY_LINKS "sb:{links}"       /* zset: device TAB web client → when the request ends, ms */
+/* Before any other name is made or used. Channels know no databases: with the default prefix a db other than 0 is in
+   their names, so that two fleets do not hear each other. prefix: as config_load() lets it through. */
+void keys_init(const char *prefix, int db);
 
 void key_inbox(char out[static KEY_MAX], const char *wid);  /* channel: sb:inbox:WID */
 void key_worker(char out[static KEY_MAX], const char *wid); /* hash: sb:worker:WID, the lease */

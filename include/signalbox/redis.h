@@ -17,10 +17,12 @@ struct reply;
    shared by two commands counts their answers. */
 typedef void (*redis_callback)(const struct reply *r, void *arg);
 
-bool redis_check_url(const char *url, char problem[static 256]) __attribute__((warn_unused_result));
+/* The database that url names; -1: it is none that redis_init() takes, and problem says why. Reads the certificates,
+   too, if the url wants TLS. */
+int redis_url_db(const char *url, char problem[static 256]) __attribute__((warn_unused_result));
 
-/* Reads url (redis_target.h); false: problem says what is wrong without showing a password. redis_check_url() has read
-   the certificates, too, if the url wants TLS. Connecting begins at once. guard runs after each connect of the command
+/* Reads url (redis_target.h); false: problem says what is wrong without showing a password. redis_url_db() was asked
+   before. Connecting begins at once. guard runs after each connect of the command
    connection: until it has said redis_open(), only what is sent with redis_send_first() goes out; on_up runs each time
    it has. */
 bool redis_init(const char *url, const char *client_name, void (*guard)(void), void (*on_up)(void),

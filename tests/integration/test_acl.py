@@ -49,13 +49,16 @@ def test_the_readme_names_the_commands_of_scripts_and_worker_and_no_other(redis)
     assert commands() == used | {"client|setname", "script|load"}
 
 
+def launch(closing, url, **env):
+    worker = Worker(url, ATTESTATION_SIGNING_KEY=KEY.seed, CI_UPLOAD_SECRET=SECRET, WORKER_SHARED_KEY=POOL,
+                    IP_CONNECT_RATE=0, CHUNK_PULL_TIMEOUT_MS=500, **env)
+    closing.callback(worker.stop)
+    return worker
+
+
 @pytest.fixture
 def pair(redis, closing):
-    workers = []
-    for url in redis.few:
-        workers.append(Worker(url, ATTESTATION_SIGNING_KEY=KEY.seed, CI_UPLOAD_SECRET=SECRET, WORKER_SHARED_KEY=POOL,
-                              IP_CONNECT_RATE=0, CHUNK_PULL_TIMEOUT_MS=500))
-        closing.callback(workers[-1].stop)
+    workers = [launch(closing, url) for url in redis.few]
     yield redis, workers
     assert not redis.client.acl_log()
     for worker in workers:
@@ -151,8 +154,8 @@ def pool(connect, workers):
     wait_until(lambda: not get(workers[1], "/workers")["workers"], 5, "its end")
 
 
-def test_workers_do_all_they_do_as_a_user_with_few_rights(pair, connect):
-    redis, workers = pair
+def do_all(connect, workers):
+    """What clients of all kinds can have done. The workers have what launch() gives them."""
     a, b = (connect(worker) for worker in workers)
     meet(a, b)
     pass_chunks_on(a, b)
@@ -162,6 +165,11 @@ def test_workers_do_all_they_do_as_a_user_with_few_rights(pair, connect):
     attest(workers)
     pool(connect, workers)
     wait_until(lambda: get(workers[0], "/stats")["workers"] == 2, 6, "both in the statistics")
+
+
+def test_workers_do_all_they_do_as_a_user_with_few_rights(pair, connect):
+    redis, workers = pair
+    do_all(connect, workers)
     redis.client.script_flush()
     meet(connect(workers[1]), connect(workers[0]))
     workers[1].kill9()

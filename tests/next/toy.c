@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "signalbox/config.h"
 #include "signalbox/dialect.h"
 #include "signalbox/domain.h"
 #include "signalbox/forward.h"
@@ -17,7 +18,7 @@ static const struct entry_kind toy_kind;
 
 static void key_toy(char out[static KEY_MAX], const char *name)
 {
-    snprintf(out, KEY_MAX, "sb:{toy:%s}", name);
+    snprintf(out, KEY_MAX, "%s{toy:%s}", config->redis_prefix, name);
 }
 
 static struct bytes *wire_toy(const char *type, const char *name)

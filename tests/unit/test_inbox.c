@@ -11,6 +11,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "signalbox/keys.h"
 #include "signalbox/log.h"
 #include "signalbox/metrics.h"
 #include "signalbox/redis.h"
@@ -349,5 +350,6 @@ int main(void)
         cmocka_unit_test_teardown(a_message_goes_to_its_operation_and_a_malformed_one_is_counted, forget_sent),
     };
 
+    keys_init("sb:", 0);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

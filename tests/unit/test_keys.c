@@ -127,40 +127,97 @@ static void a_colon_in_a_version_is_escaped(void **state)
 }
 
 #define DIGITS_16 "0123456789abcdef"
+#define PREFIX_32 DIGITS_16 DIGITS_16
 
 static void the_longest_id_fits(void **state)
 {
     char id[ID_MAX + 1], key[KEY_MAX];
 
     (void)state;
+    keys_init(PREFIX_32, 0);
     memset(id, 'x', ID_MAX);
     id[ID_MAX] = '\0';
     key_peer(key, id);
-    assert_int_equal(strlen(key), strlen("sb:{peer:}") + ID_MAX);
+    assert_int_equal(strlen(key), strlen(PREFIX_32 "{peer:}") + ID_MAX);
     key_point(key, "hour", id);
-    assert_int_equal(strlen(key), strlen("sb:{hour:}") + ID_MAX);
+    assert_int_equal(strlen(key), strlen(PREFIX_32 "{hour:}") + ID_MAX);
     key_point_ends(key, "hour", id);
-    assert_int_equal(strlen(key), strlen("sb:{hour:}:ends") + ID_MAX);
+    assert_int_equal(strlen(key), strlen(PREFIX_32 "{hour:}:ends") + ID_MAX);
     assert_string_equal(key + strlen(key) - 7, "x}:ends");
     key_chunk(key, id, "tried");
-    assert_int_equal(strlen(key), strlen("sb:{chunk:}:tried") + ID_MAX);
+    assert_int_equal(strlen(key), strlen(PREFIX_32 "{chunk:}:tried") + ID_MAX);
     key_room_peers(key, id);
-    assert_int_equal(strlen(key), strlen("sb:{room:}:peers") + ID_MAX);
+    assert_int_equal(strlen(key), strlen(PREFIX_32 "{room:}:peers") + ID_MAX);
     key_room_channel(key, id);
-    assert_int_equal(strlen(key), strlen("sb:room:") + ID_MAX);
+    assert_int_equal(strlen(key), strlen(PREFIX_32 "room:") + ID_MAX);
     key_pool_member(key, id);
-    assert_int_equal(strlen(key), strlen("sb:{pool:}") + ID_MAX);
+    assert_int_equal(strlen(key), strlen(PREFIX_32 "{pool:}") + ID_MAX);
     key_client(key, id);
-    assert_int_equal(strlen(key), strlen("sb:{client:}") + ID_MAX);
+    assert_int_equal(strlen(key), strlen(PREFIX_32 "{client:}") + ID_MAX);
     key_challenges(key, id);
-    assert_int_equal(strlen(key), strlen("sb:{device:}:challenges") + ID_MAX);
+    assert_int_equal(strlen(key), strlen(PREFIX_32 "{device:}:challenges") + ID_MAX);
     key_reference(key, id, id, ":regions");
-    assert_int_equal(strlen(key), strlen("sb:{ref::}:regions") + 2 * ID_MAX);
+    assert_int_equal(strlen(key), strlen(PREFIX_32 "{ref::}:regions") + 2 * ID_MAX);
     memset(id, ':', ID_MAX);
     key_reference(key, id, id, ":regions");
-    assert_int_equal(strlen(key), strlen("sb:{ref::}:regions") + 4 * ID_MAX);
+    assert_int_equal(strlen(key), strlen(PREFIX_32 "{ref::}:regions") + 4 * ID_MAX);
     key_reference(key, id, id, ":" DIGITS_16 DIGITS_16 DIGITS_16 DIGITS_16);
-    assert_int_equal(strlen(key), strlen("sb:{ref::}:") + 4 * ID_MAX + 64);
+    assert_int_equal(strlen(key), strlen(PREFIX_32 "{ref::}:") + 4 * ID_MAX + 64);
+}
+
+static void the_longest_prefix_fits_before_every_fixed_name(void **state)
+{
+    (void)state;
+    keys_init(PREFIX_32, 0);
+    assert_string_equal(KEY_HOUR_COUNTS, PREFIX_32 "{rendezvous}:hours:counts"); /* none is longer but this: */
+    assert_string_equal(KEY_MIGRATION, PREFIX_32 "{" PREFIX_32 "schema}:migration");
+    assert_string_equal(CHANNEL_POOL, PREFIX_32 "pool");
+}
+
+static void all_names_begin_with_the_prefix(void **state)
+{
+    char key[KEY_MAX];
+
+    (void)state;
+    for (int db = 0; db < 2; db++) { /* who has a prefix of its own is told apart by that */
+        keys_init("blue-1:", db);
+        key_peer(key, "alice");
+        assert_string_equal(key, "blue-1:{peer:alice}");
+        key_worker(key, WID);
+        assert_string_equal(key, "blue-1:worker:1f0c9a3e");
+        key_code(key, "r1", "c1");
+        assert_string_equal(key, "blue-1:{code:r1:c1}");
+        key_inbox(key, WID);
+        assert_string_equal(key, "blue-1:inbox:1f0c9a3e");
+        key_presence(key, "r1");
+        assert_string_equal(key, "blue-1:signal:r1");
+        key_room_channel(key, "r1");
+        assert_string_equal(key, "blue-1:room:r1");
+        assert_string_equal(CHANNEL_POOL, "blue-1:pool");
+        assert_string_equal(KEY_RELAYS, "blue-1:{relays}:all");
+        assert_string_equal(KEY_SCHEMA, "blue-1:schema");
+        assert_string_equal(KEY_MIGRATION, "blue-1:{blue-1:schema}:migration");
+    }
+}
+
+static void a_database_is_in_the_channels_of_the_default_prefix_and_in_no_key(void **state)
+{
+    char key[KEY_MAX];
+
+    (void)state;
+    keys_init("sb:", 1000000);
+    key_inbox(key, WID);
+    assert_string_equal(key, "sb:db1000000/inbox:1f0c9a3e");
+    key_presence(key, "r1");
+    assert_string_equal(key, "sb:db1000000/signal:r1");
+    key_room_channel(key, "r1");
+    assert_string_equal(key, "sb:db1000000/room:r1");
+    assert_string_equal(CHANNEL_POOL, "sb:db1000000/pool");
+    key_peer(key, "alice");
+    assert_string_equal(key, "sb:{peer:alice}");
+    key_worker(key, WID);
+    assert_string_equal(key, "sb:worker:1f0c9a3e");
+    assert_string_equal(KEY_LEADER, "sb:leader");
 }
 
 static void a_name_that_does_not_fit_is_nobodys(void **state)
@@ -239,6 +296,8 @@ static void what_one_script_touches_has_one_tag(void **state)
     key_owned(key, WID, 7);
     tag_of(key, second);
     assert_string_equal(first, second);
+    tag_of(KEY_MIGRATION, first);
+    assert_string_equal(first, KEY_SCHEMA);
 }
 
 /* Ids hold no control characters, but any other: no two things may share a name. */
@@ -286,16 +345,28 @@ static void different_things_never_share_a_key(void **state)
     }
 }
 
+static int begin_with_the_default(void **state)
+{
+    (void)state;
+    keys_init("sb:", 0);
+    return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup(name, begin_with_the_default)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_key_has_its_name),
-        cmocka_unit_test(an_id_stands_in_its_key_as_it_is),
-        cmocka_unit_test(a_colon_in_a_version_is_escaped),
-        cmocka_unit_test(the_longest_id_fits),
-        cmocka_unit_test(a_name_that_does_not_fit_is_nobodys),
-        cmocka_unit_test(what_one_script_touches_has_one_tag),
-        cmocka_unit_test(different_things_never_share_a_key),
+        TEST(every_key_has_its_name),
+        TEST(an_id_stands_in_its_key_as_it_is),
+        TEST(a_colon_in_a_version_is_escaped),
+        TEST(the_longest_id_fits),
+        TEST(the_longest_prefix_fits_before_every_fixed_name),
+        TEST(all_names_begin_with_the_prefix),
+        TEST(a_database_is_in_the_channels_of_the_default_prefix_and_in_no_key),
+        TEST(a_name_that_does_not_fit_is_nobodys),
+        TEST(what_one_script_touches_has_one_tag),
+        TEST(different_things_never_share_a_key),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "signalbox/bytes.h"
+#include "signalbox/config.h"
 #include "signalbox/doctor_client.h"
 #include "signalbox/doctor_diagnosis.h"
 #include "signalbox/doctor_rights.h"
@@ -118,11 +119,13 @@ static void say_layout(struct diagnosis *d, long long layout)
 
 static void check_layout(struct doctor_client *c, struct diagnosis *d)
 {
-    redisReply *r = doctor_client_ask(c, "GET " KEY_SCHEMA);
+    redisReply *r = doctor_client_ask(c, "GET SCHEMA");
+    char rights[REDIS_PREFIX_MAX + 8];
 
     if (r && r->type == REDIS_REPLY_ERROR && strncmp(r->str, "NOPERM", 6) == 0) {
         diagnosis_say(d, LEVEL_WARN, "it cannot be read by this user");
-        diagnosis_grant_us(d, c, "+get ~sb:*");
+        snprintf(rights, sizeof(rights), "+get ~%s*", config->redis_prefix);
+        diagnosis_grant_us(d, c, rights);
     } else {
         say_layout(d, layout_of(r));
     }
@@ -305,6 +308,7 @@ enum doctor_verdict doctor_run(const char *url, FILE *out, char problem[static 2
 
     if (!redis_target_parse(&t, url, problem))
         return DOCTOR_FAILED;
+    keys_init(config->redis_prefix, t.db);
     if (t.tls && !redis_tls_load(problem))
         verdict = DOCTOR_FAILED;
     else if (!t.master)

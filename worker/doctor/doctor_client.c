@@ -124,6 +124,11 @@ static const struct {
 } names[] = {{"KEY", key_check},   {"OTHER", key_check_other}, {"LEASE", key_worker},
              {"INBOX", key_inbox}, {"PRESENCE", key_presence}, {"ROOM", key_room_channel}};
 
+static const struct {
+    const char *word, *name;
+} fixed_names[] = {{"SCHEMA", KEY_SCHEMA}, {"MIGRATION", KEY_MIGRATION}, {"WORKERS", KEY_WORKERS},
+                   {"LEADER", KEY_LEADER}, {"POLICY", KEY_POLICY},       {"POOL", CHANNEL_POOL}};
+
 /* A word as it is sent; the caller frees it. */
 static char *spell(const struct doctor_client *c, struct span word)
 {
@@ -135,6 +140,9 @@ static char *spell(const struct doctor_client *c, struct span word)
         names[i].make(name, c->id);
         return mem_dup(name);
     }
+    for (size_t i = 0; i < sizeof(fixed_names) / sizeof(fixed_names[0]); i++)
+        if (span_is(word, fixed_names[i].word))
+            return mem_dup(fixed_names[i].name);
     return span_dup(word);
 }
 

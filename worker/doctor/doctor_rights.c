@@ -5,13 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "signalbox/config.h"
 #include "signalbox/doctor_client.h"
 #include "signalbox/keys.h"
-#include "signalbox/redis_target.h"
 
 #define NO_SCRIPT "0000000000000000000000000000000000000000"
 
-/* Every command that the scripts or the worker itself use, and the names that do not begin with sb:{. The first makes a
+/* Every command that the scripts or the worker itself use, and the names that have no brace. The first makes a
    text, so that those behind it are refused for its type and change nothing; Redis asks about rights before that.
    Subscribing comes last: nothing else may follow it. */
 static const char *const tries[] = {
@@ -53,11 +53,11 @@ static const char *const tries[] = {
     "ZREVRANGE KEY 0 0",
     "ZSCORE KEY x",
     "HDEL LEASE x",
-    ("HDEL " KEY_LEADER " x"),
-    ("HDEL " KEY_MIGRATION " x"),
-    ("HDEL " KEY_POLICY " x"),
-    ("HDEL " KEY_SCHEMA " x"),
-    ("HDEL " KEY_WORKERS " x"),
+    "HDEL LEADER x",
+    "HDEL MIGRATION x",
+    "HDEL POLICY x",
+    "HDEL SCHEMA x",
+    "HDEL WORKERS x",
     "SCRIPT LOAD return",
     "EVAL return 1 KEY",
     ("EVALSHA " NO_SCRIPT " 1 KEY"),
@@ -69,7 +69,7 @@ static const char *const tries[] = {
     "SUBSCRIBE INBOX",
     "SUBSCRIBE PRESENCE",
     "SUBSCRIBE ROOM",
-    ("SUBSCRIBE " CHANNEL_POOL),
+    "SUBSCRIBE POOL",
 };
 
 /* Behind a space, unless it is there already. */
@@ -106,18 +106,20 @@ static void name_command(char out[static 32], const char *words)
 /* Redis looks for the right to a command first, then for keys, then for channels. Each release has its own words. */
 static void note(struct rights *r, const char *words, const char *error)
 {
-    char command[32], right[34];
+    char command[32], right[REDIS_PREFIX_MAX + 4];
+    bool helps;
 
     name_command(command, words);
-    snprintf(right, sizeof(right), "+%s", command);
+    helps = strcmp(command, "role") == 0 || strcmp(command, "info") == 0;
     if (strncmp(error, "ERR unknown command", 19) == 0 || strncmp(error, "ERR Unknown subcommand", 22) == 0)
         add_once(&r->unknown, command);
-    else if (strncmp(error, "NOPERM", 6) != 0)
+    if (strncmp(error, "NOPERM", 6) != 0)
         return;
-    else if (strstr(error, "run the"))
-        add_once(strcmp(command, "role") == 0 || strcmp(command, "info") == 0 ? &r->helpful : &r->missing, right);
+    if (strstr(error, "run the"))
+        snprintf(right, sizeof(right), "+%s", command);
     else
-        add_once(&r->missing, strstr(error, "channel") ? "&sb:*" : "~sb:*");
+        snprintf(right, sizeof(right), "%c%s*", strstr(error, "channel") ? '&' : '~', config->redis_prefix);
+    add_once(helps ? &r->helpful : &r->missing, right);
 }
 
 struct rights rights_of(struct doctor_client *c)

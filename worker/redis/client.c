@@ -97,13 +97,13 @@ static void on_commands_down(struct redis_connection *c)
     sentinels_ask();
 }
 
-bool redis_check_url(const char *url, char problem[static 256])
+int redis_url_db(const char *url, char problem[static 256])
 {
     struct redis_target t;
-    bool ok = redis_target_parse(&t, url, problem) && (!t.tls || redis_tls_load(problem));
+    int db = redis_target_parse(&t, url, problem) && (!t.tls || redis_tls_load(problem)) ? t.db : -1;
 
     redis_target_free(&t);
-    return ok;
+    return db;
 }
 
 static struct redis_connection connection(const char *name, const char *client_name)

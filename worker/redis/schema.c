@@ -27,7 +27,7 @@ static void ask(long long made, struct span cursor);
 const char *schema_wrong(long long layout, char problem[static SCHEMA_PROBLEM_MAX])
 {
     if (layout < 0) {
-        snprintf(problem, SCHEMA_PROBLEM_MAX, KEY_SCHEMA " in Redis is not the number of a key layout");
+        snprintf(problem, SCHEMA_PROBLEM_MAX, "%s in Redis is not the number of a key layout", KEY_SCHEMA);
         return "no worker writes that: find out what did, then set it to the layout of the version that ran last";
     }
     if (layout > (long long)migrations_count) {

@@ -343,6 +343,7 @@ static void load_config(void)
 /* As main.c has it. */
 static void init_worker(void)
 {
+    keys_init(config->redis_prefix, 0);
     scripts_init();
     domains_init();
     inbox_init();
