@@ -2,6 +2,7 @@
 """The layout of the keys in Redis: its number, migrations by one worker of many, and versions that do not fit. The
 newer version is signalbox-next, which is two layouts ahead (tests/next)."""
 import collections
+import itertools
 import re
 import time
 
@@ -9,6 +10,7 @@ import pytest
 
 from harness import CROWD, SLOW, WORKER, Worker, free_port, http_request, metric, ready, uid, wait_until
 from test_check_redis import look
+from test_leader import Monitor
 
 NEXT = WORKER.parent / "tests" / "signalbox-next"
 SCHEMA, MIGRATION = "sb:schema", "sb:{sb:schema}:migration"
@@ -221,6 +223,52 @@ def test_old_workers_go_on_while_a_newer_one_migrates_and_beside_it(redis, launc
     for worker in old:
         worker.stop()
     assert c.request("ping")["type"] == "pong" and ready(new)
+
+
+GREETING = re.compile(r'"(CLIENT|HELLO|AUTH|SELECT|ROLE|PING)"', re.I)
+HEARING = re.compile(r'"(UN)?SUBSCRIBE"', re.I)
+
+
+def sent_by(worker, lines):
+    """What it has sent on each connection to which it gave its name meanwhile."""
+    sent = collections.defaultdict(list)
+    for _, who, command in lines:
+        sent[who].append(command)
+    return [commands for commands in sent.values() if any(f'"signalbox-{worker.wid}"' in one for one in commands)]
+
+
+def done_by(command, lines):
+    """What the script does that this command runs."""
+    at = [one for _, _, one in lines].index(command)
+    return [one for _, _, one in itertools.takewhile(lambda line: line[1] == "lua", lines[at + 1:])]
+
+
+def test_a_blip_amid_an_upgrade_drains_the_old_workers_and_they_send_nothing_more(redis, launch, connect, closing):
+    old = [launch(url=redis.urls()[1], DRAIN_SECONDS=1) for _ in range(2)]
+    clients = [connect(worker) for worker in old]
+    for client in clients:
+        assert client.request("register", peerId=uid())["type"] == "registered"
+    new = launch(program=NEXT)
+    assert redis.client.get(SCHEMA) == "3" and all(map(ready, [*old, new]))
+    monitor = Monitor(redis)
+    closing.callback(monitor.close)
+    for client in redis.client.client_list():
+        if client["name"].startswith("signalbox-"):
+            redis.client.client_kill_filter(_id=client["id"])
+    for worker, client in zip(old, clients):
+        assert client.expect_close()[0] == 1001
+        assert worker.process.wait(15 * SLOW) == 1
+        assert "layout 3, and version" in sentences(worker)[0] and len(sentences(worker)) == 1
+    redis.client.echo("the end")
+    wait_until(lambda: any('"the end"' in line[2] for line in list(monitor.lines)), 5, "all that was sent")
+    for worker in old:
+        sent = sent_by(worker, monitor.lines)
+        assert len(sent) == 2 and all(GREETING.match(commands[0]) for commands in sent)
+        [question] = [one for one in sum(sent, []) if not GREETING.match(one) and not HEARING.match(one)]
+        assert f'"{SCHEMA}" "{MIGRATION}"' in question
+        assert done_by(question, monitor.lines) == ['"TIME"', f'"GET" "{SCHEMA}"']
+    wait_until(lambda: ready(new) and not redis.client.hlen("sb:{relays}:all"), 20, "the new one cleans up")
+    assert connect(new).request("register", peerId=uid())["type"] == "registered"
 
 
 def test_a_worker_is_ready_soon_after_its_start(redis, launch):
