@@ -263,7 +263,7 @@ def test_a_blip_amid_an_upgrade_drains_the_old_workers_and_they_send_nothing_mor
     wait_until(lambda: any('"the end"' in line[2] for line in list(monitor.lines)), 5, "all that was sent")
     for worker in old:
         sent = sent_by(worker, monitor.lines)
-        assert len(sent) == 2 and all(GREETING.match(commands[0]) for commands in sent)
+        assert len(sent) == 3 and all(GREETING.match(commands[0]) for commands in sent)
         [question] = [one for one in sum(sent, []) if not GREETING.match(one) and not HEARING.match(one)]
         assert f'"{SCHEMA}" "{MIGRATION}"' in question
         assert done_by(question, monitor.lines) == ['"TIME"', f'"GET" "{SCHEMA}"']
