@@ -23,6 +23,4 @@ void claim_release(const char *key, const struct address *holder); /* deletes it
 /* Closes the session 4000, because another live socket has its id. Does nothing if it has left. */
 void claim_close_replaced(session_id id);
 
-void claim_on_session_end(struct session *s);
 void claim_init(void);
-void claim_fini(void);

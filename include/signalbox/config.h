@@ -43,7 +43,7 @@
     TEXT(trusted_proxies, TRUSTED_PROXIES, "", "address ranges whose X-Forwarded-For is believed")                     \
     TEXT(cors_origins, CORS_ORIGINS, "*", "origins that may read HTTP answers; * for all")                             \
     TEXT(allowed_origins, ALLOWED_ORIGINS, "*", "origins that may open a WebSocket; * for all")                        \
-    INT(takeover_probe_ms, TAKEOVER_PROBE_MS, 2000, 1, 60000, "how long the holder of an id has to answer a claim")    \
+    INT(takeover_probe_ms, TAKEOVER_PROBE_MS, 2000, 1, 60000, "how long the holder of an id or a place has to answer") \
     INT(message_rate, MESSAGE_RATE, 100, 0, 1000000, "messages per second and connection; 0 for no limit")             \
     INT(message_burst, MESSAGE_BURST, 200, 1, 1000000, "messages a connection may send at once")                       \
     INT(pair_requests_per_minute, PAIR_REQUESTS_PER_MINUTE, 10, 0, 1000000, "per connection; 0 for no limit")          \

@@ -25,6 +25,7 @@ enum inbox_operation {
     INBOX_RETURN,   /* the answer to it: it does not, here is the message again */
     INBOX_FENCE,    /* to be answered with the same targets, behind whatever is answered to what came before it */
     INBOX_FENCED,   /* that answer */
+    INBOX_SILENT,   /* this socket did not answer a probe, and is to be closed */
     INBOX_OPERATIONS
 };
 

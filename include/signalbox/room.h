@@ -4,13 +4,15 @@
 
 #include "signalbox/dialect.h"
 #include "signalbox/domain.h"
+#include "signalbox/entry.h"
 #include "signalbox/http.h"
 #include "signalbox/keys.h"
 #include "signalbox/schedule.h"
 #include "signalbox/script.h"
 #include "signalbox/turn.h"
 
-#define PEER_ID_LEN 16 /* hex digits */
+#define PEER_ID_LEN 16     /* hex digits */
+#define ROOM_MEMBER "room" /* word of the entries by which a socket is in a room */
 
 /* What a socket of /ws is to the others. */
 struct room_peer {
@@ -45,7 +47,28 @@ enum err handle_join(struct session *s, const struct message *m);
 enum err handle_leave(struct session *s, const struct message *m);
 enum err handle_discover(struct session *s, const struct message *m);
 
+/* In the index of the peer's socket: room TAB ROOM TAB PEER. */
+void room_entry(char out[static ENTRY_MAX], const char *room, const char *peer);
+/* Takes apart "address info", as a room keeps of each of its peers. false: it is malformed. */
+bool room_record_read(struct span record, struct address *at, struct span *info) __attribute__((warn_unused_result));
+
+/* What is asked of Redis about a room. */
 struct call room_call(const struct script *script, const char *room); /* with both keys of the room */
+void room_call_join(const char *room, const struct room_peer *p, const char *info, const char *how, session_id id,
+                    redis_callback callback, void *arg);
+void room_call_leave(const char *room, const char *peer, const struct address *at, redis_callback callback, void *arg);
+
+/* Asks those in a room that is full whether they are still there, a limited number of them; who was not heard of for
+   TAKEOVER_PROBE_MS and does not answer is closed, and in it no more. told runs once, later. false: they were asked a
+   moment ago, and told never runs. */
+enum room_places {
+    PLACES_TAKEN,
+    PLACES_FREED,   /* at least one, which another may be faster to take */
+    PLACES_UNKNOWN, /* Redis was not reached */
+};
+typedef void (*full_room_told)(enum room_places places, void *arg);
+bool full_room_ask(const char *room, full_room_told told, void *arg) __attribute__((warn_unused_result));
+void full_rooms_fini(void); /* runs after nobody is asked any more */
 
 extern const struct domain rooms_domain;
 

@@ -56,7 +56,8 @@ void session_forwarding(struct session *s, size_t bytes);
 void session_forwarded(struct session *s, size_t bytes);
 
 void session_ping(struct session *s);
-void session_trust(struct session *s); /* frees it of MESSAGE_RATE, because it speaks for many clients */
+int64_t session_silent_ms(const struct session *s); /* since anything at all came from it */
+void session_trust(struct session *s);              /* frees it of MESSAGE_RATE, because it speaks for many clients */
 
 size_t session_count(void);
 /* Visits the sessions of one of several parts of about equal size; part 0 of 1 is all. */

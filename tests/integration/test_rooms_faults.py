@@ -26,6 +26,7 @@ def test_a_place_that_went_to_another_while_its_worker_was_away_is_lost(start, c
     room = uid("room")
     peer, other = joined(welcomed(connect(fleet.workers[1], "/ws")), room), welcomed(connect(fleet.workers[0], "/ws"))
     fleet.workers[1].pause()
+    wait_until(lambda: not fleet.redis.client.exists(f"sb:{{room:{room}}}:peers"), 20, "its worker cleaned up after")
     wait_until(lambda: ask(other, "JOIN", room_id=room)["type"] == "ACK", 20, "the place given to another")
     fleet.workers[1].resume()
     fleet.redis.client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")

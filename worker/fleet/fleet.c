@@ -10,6 +10,7 @@
 #include "signalbox/index.h"
 #include "signalbox/leader.h"
 #include "signalbox/lease.h"
+#include "signalbox/probe.h"
 #include "signalbox/reaper.h"
 #include "signalbox/resync.h"
 #include "signalbox/schedule.h"
@@ -26,7 +27,7 @@ static void on_session_end(struct session *s)
 {
     index_on_session_end(s);
     identity_on_session_end(s);
-    claim_on_session_end(s);
+    probe_on_session_end(s);
 }
 
 static void init(void)
@@ -34,6 +35,7 @@ static void init(void)
     lease_init(index_reaped, resync_all);
     index_init();
     identity_init();
+    probe_init();
     claim_init();
     resync_init();
     delivery_init();
@@ -48,7 +50,7 @@ static void init(void)
 /* What a domain still waits for here fails first. */
 static void fini(void)
 {
-    claim_fini();
+    probe_fini();
     forward_fini();
     forward_inbound_fini();
     group_fini();

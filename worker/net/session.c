@@ -254,6 +254,11 @@ void session_ping(struct session *s)
     session_want_write(s);
 }
 
+int64_t session_silent_ms(const struct session *s)
+{
+    return loop_ms() - s->heard_ms;
+}
+
 void session_trust(struct session *s)
 {
     s->trusted = true;

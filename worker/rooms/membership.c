@@ -1,17 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "scripts_data.h"
 #include "signalbox/config.h"
 #include "signalbox/group.h"
-#include "signalbox/inbox.h"
 #include "signalbox/index.h"
-#include "signalbox/lease.h"
 #include "signalbox/room.h"
-
-#define KIND "room"
 
 /* A request of a peer about a room. */
 struct asking {
@@ -58,43 +53,6 @@ static void place_free(struct place *place)
     free(place);
 }
 
-/* In the index of the peer's socket: room TAB ROOM TAB PEER. */
-static void room_entry(char out[static ENTRY_MAX], const char *room, const char *peer)
-{
-    snprintf(out, ENTRY_MAX, KIND "\t%s\t%s", room, peer);
-}
-
-struct call room_call(const struct script *script, const char *room)
-{
-    struct call c = call_new(script);
-    char key[KEY_MAX];
-
-    key_room(key, room);
-    call_key(&c, key);
-    key_room_peers(key, room);
-    call_key(&c, key);
-    return c;
-}
-
-/* Where to publish an event of the room that all but the one at that address are to hear. */
-static void call_channel(struct call *c, const char *room, const struct address *from)
-{
-    struct builder head = {0};
-    char channel[KEY_MAX];
-
-    key_room_channel(channel, room);
-    call_text(c, channel);
-    inbox_frame_begin(&head, INBOX_SEND, *from);
-    call_span(c, inbox_frame_head(&head));
-    builder_free(&head);
-}
-
-static void call_builder(struct call *c, struct builder *w)
-{
-    call_span(c, bytes_span(w->bytes));
-    builder_free(w);
-}
-
 static void stop_listening(session_id id, const char *room)
 {
     char channel[KEY_MAX];
@@ -113,23 +71,6 @@ static void set_room(struct room_peer *p, const char *room, const char *info)
 }
 
 /* --- leaving --- */
-
-static void call_leave(const char *room, const char *peer, const struct address *at, redis_callback callback, void *arg)
-{
-    struct call c = room_call(&script_room_leave, room);
-    struct builder w = {0};
-    char address[ADDRESS_MAX];
-
-    address_format(at, address);
-    call_text(&c, peer);
-    call_text(&c, address);
-    call_int(&c, config->room_ttl_ms);
-    call_channel(&c, room, at);
-    wire_envelope(&w, "PEER_LEFT", peer, room);
-    builder_text(&w, ",\"timestamp\":");
-    call_builder(&c, &w);
-    call_send(&c, callback, arg);
-}
 
 /* false: Redis was not reached. */
 static bool note_leaving(const struct reply *r, const char *room)
@@ -155,7 +96,7 @@ static void undo(const char *rest, const struct address *holder)
     char *room = tab ? span_dup((struct span){rest, (size_t)(tab - rest)}) : NULL;
 
     if (room)
-        call_leave(room, tab + 1, holder, on_undone, mem_dup(room));
+        room_call_leave(room, tab + 1, holder, on_undone, mem_dup(room));
     free(room);
 }
 
@@ -195,7 +136,7 @@ static void give_up(struct session *s, const char *room)
     struct address self = self_address(session_id_of(s));
 
     stop_listening(session_id_of(s), room);
-    call_leave(room, room_peer_of(s)->id, &self, on_given_up, place_new(s, room));
+    room_call_leave(room, room_peer_of(s)->id, &self, on_given_up, place_new(s, room));
 }
 
 static void give_up_owed(struct session *s)
@@ -249,32 +190,11 @@ enum err handle_leave(struct session *s, const struct message *m)
     if (!p->room)
         return ERR_NOT_IN_ROOM;
     p->leaving = true;
-    call_leave(p->room, p->id, &self, on_left, asking_new(s, p->room));
+    room_call_leave(p->room, p->id, &self, on_left, asking_new(s, p->room));
     return ERR_NONE;
 }
 
 /* --- joining --- */
-
-static void call_join(const char *room, const struct room_peer *p, const char *info, const char *how, session_id id,
-                      redis_callback callback, void *arg)
-{
-    struct call c = room_call(&script_room_join, room);
-    struct address self = self_address(id);
-    struct builder w = {0};
-    char address[ADDRESS_MAX];
-
-    address_format(&self, address);
-    call_text(&c, p->id);
-    call_text(&c, address);
-    call_text(&c, info);
-    call_int(&c, config->room_max_peers);
-    call_text(&c, how);
-    call_channel(&c, room, &self);
-    wire_envelope(&w, "PEER_JOINED", p->id, room);
-    builder_text(&w, ",\"payload\":");
-    call_builder(&c, &w);
-    call_send(&c, callback, arg);
-}
 
 static void joined(struct session *s, const struct asking *a, const struct reply *records, long long number)
 {
@@ -310,6 +230,19 @@ static void join_failed(struct asking *a, enum err e)
     turn_end(&a->turn);
 }
 
+static void on_joined(const struct reply *r, void *arg);
+
+static void on_places(enum room_places places, void *arg)
+{
+    struct asking *a = arg;
+    struct session *s = turn_session(&a->turn);
+
+    if (s && places == PLACES_FREED)
+        room_call_join(a->room, room_peer_of(s), a->info, "new", a->turn.session, on_joined, a);
+    else
+        join_failed(a, places == PLACES_UNKNOWN ? ERR_UNAVAILABLE : ERR_ROOM_FULL);
+}
+
 static void on_joined(const struct reply *r, void *arg)
 {
     struct asking *a = arg;
@@ -319,6 +252,8 @@ static void on_joined(const struct reply *r, void *arg)
     long long number;
     bool ok = r && reply_read(r, "sir", &result, &number, &records), full = ok && span_is(result, "full");
 
+    if (full && s && full_room_ask(a->room, on_places, a))
+        return;
     if (!ok || full) {
         join_failed(a, full ? ERR_ROOM_FULL : ERR_UNAVAILABLE);
         return;
@@ -338,7 +273,7 @@ static void on_listening(bool ok, void *arg)
     struct session *s = turn_session(&a->turn);
 
     if (s && ok)
-        call_join(a->room, room_peer_of(s), a->info, "new", a->turn.session, on_joined, a);
+        room_call_join(a->room, room_peer_of(s), a->info, "new", a->turn.session, on_joined, a);
     else
         join_failed(a, ERR_UNAVAILABLE);
 }
@@ -404,16 +339,37 @@ enum err handle_discover(struct session *s, const struct message *m)
 
 /* --- the socket --- */
 
+static bool is_in(const struct room_peer *p, const char *room)
+{
+    return p->room && strcmp(p->room, room) == 0 && !p->leaving;
+}
+
 /* Its place was given to another while Redis, or this worker, was away. */
 static void lost_place(struct session *s, const char *room)
 {
     struct room_peer *p = room_peer_of(s);
 
-    if (!p->room || strcmp(p->room, room) != 0)
-        return;
     set_room(p, NULL, NULL);
     give_up(s, room);
     room_fail(s, ERR_ROOM_FULL, "");
+}
+
+static void on_back(const struct reply *r, void *arg);
+
+/* If Redis was not reached, it is tried again with the next refresh. */
+static void on_places_again(enum room_places places, void *arg)
+{
+    struct place *place = arg;
+    struct session *s = session_find(place->session);
+    struct room_peer *p = s ? room_peer_of(s) : NULL;
+
+    if (p && is_in(p, place->room) && places == PLACES_FREED) {
+        room_call_join(place->room, p, p->info, "again", place->session, on_back, place);
+        return;
+    }
+    if (p && is_in(p, place->room) && places == PLACES_TAKEN)
+        lost_place(s, place->room);
+    place_free(place);
 }
 
 static void on_back(const struct reply *r, void *arg)
@@ -430,8 +386,11 @@ static void on_back(const struct reply *r, void *arg)
         key_room_channel(channel, place->room);
         group_admit(channel, place->session, (uint64_t)number);
     }
-    if (s && span_is(result, "full"))
+    if (s && span_is(result, "full") && is_in(room_peer_of(s), place->room)) {
+        if (full_room_ask(place->room, on_places_again, place))
+            return;
         lost_place(s, place->room);
+    }
     place_free(place);
 }
 
@@ -448,7 +407,7 @@ void membership_refresh(session_id id)
         return;
     room_entry(entry, p->room, p->id);
     index_note(s, 1, &(struct note){.entry = entry});
-    call_join(p->room, p, p->info, "again", id, on_back, place_new(s, p->room));
+    room_call_join(p->room, p, p->info, "again", id, on_back, place_new(s, p->room));
 }
 
 void membership_close(struct session *s)
@@ -483,6 +442,6 @@ static long long read_peers_in_rooms(void)
     return peers_in_rooms;
 }
 
-const struct entry_kind membership_kind = {KIND, undo};
+const struct entry_kind membership_kind = {ROOM_MEMBER, undo};
 const struct domain_metric membership_metrics[] = {
     {"room_peers", read_peers}, {"room_members", read_peers_in_rooms}, {0}};

@@ -47,22 +47,31 @@ struct bytes *wire_envelope_end(struct builder *w, const char *request_id)
     return builder_take(w);
 }
 
+bool room_record_read(struct span record, struct address *at, struct span *info)
+{
+    const char *space = memchr(record.at, ' ', record.len);
+    size_t len = space ? (size_t)(space - record.at) : 0;
+
+    if (!address_parse((struct span){record.at, len}, at))
+        return false;
+    *info = (struct span){space + 1, record.len - len - 1};
+    return true;
+}
+
 size_t wire_peers(struct builder *w, const struct reply *records)
 {
     size_t count = 0;
 
     builder_text(w, "[");
     for (size_t i = 1; i < reply_count(records); i += 2) {
-        struct span record = reply_span(reply_at(records, i));
-        const char *space = memchr(record.at, ' ', record.len);
-        size_t len = space ? (size_t)(space - record.at) : 0;
+        struct span info;
         struct address a;
 
-        if (!address_parse((struct span){record.at, len}, &a) || !worker_alive(a.wid))
+        if (!room_record_read(reply_span(reply_at(records, i)), &a, &info) || !worker_alive(a.wid))
             continue;
         if (count++ > 0)
             builder_text(w, ",");
-        builder_add(w, (struct span){space + 1, record.len - len - 1});
+        builder_add(w, info);
     }
     builder_text(w, "]");
     return count;
@@ -265,6 +274,7 @@ static void init(void)
 
 static void fini(void)
 {
+    full_rooms_fini();
     free(types);
     types = NULL;
 }
