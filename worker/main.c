@@ -34,13 +34,13 @@ static int processes = 1;
 static char refusal[512]; /* why this worker must not use its Redis */
 static bool own_redis;    /* this very process may run the private Redis */
 
-/* In one piece: several processes may have something to say at once, and printf() may write what it has in parts. */
+/* In one piece: several processes may have something to say at once. */
 static int complain(int status, const char *problem)
 {
     char line[PROBLEM_LINE];
 
     snprintf(line, sizeof(line), "signalbox-worker: %.*s\n", PROBLEM_LINE - 32, problem);
-    fputs(line, stderr);
+    log_plain(line);
     return status;
 }
 
@@ -208,6 +208,7 @@ int main(int argc, char **argv)
     char problem[256];
     int status = EXIT_SUCCESS;
 
+    log_unblock();
     if (sodium_init() < 0)
         return complain(EXIT_FAILURE, "libsodium cannot be initialised");
     signal(SIGPIPE, SIG_IGN);
@@ -227,7 +228,6 @@ int main(int argc, char **argv)
         break;
     case CONFIG_OK:
         log_init(log_level(), config->log_format == LOG_FORMAT_TEXT, config->environment == ENVIRONMENT_PRODUCTION);
-        log_unblock();
         status = start();
         break;
     }

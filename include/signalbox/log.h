@@ -21,8 +21,10 @@ struct log_field {
 /* as_text: for people; redact: pairing codes are shown as their first and last character. */
 void log_init(enum log_level least, bool as_text, bool redact);
 /* From now on a line that nobody reads off stderr is dropped and counted, instead of holding up the loop. It opens
-   stderr anew, because making it non-blocking would do so for whoever shares it. */
+   stderr anew, because making it non-blocking would do so for whoever shares it; a socket cannot be opened anew. */
 void log_unblock(void);
+long long log_dropped(void);      /* lines so far */
+void log_plain(const char *line); /* writes a line as it is: at most 4096 bytes, with its end */
 void log_worker(const char *wid); /* named in every line from now on; copied */
 bool log_wants(enum log_level level);
 void log_write(enum log_level level, const char *event,

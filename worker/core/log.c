@@ -4,8 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,8 +30,11 @@ struct line {
     char text[LINE_MAX_BYTES];
 };
 
+/* How it is written without waiting for whoever reads it. */
+static enum { LOG_BLOCKING, LOG_OPENED_ANEW, LOG_SENT, LOG_ASKED_FIRST } way;
 static int log_fd = STDERR_FILENO;
-static long long lines_lost;
+static struct line unwritten; /* of a line that was written in part */
+static long long dropped, dropped_told;
 
 void log_init(enum log_level least, bool as_text, bool redact)
 {
@@ -40,9 +46,14 @@ void log_init(enum log_level least, bool as_text, bool redact)
 void log_unblock(void)
 {
     int fd = open("/proc/self/fd/2", O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC);
+    struct stat status;
 
-    if (fd >= 0)
+    if (fd >= 0) {
         log_fd = fd;
+        way = LOG_OPENED_ANEW;
+    } else {
+        way = fstat(log_fd, &status) == 0 && S_ISSOCK(status.st_mode) ? LOG_SENT : LOG_ASKED_FIRST;
+    }
 }
 
 void log_worker(const char *wid)
@@ -216,11 +227,67 @@ static void put_head_text(struct line *line, enum log_level level, const char *e
     put_escaped(line, event);
 }
 
+static ssize_t put(struct span text)
+{
+    struct pollfd room = {.fd = log_fd, .events = POLLOUT};
+    ssize_t written;
+
+    if (way == LOG_ASKED_FIRST && poll(&room, 1, 0) != 1)
+        return -1;
+    do
+        written = way == LOG_SENT ? sendto(log_fd, text.at, text.len, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0)
+                                  : write(log_fd, text.at, text.len);
+    while (written < 0 && errno == EINTR);
+    return written;
+}
+
+/* Writes what it can, and keeps the rest. */
+static bool put_part(struct span text)
+{
+    ssize_t written = put(text);
+
+    if (written <= 0)
+        return false;
+    unwritten.len = text.len - (size_t)written;
+    memmove(unwritten.text, text.at + written, unwritten.len);
+    return true;
+}
+
+/* No line goes out between the parts of another. */
+static bool put_line(struct span line)
+{
+    while (unwritten.len)
+        if (!put_part((struct span){unwritten.text, unwritten.len}))
+            return false;
+    return put_part(line);
+}
+
+static void write_line(struct span line)
+{
+    bool written = put_line(line);
+
+    dropped += !written;
+    if (written && dropped > dropped_told) {
+        long long lines = dropped - dropped_told;
+        dropped_told = dropped;
+        LOG_WARNING("log_lines_lost", LOG_INT("lines", lines));
+    }
+}
+
+long long log_dropped(void)
+{
+    return dropped;
+}
+
+void log_plain(const char *line)
+{
+    write_line(span_of(line));
+}
+
 void log_write(enum log_level level, const char *event, const struct log_field *fields)
 {
     struct line line;
     int saved = errno;
-    ssize_t written;
 
     line.len = 0;
     if (text_lines)
@@ -230,16 +297,6 @@ void log_write(enum log_level level, const char *event, const struct log_field *
     for (; fields->name; fields++)
         put_field(&line, fields);
     line_put(&line, text_lines ? SPAN("\n") : SPAN("}\n"));
-
-    do
-        written = write(log_fd, line.text, line.len);
-    while (written < 0 && errno == EINTR);
-    if (written < 0)
-        lines_lost++;
+    write_line((struct span){line.text, line.len});
     errno = saved;
-    if (written >= 0 && lines_lost > 0) {
-        long long lost = lines_lost;
-        lines_lost = 0;
-        LOG_WARNING("log_lines_lost", LOG_INT("lines", lost));
-    }
 }

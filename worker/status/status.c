@@ -6,11 +6,14 @@
 
 #include "signalbox/http.h"
 #include "signalbox/inbox.h"
+#include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
 #include "signalbox/redis.h"
 #include "signalbox/server.h"
 #include "signalbox/version.h"
+
+static struct metric *dropped_lines;
 
 static void handle_health(struct exchange *x)
 {
@@ -75,8 +78,15 @@ static const struct http_route status_routes[] = {
 };
 static const struct http_route *const routes[] = {status_routes, NULL};
 
+static void collect(void)
+{
+    metric_add(dropped_lines, (double)log_dropped() - metric_value(dropped_lines));
+}
+
 static void init(void)
 {
+    dropped_lines = metric_counter("signalbox_log_dropped_total", "Lines of the log that nobody took in time");
+    metrics_on_collect(collect);
     metric_set(
         metric_series(metric_family(METRIC_GAUGE, "signalbox_build_info", "Always 1", "version"), SIGNALBOX_VERSION),
         1);
