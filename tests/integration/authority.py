@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A certificate authority for a test: it writes certificates and keys for 127.0.0.1, and clients that trust it."""
+"""A certificate authority for a test: it writes certificates and keys, for 127.0.0.1 where nothing else is said, and
+clients that trust it."""
 import datetime
 import ipaddress
 import ssl
@@ -21,11 +22,13 @@ def name(text):
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
-def certify(subject, key, issuer, issuer_key, authority):
+def certify(subject, key, issuer, issuer_key, authority, names=(), until=DAY):
+    """names: of hosts, instead of 127.0.0.1; until: from now, when it expires."""
     now = datetime.datetime.utcnow()
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    address = x509.SubjectAlternativeName([x509.DNSName(name) for name in names] or
+                                          [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     return (x509.CertificateBuilder().subject_name(name(subject)).issuer_name(name(issuer)).public_key(key.public_key())
-            .serial_number(x509.random_serial_number()).not_valid_before(now - DAY).not_valid_after(now + DAY)
+            .serial_number(x509.random_serial_number()).not_valid_before(now - 2 * DAY).not_valid_after(now + until)
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
             .add_extension(address, critical=False).sign(issuer_key, hashes.SHA256()))
 
@@ -52,10 +55,11 @@ class Authority:
         self.root = certify("root", root_key, "root", root_key, True)
         self.intermediate = certify("intermediate", self.key, "root", root_key, True)
 
-    def issue(self, kind="ec", password=None):
-        """kind: "ec", or the bits of an RSA key."""
+    def issue(self, kind="ec", password=None, **options):
+        """kind: "ec", or the bits of an RSA key; options: those of certify()."""
         key = new_key(kind)
-        return Pair([certify("server", key, "intermediate", self.key, False), self.intermediate], key, password)
+        return Pair([certify("server", key, "intermediate", self.key, False, **options), self.intermediate], key,
+                    password)
 
     def client(self, version=None, ciphers=None, alpn=None):
         """A context that trusts the root. version: the only one that is spoken."""

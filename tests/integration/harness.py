@@ -20,6 +20,7 @@ import redis as redis_client
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = Path(os.environ.get("SIGNALBOX_WORKER", ROOT / "build" / "signalbox-worker"))
+REDIS_SERVER = os.environ.get("REDIS_SERVER", "redis-server")  # or valkey-server: the program of all that tests start
 ASAN = WORKER.exists() and b"__asan_init" in WORKER.read_bytes()
 SLOW = 5 if ASAN else 1
 # Tests that run at the same time share the CPUs: what is measured in real time gets that much more of it.
@@ -164,21 +165,26 @@ def freeze(process):
 
 
 class Redis:
-    """A redis-server of our own, on a Unix socket and a TCP port."""
+    """A redis-server of our own, on a Unix socket and a TCP port. program: another server than REDIS_SERVER."""
 
-    def __init__(self, *options):
+    def __init__(self, *options, program=REDIS_SERVER):
+        self.program = program
         self.dir = tempfile.mkdtemp(prefix="signalbox-redis-")
         self.socket = f"{self.dir}/redis.sock"
         password = options[options.index("--requirepass") + 1] if "--requirepass" in options else None
         self.client = redis_client.Redis(unix_socket_path=self.socket, password=password, decode_responses=True)
         for _ in range(5):  # another test may be faster to take the port that is free
             self.port = free_port()
-            self.command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket",
-                            self.socket, "--save", "", "--appendonly", "no", "--dir", self.dir, *options]
+            self.command = [self.program, *self.config(), "--port", str(self.port), "--bind", "127.0.0.1",
+                            "--unixsocket", self.socket, "--save", "", "--appendonly", "no", "--dir", self.dir, *options]
             self._run()
             if self.process.poll() is None:
                 break
         assert self.process.poll() is None, "redis-server ended at once"
+
+    def config(self):
+        """What comes before the options."""
+        return []
 
     def _run(self):
         self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -33,6 +33,7 @@ class Proxy:
         self.open, self.door, self.shut, self.whole = opened(), opened(), None, True
         self.inward = opened()  # the gate of all commands
         self.delay = 0  # of each answer, in seconds
+        self.pace = None  # (bytes, seconds): so many of an answer at once, and the pause until the next
         self.subscriber = None  # the gate of the connection that last sent a SUBSCRIBE
         self.url = f"redis://127.0.0.1:{self.listener.getsockname()[1]}/0"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -62,14 +63,22 @@ class Proxy:
                     self.seen.set()
                 if commands:
                     self.inward.wait()
+                    sink.sendall(data)
                 else:
                     time.sleep(self.delay)
-                    self.open.wait()
-                    own.wait()
-                sink.sendall(data)
+                    self._answer(sink, data, own)
         for s in (source, sink):
             with contextlib.suppress(OSError):
                 s.shutdown(socket.SHUT_RDWR)
+
+    def _answer(self, sink, data, own):
+        size, pause = self.pace or (len(data), 0)
+        for at in range(0, len(data), size):
+            if at:
+                time.sleep(pause)
+            self.open.wait()
+            own.wait()
+            sink.sendall(data[at:at + size])
 
     @contextlib.contextmanager
     def holding_from(self, pattern, whole=True):

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: MIT
+"""A Redis that is a replica, or becomes one under open connections; one that is paused; answers that take their time."""
+import threading
+import time
+
+import pytest
+
+from harness import SLOW, UNAVAILABLE, Worker, metric, ready, uid, wait_until
+from proxy import Proxy
+from redis_rigs import Group, follow, holds, links, promote, readiness, reasons, service
+from test_signal import path_of, registered
+
+ENV = {"IP_CONNECT_RATE": 0, "MESSAGE_RATE": 0}
+PATIENCE = 2  # seconds without a byte after which a connection is given up
+
+
+@pytest.fixture
+def launch(closing):
+    def launch(url, **options):
+        worker = Worker(url, **ENV, **options)
+        closing.callback(worker.stop)
+        return worker
+
+    return launch
+
+
+@pytest.fixture
+def pair(closing):
+    return Group(closing)
+
+
+@pytest.fixture
+def address(closing):
+    """One that leads new connections, and no others, to what its target says; and where it leads at first."""
+    def address(server):
+        proxy = Proxy(server.port)
+        closing.callback(proxy.close)
+        return proxy
+
+    return address
+
+
+def wait_listening(worker):
+    """Returns it, once it can be asked whether it is ready."""
+    wait_until(lambda: worker.events("listening"), 10, "listening")
+    worker.port = worker.events("listening")[0]["port"]
+    return worker
+
+
+def stays_unready(worker, seconds=2):
+    """And says that it is for a replica's sake."""
+    holds(lambda: (found := readiness(worker))[0] == 503 and "replica" in found[1].lower(), seconds,
+          "503 and that Redis is a replica")
+
+
+def works(connect, workers):
+    """What reads, what writes, what is sent from one to the other."""
+    room = path_of(uid("room"))
+    a, b = (registered(connect(worker, room)) for worker in (workers[0], workers[-1]))
+    for one, two in ((a, b), (b, a)):
+        token = uid()
+        one.send(type="offer", target=two.code, payload=token)
+        while two.recv().get("payload") != token:
+            pass
+    peer = connect(workers[0])
+    assert peer.request("register", peerId=uid())["type"] == "registered"
+    peer.relays()
+
+
+# A master that is demoted
+
+def test_workers_leave_a_master_that_was_demoted_and_are_not_ready_until_there_is_another(pair, address, launch,
+                                                                                          connect):
+    a, b = pair.servers
+    proxy = address(a)
+    workers = [launch(proxy.url) for _ in range(2)]
+    works(connect, workers)
+    client = connect(workers[0])
+    pair.swap(b)
+    for worker in workers:
+        wait_until(lambda: not ready(worker), 5, "that its Redis is a replica")
+        stays_unready(worker)
+        assert metric(worker, "signalbox_redis_up") == 0
+    assert client.request("register", peerId=uid())["message"] == UNAVAILABLE
+    assert client.request("ping") == {"type": "pong"}
+    proxy.target = b.port
+    for worker in workers:
+        wait_until(lambda: ready(worker), 10, "ready again")
+        assert len(links(b, worker)) == 3 and not links(a, worker)
+    assert client.request("register", peerId=uid())["type"] == "registered"
+    works(connect, workers)
+
+
+def test_all_connections_move_at_once_where_the_address_has_moved_before(pair, address, launch, connect):
+    a, b = pair.servers
+    proxy = address(a)
+    workers = [launch(proxy.url) for _ in range(2)]
+    proxy.target = b.port
+    pair.swap(b)
+    for worker in workers:
+        wait_until(lambda: ready(worker) and len(links(b, worker)) == 3, 8, "its connections to the new master")
+    assert not [worker for worker in workers if links(a, worker)]
+    works(connect, workers)
+
+
+def test_who_was_registered_is_reached_by_way_of_the_new_master(pair, address, launch, connect):
+    a, b = pair.servers
+    proxy = address(a)
+    workers = [launch(proxy.url) for _ in range(2)]
+    room = path_of(uid("room"))
+    one, two = (registered(connect(worker, room)) for worker in workers)
+    proxy.target = b.port
+    pair.swap(b)
+    wait_until(lambda: all(ready(w) and len(links(b, w)) == 3 for w in workers), 8, "both there")
+
+    def reached():
+        token = uid()
+        one.send(type="offer", target=two.code, payload=token)
+        end = time.monotonic() + 0.3 * SLOW
+        while time.monotonic() < end:
+            if not two.inbox.empty() and two.recv().get("payload") == token:
+                return True
+            time.sleep(0.01)
+        return False
+
+    wait_until(reached, 8, "an offer")
+    assert not one.closed and not two.closed
+
+
+def test_a_master_that_is_demoted_twice_is_followed_there_and_back(pair, address, launch, connect):
+    a, b = pair.servers
+    proxy = address(a)
+    worker = launch(proxy.url)
+    for old, new in ((a, b), (b, a)):
+        proxy.target = new.port
+        promote(new)
+        follow(old, new)
+        wait_until(lambda: ready(worker) and len(links(new, worker)) == 3, 10, "its connections to the new master")
+    works(connect, [worker])
+
+
+# A replica from the start
+
+@pytest.mark.parametrize("way", ["port", "socket"])
+def test_a_worker_on_a_replica_is_never_ready_and_says_why(pair, launch, connect, way):
+    a, b = pair.servers
+    worker = wait_listening(launch(f"redis://127.0.0.1:{b.port}" if way == "port" else b.urls()[0], wait=False))
+    wait_until(lambda: "replica" in readiness(worker)[1].lower(), 5, "the reason")
+    stays_unready(worker)
+    assert any("replica" in reason.lower() for reason in reasons(worker))
+    assert connect(worker).request("register", peerId=uid())["message"] == UNAVAILABLE
+    promote(b)
+    wait_until(lambda: ready(worker), 8, "ready, once it is the master")
+    works(connect, [worker])
+
+
+def test_a_replica_is_not_asked_without_a_pause(pair, launch):
+    """As often as any Redis that is away: 50 ms to 2 s apart."""
+    b = pair.servers[1]
+    wait_listening(launch(f"redis://127.0.0.1:{b.port}", wait=False))
+    before = b.client.info("stats")["total_connections_received"]
+    time.sleep(3)
+    assert b.client.info("stats")["total_connections_received"] - before < 3 * 20
+
+
+@pytest.fixture
+def modest(pair):
+    """URLs of the pair's servers for a user who may not ask for roles."""
+    def url(server):
+        return f"redis://modest:pw@127.0.0.1:{service(server)}/0"
+
+    for server in pair.servers:
+        server.client.execute_command("ACL", "SETUSER", "modest", "on", ">pw", "~*", "&*", "+@all", "-role")
+    return url
+
+
+def test_a_user_who_may_not_ask_for_the_role_is_no_error(pair, modest, launch, connect):
+    worker = launch(modest(pair.servers[0]))
+    works(connect, [worker])
+    assert not worker.events("redis_lost") and metric(worker, "signalbox_redis_errors_total") == 0
+
+
+def test_who_may_not_ask_for_the_role_learns_it_from_the_first_write(pair, modest, address, launch, connect):
+    a, b = pair.servers
+    proxy = address(a)
+    worker = launch(modest(a).replace(str(a.port), proxy.url.rpartition(":")[2].partition("/")[0]))
+    proxy.target = b.port
+    pair.swap(b)
+    wait_until(lambda: ready(worker) and len(links(b, worker)) == 3, 8, "its connections to the new master")
+    works(connect, [worker])
+
+
+# Answers that come slowly, late, or not at all
+
+def leave_drops(connect, worker, count):
+    """So many peers with as much as may be left at a point; who comes there next gets it all. The point."""
+    point = uid("point")
+    for _ in range(count):
+        answer = connect(worker).request("register_rendezvous", peerId=uid(), dailyPoints=[point], deadDrop="x" * 16000)
+        assert answer["type"] == "rendezvous_result"
+    return point
+
+
+@pytest.fixture
+def far(pair, address, launch):
+    """A worker and what stands between it and Redis."""
+    proxy = address(pair.servers[0])
+    return launch(proxy.url), proxy
+
+
+def test_a_long_answer_that_comes_slowly_costs_no_connection(far, connect):
+    worker, proxy = far
+    point, client = leave_drops(connect, worker, 30), connect(worker)
+    proxy.pace = 32768, 0.35
+    begun = time.monotonic()
+    client.send(type="register_rendezvous", peerId=uid(), dailyPoints=[point])
+    result = client.expect("rendezvous_result", 20)
+    assert time.monotonic() - begun > 1.5 * PATIENCE, "it came too fast to show anything"
+    assert len(result["deadDrops"]) == 30
+    assert ready(worker) and not worker.events("redis_lost")
+
+
+def test_what_was_sent_behind_a_slow_answer_is_answered_too(far, connect):
+    worker, proxy = far
+    point, client, others = leave_drops(connect, worker, 30), connect(worker), [connect(worker) for _ in range(10)]
+    proxy.pace = 32768, 0.35
+    client.send(type="register_rendezvous", peerId=uid(), dailyPoints=[point])
+    time.sleep(0.2)
+    for other in others:
+        other.send(type="register", peerId=uid())
+    for other in others:
+        other.expect("registered", 20)
+    client.expect("rendezvous_result", 20)
+    assert not worker.events("redis_lost")
+
+
+def test_an_answer_that_stops_in_the_middle_costs_the_connection_after_a_while(far, connect):
+    worker, proxy = far
+    point, client = leave_drops(connect, worker, 30), connect(worker)
+    proxy.pace = 32768, 0.35
+    client.send(type="register_rendezvous", peerId=uid(), dailyPoints=[point])
+    time.sleep(1)
+    stopped = time.monotonic()
+    proxy.open.clear()
+    assert client.recv(8)["message"] == UNAVAILABLE
+    assert time.monotonic() - stopped > PATIENCE - 0.5
+    assert not ready(worker)
+    proxy.pace = None
+    proxy.open.set()
+    wait_until(lambda: ready(worker), 10, "ready again")
+    works(connect, [worker])
+
+
+def test_a_pause_shorter_than_the_patience_is_only_waited_for(pair, launch, connect):
+    master = pair.servers[0]
+    worker = launch(master.urls()[1])
+    client = connect(worker)
+    master.client.execute_command("CLIENT", "PAUSE", 1000)
+    begun = time.monotonic()
+    assert client.request("register", peerId=uid())["type"] == "registered"
+    assert time.monotonic() - begun > 0.5
+    assert ready(worker) and not worker.events("redis_lost")
+
+
+@pytest.mark.parametrize("kind", ["ALL", "WRITE"])
+def test_in_a_long_pause_all_are_told_and_after_it_all_goes_on(pair, launch, connect, kind):
+    master = pair.servers[0]
+    workers = [launch(url) for url in master.urls()]
+    clients, answers = [connect(worker) for worker in workers], []
+    master.client.execute_command("CLIENT", "PAUSE", int(5000 * SLOW), kind)
+    paused = time.monotonic()
+
+    def ask(client):
+        answers.append(client.request("register", peerId=uid()))
+
+    asking = [threading.Thread(target=ask, args=(client,)) for client in clients]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join(10 * SLOW)
+    assert [answer["message"] for answer in answers] == [UNAVAILABLE] * 2
+    assert time.monotonic() - paused < 5 * SLOW
+    assert not any(map(ready, workers))
+    wait_until(lambda: all(map(ready, workers)), 15, "ready again")
+    works(connect, workers)
