@@ -50,15 +50,16 @@ class Pair:
 class Authority:
     """Its root is trusted; what it issues is signed by an intermediate, so that a server has to send its chain."""
 
-    def __init__(self):
+    def __init__(self, owner="a test"):
+        root, self.name = f"root of {owner}", f"intermediate of {owner}"
         root_key, self.key = new_key("ec"), new_key("ec")
-        self.root = certify("root", root_key, "root", root_key, True)
-        self.intermediate = certify("intermediate", self.key, "root", root_key, True)
+        self.root = certify(root, root_key, root, root_key, True)
+        self.intermediate = certify(self.name, self.key, root, root_key, True)
 
     def issue(self, kind="ec", password=None, **options):
         """kind: "ec", or the bits of an RSA key; options: those of certify()."""
         key = new_key(kind)
-        return Pair([certify("server", key, "intermediate", self.key, False, **options), self.intermediate], key,
+        return Pair([certify("server", key, self.name, self.key, False, **options), self.intermediate], key,
                     password)
 
     def client(self, version=None, ciphers=None, alpn=None):

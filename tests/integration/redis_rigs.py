@@ -102,6 +102,20 @@ class Sentinel(Redis):
         return [str(file)]
 
 
+class TlsSentinel(TlsRedis):
+    """One that speaks TLS, with Redis and the others as well."""
+
+    def __init__(self, authority, lines):
+        self.lines = lines
+        super().__init__(authority, "--tls-replication", "yes", "--sentinel")
+
+    config = Sentinel.config
+
+
+def sentinel_url(ports, userinfo="", name=NAME, scheme="redis+sentinel"):
+    return f"{scheme}://{userinfo}{','.join(f'127.0.0.1:{port}' for port in ports)}/{name}"
+
+
 class Sentinels:
     """Three of them; two must agree that a master has gone. make: starts one, given lines of its configuration."""
 
@@ -119,9 +133,8 @@ class Sentinels:
         seen = sentinel.client.sentinel_master(NAME)
         return (seen["num-other-sentinels"], seen["num-slaves"]) == (len(self.all) - 1, len(self.group.servers) - 1)
 
-    def url(self, userinfo="", name=NAME, ports=None, scheme="redis+sentinel"):
-        hosts = ",".join(f"127.0.0.1:{port}" for port in ports or map(service, self.all))
-        return f"{scheme}://{userinfo}{hosts}/{name}"
+    def url(self, *args, **options):
+        return sentinel_url(map(service, self.all), *args, **options)
 
     def master(self):
         """Which server most of them say it is; None: they do not agree."""
