@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "signalbox/config.h"
 #include "signalbox/doctor_client.h"
 #include "signalbox/redis_target.h"
 
@@ -55,6 +56,14 @@ static void add_words(struct builder *w, struct span words)
     }
 }
 
+static void add_option(struct builder *w, const char *name, const char *value)
+{
+    if (!*value)
+        return;
+    add_word(w, span_of(name));
+    add_word(w, span_of(value));
+}
+
 /* Who gives the command, and with which password, is not known here. */
 void diagnosis_mend(struct diagnosis *d, const struct doctor_client *c, const char *words)
 {
@@ -73,8 +82,12 @@ void diagnosis_mend(struct diagnosis *d, const struct doctor_client *c, const ch
         add_word(w, SPAN("-p"));
         add_word(w, span_of(port));
     }
-    if (c->tls)
+    if (c->tls) {
         add_word(w, SPAN("--tls"));
+        add_option(w, "--cacert", config->redis_ca_file);
+        add_option(w, "--cert", config->redis_cert_file);
+        add_option(w, "--key", config->redis_key_file);
+    }
     add_words(w, span_of(words));
 }
 

@@ -20,11 +20,14 @@
 #define PATIENCE_SECONDS 3
 #define PROBLEM_BYTES 128
 #define LATE "no answer in time"
+#define TLS_ALERT 0x15 /* what a record of TLS that says why not begins with */
+#define CLOSED "closed"
 
 struct doctor_socket {
     int fd;
     SSL *ssl; /* NULL: plain */
     redisReader *reader;
+    bool heard; /* anything of it */
     bool lost;
     char problem[REDIS_TLS_PROBLEM_MAX];
 };
@@ -36,7 +39,11 @@ static const char *error_text(void)
 
 static void lose(struct doctor_socket *s, const char *why)
 {
+    bool hung_up = strcmp(why, CLOSED) == 0 || strcmp(why, strerror(ECONNRESET)) == 0;
+
     s->lost = true;
+    if (!s->ssl && !s->heard && hung_up)
+        why = "closed before it answered: does it want TLS (rediss://)?";
     snprintf(s->problem, sizeof(s->problem), "%s", why);
 }
 
@@ -110,14 +117,14 @@ static int connect_by_path(const char *path, char problem[static PROBLEM_BYTES])
     return fd;
 }
 
-/* What a TLS call that returned n means for the socket. */
-static void judge_tls(struct doctor_socket *s, int n)
+/* What a TLS call that returned n means for the socket. late: why it is lost if nothing came. */
+static void judge_tls(struct doctor_socket *s, int n, const char *late)
 {
     char problem[REDIS_TLS_PROBLEM_MAX];
     bool wants_write;
     const char *why = redis_tls_problem(s->ssl, n, &wants_write, problem);
 
-    lose(s, why ? why : LATE);
+    lose(s, why ? why : late);
 }
 
 struct doctor_socket *doctor_socket_open(const struct redis_place *place, const char *tls_name,
@@ -135,10 +142,11 @@ struct doctor_socket *doctor_socket_open(const struct redis_place *place, const 
     if (!tls_name)
         return s;
     s->ssl = redis_tls_new(fd, tls_name);
+    SSL_set_mode(s->ssl, SSL_MODE_AUTO_RETRY);
     n = SSL_connect(s->ssl);
     if (n == 1)
         return s;
-    judge_tls(s, n);
+    judge_tls(s, n, LATE " while TLS was to be agreed on: does it speak TLS?");
     snprintf(problem, PROBLEM_BYTES, "%.127s", s->problem);
     doctor_socket_close(s);
     return NULL;
@@ -154,7 +162,7 @@ static void write_all(struct doctor_socket *s, struct span data)
         if (n > 0)
             data = (struct span){data.at + n, data.len - (size_t)n};
         else if (s->ssl)
-            judge_tls(s, (int)n);
+            judge_tls(s, (int)n, LATE);
         else
             lose(s, error_text());
     }
@@ -165,12 +173,13 @@ static void read_more(struct doctor_socket *s)
     char buf[16384];
     ssize_t n = s->ssl ? SSL_read(s->ssl, buf, sizeof(buf)) : recv(s->fd, buf, sizeof(buf), 0);
 
-    if (n > 0)
+    s->heard |= n > 0 && *buf != TLS_ALERT;
+    if (n > 0 && (s->ssl || s->heard))
         redisReaderFeed(s->reader, buf, (size_t)n);
     else if (s->ssl)
-        judge_tls(s, (int)n);
+        judge_tls(s, (int)n, LATE);
     else
-        lose(s, n == 0 ? "Server closed the connection" : error_text());
+        lose(s, n >= 0 ? CLOSED : error_text());
 }
 
 struct redisReply *doctor_socket_ask(struct doctor_socket *s, struct span resp)

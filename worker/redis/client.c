@@ -190,7 +190,7 @@ static void on_error(const struct pending *p, const char *error)
     if (strncmp(error, "NOSCRIPT", 8) != 0)
         metric_add(errors, 1);
     if (is_not_master(error))
-        redis_leave("it takes no writes: it is no master any more");
+        redis_leave("it takes no writes: it has become a replica");
     p->callback(NULL, error, p->arg);
 }
 

@@ -50,11 +50,13 @@ static void retry_later(struct redis_connection *c)
 }
 
 /* What goes on failing is said once. */
-static void note_problem(struct redis_connection *c, const char *event, const char *why)
+static void note_problem(struct redis_connection *c, const char *what, const char *why)
 {
+    char event[32];
     bool told = strcmp(c->problem, why) == 0;
 
     snprintf(c->problem, sizeof(c->problem), "%s", why);
+    snprintf(event, sizeof(event), "%s_%s", c->sentinel ? "sentinel" : "redis", what);
     if (c->started && !told)
         LOG_WARNING(event, LOG_TEXT("connection", c->name), LOG_TEXT("reason", c->problem));
 }
@@ -78,11 +80,21 @@ static void forget_wire(struct redis_connection *c)
         c->on_down(c);
 }
 
+/* A server that was to speak TLS, or not to, says little of it. */
+static const char *guess(const struct redis_connection *c, const char *why)
+{
+    bool hung_up = strcmp(why, "closed") == 0 || strcmp(why, strerror(ECONNRESET)) == 0;
+
+    if (c->connects == 0 && c->greeting && !c->tls && (hung_up || strncmp(why, "Protocol error", 14) == 0))
+        return "closed before it answered: does it want TLS (rediss://)?";
+    return why;
+}
+
 static void on_lost(const char *why, void *arg)
 {
     struct redis_connection *c = arg;
 
-    note_problem(c, "redis_lost", why);
+    note_problem(c, "lost", guess(c, why));
     forget_wire(c);
     try_next(c);
 }
@@ -93,7 +105,9 @@ static void on_impatient(void *arg)
 
     c->patience = NULL;
     wire_close(c->wire);
-    on_lost("no answer while connecting", c);
+    on_lost(c->tls && !c->greeting ? "no answer while TLS was to be agreed on: does it speak TLS?"
+                                   : "no answer while connecting",
+            c);
 }
 
 void redis_connection_drop(struct redis_connection *c, const char *why)
@@ -101,7 +115,7 @@ void redis_connection_drop(struct redis_connection *c, const char *why)
     if (!c->wire)
         return;
     wire_close(c->wire);
-    note_problem(c, "redis_lost", why);
+    note_problem(c, "lost", why);
     forget_wire(c);
     retry_later(c);
 }
@@ -133,7 +147,7 @@ static void on_greeted(const char *problem, const char *run_id, void *arg)
     forget_addresses(c);
     if (c->connects++ > 0)
         metric_add(metric_series(reconnects(), c->name), 1);
-    LOG_INFO("redis_connected", LOG_TEXT("connection", c->name));
+    LOG_INFO(c->sentinel ? "sentinel_connected" : "redis_connected", LOG_TEXT("connection", c->name));
     c->on_up(c);
 }
 
@@ -157,7 +171,7 @@ static bool open_wire(struct redis_connection *c, const struct sockaddr *at, soc
     if (c->wire)
         c->patience = timer_once(CONNECT_PATIENCE_MS, on_impatient, c);
     else
-        note_problem(c, "redis_unreachable", strerror(errno));
+        note_problem(c, "unreachable", strerror(errno));
     return c->wire;
 }
 
@@ -178,7 +192,7 @@ static void on_resolved(struct addrinfo *found, const char *problem, void *arg)
     struct redis_connection *c = arg;
 
     if (!found)
-        note_problem(c, "redis_unreachable", problem ? problem : "no address");
+        note_problem(c, "unreachable", problem ? problem : "no address");
     c->addresses = c->next_address = found;
     try_next(c);
 }

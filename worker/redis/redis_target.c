@@ -78,6 +78,8 @@ static bool read_host(struct redis_target *t, const struct evhttp_uri *uri, int 
 
     if (!host || !*host)
         return fail(problem, "names no host");
+    if (evhttp_uri_get_port(uri) == 0)
+        return fail(problem, "has a port that is not from 1 to 65535");
     len = strlen(host);
     place = add_place(t);
     place->host = host[0] == '[' && host[len - 1] == ']' ? span_dup((struct span){host + 1, len - 2}) : mem_dup(host);

@@ -102,8 +102,9 @@ static const char *refusal(int reason)
     case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE:
         return *config->redis_cert_file ? "it does not accept our certificate (REDIS_CERT_FILE)"
                                         : "it wants a client certificate (REDIS_CERT_FILE, REDIS_KEY_FILE)";
-    case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
     case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
+        return "our certificate has expired (REDIS_CERT_FILE)";
+    case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
     case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
     case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
     case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
@@ -111,7 +112,7 @@ static const char *refusal(int reason)
         return "it does not accept our certificate (REDIS_CERT_FILE)";
     case SSL_R_UNSUPPORTED_PROTOCOL:
     case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
-        return "it speaks no TLS from 1.2 on";
+        return "its version of TLS is older than 1.2";
     case SSL_R_WRONG_VERSION_NUMBER:
     case SSL_R_PACKET_LENGTH_TOO_LONG:
         return "it does not speak TLS";
@@ -122,9 +123,13 @@ static const char *refusal(int reason)
 
 static void describe(SSL *ssl, int result, char out[static REDIS_TLS_PROBLEM_MAX])
 {
-    int system_error = errno, error = SSL_get_error(ssl, result), reason = ERR_GET_REASON(ERR_peek_error());
+    int system_error = errno, error = SSL_get_error(ssl, result), reason;
     long verified = SSL_get_verify_result(ssl);
+    char byte;
 
+    if (error == SSL_ERROR_SYSCALL) /* before the server hung up it may have said why */
+        error = SSL_get_error(ssl, SSL_read(ssl, &byte, 1)) == SSL_ERROR_SSL ? SSL_ERROR_SSL : error;
+    reason = ERR_GET_REASON(ERR_peek_error());
     if (error == SSL_ERROR_ZERO_RETURN || (error == SSL_ERROR_SSL && reason == SSL_R_UNEXPECTED_EOF_WHILE_READING))
         snprintf(out, REDIS_TLS_PROBLEM_MAX, SSL_is_init_finished(ssl) ? "closed" : "closed while TLS was agreed on");
     else if (error == SSL_ERROR_SYSCALL)

@@ -53,7 +53,7 @@ static void set_problem(const char *what, const char *why)
 
     snprintf(text, sizeof(text), "%s: %.180s", what, why);
     if (strcmp(text, problem) != 0)
-        LOG_WARNING("redis_master_unknown", LOG_TEXT("reason", text));
+        LOG_WARNING("redis_unreachable", LOG_TEXT("connection", "sentinel"), LOG_TEXT("reason", text));
     memcpy(problem, text, sizeof(problem));
 }
 
