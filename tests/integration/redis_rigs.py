@@ -210,8 +210,9 @@ def readiness(worker):
 
 
 def reasons(worker):
-    """What its log says of why Redis was lost or not reached."""
-    return [line["reason"] for line in worker.events("redis_lost") + worker.events("redis_unreachable")]
+    """What its log says of why Redis or a Sentinel was lost or not reached."""
+    events = ("redis_lost", "redis_unreachable", "sentinel_lost", "sentinel_unreachable")
+    return [line["reason"] for event in events for line in worker.events(event)]
 
 
 def holds(condition, seconds, what):
