@@ -17,6 +17,9 @@ struct entry_kind {
     void (*undo)(const char *rest, const struct address *holder);
     /* Writes the name of the hash in Redis that is the identity. NULL: entries of this kind are no identities. */
     void (*key)(char out[static KEY_MAX], const char *id);
+    /* Whether s, which is open, has what the entry names. NULL: fleet/identity knows that of an identity, and of an
+       entry that ends by itself only its client does. */
+    bool (*holds)(struct session *s, const char *rest);
     /* Redis has confirmed that holder has the identity. Writes whatever else belongs to it again, since Redis may have
        lost that. May be NULL. */
     void (*on_restored)(const char *id, const struct address *holder);

@@ -37,6 +37,7 @@ void identity_undo(const struct entry_kind *kind, const char *id, const struct a
 /* What a session holds, without asking Redis. */
 bool identity_held(struct session *s, const struct entry_kind *kind, const char *id);
 size_t identity_count(struct session *s, const struct entry_kind *kind);
+bool identity_wanted(struct session *s, const struct entry_kind *kind, const char *id); /* held, or being claimed */
 /* When it was granted, by Redis' clock, ms: a later holder has a later one. 0: not held. */
 long long identity_since(struct session *s, const struct entry_kind *kind, const char *id);
 struct session *identity_holder(const char *entry); /* the session of this worker that holds "kind TAB id"; or NULL */

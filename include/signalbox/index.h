@@ -25,7 +25,8 @@ void index_forget(struct session *s, size_t count, const struct note *notes);
 /* Undoes all that the socket at that address registered. done runs once, later: with true when Redis has done it, with
    false if Redis was not reached, or if may() was false before one of the steps. may: NULL for always. */
 void index_undo(const struct address *a, bool (*may)(void), void (*done)(bool ok, void *arg), void *arg);
-size_t index_pending(void); /* closed sockets of this worker that are still to be undone */
+size_t index_pending(void);            /* closed sockets of this worker that are still to be undone */
+bool index_is_undoing(session_id sid); /* it is one of them */
 
 /* Others may have taken this worker for dead, and removed what its sockets had stored up to now. */
 void index_reaped(void);

@@ -5,12 +5,14 @@
 #include "signalbox/delivery.h"
 #include "signalbox/forward.h"
 #include "signalbox/forward_inbound.h"
+#include "signalbox/ghosts.h"
 #include "signalbox/group.h"
 #include "signalbox/identity.h"
 #include "signalbox/index.h"
 #include "signalbox/leader.h"
 #include "signalbox/lease.h"
 #include "signalbox/probe.h"
+#include "signalbox/orphans.h"
 #include "signalbox/reaper.h"
 #include "signalbox/resync.h"
 #include "signalbox/schedule.h"
@@ -21,6 +23,7 @@ static void on_redis_up(void)
     index_on_redis_up();
     resync_all();
     leader_look();
+    orphans_on_redis_up();
 }
 
 static void on_session_end(struct session *s)
@@ -44,6 +47,8 @@ static void init(void)
     group_init();
     leader_init();
     reaper_init();
+    ghosts_init();
+    orphans_init();
     schedule_init();
 }
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "signalbox/loop.h"
 
@@ -211,6 +212,8 @@ void identity_on_session_end(struct session *s)
 /* --- claiming --- */
 
 struct claiming {
+    LIST_ENTRY(claiming) next;
+    session_id session;
     const struct entry_kind *kind;
     char *id;
     bool is_new;
@@ -220,8 +223,21 @@ struct claiming {
     struct note notes[]; /* with entries of their own; the last is the id's */
 };
 
+static LIST_HEAD(, claiming) claims = LIST_HEAD_INITIALIZER(claims);
+
+bool identity_wanted(struct session *s, const struct entry_kind *kind, const char *id)
+{
+    const struct claiming *c;
+
+    LIST_FOREACH (c, &claims, next)
+        if (c->session == session_id_of(s) && c->kind == kind && strcmp(c->id, id) == 0)
+            return true;
+    return identity_held(s, kind, id);
+}
+
 static void claiming_free(struct claiming *c)
 {
+    LIST_REMOVE(c, next);
     for (size_t i = 0; i < c->note_count; i++)
         free((char *)c->notes[i].entry);
     free(c->id);
@@ -252,6 +268,8 @@ static void claim(struct session *s, struct claiming *c, size_t note_count, cons
         c->notes[i] = (struct note){mem_dup(notes[i].entry), notes[i].ttl_ms};
     c->notes[note_count] = (struct note){mem_dup(entry), 0};
     c->note_count = note_count + 1;
+    c->session = session_id_of(s);
+    LIST_INSERT_HEAD(&claims, c, next);
     index_note(s, c->note_count, c->notes);
     c->kind->key(key, c->id);
     claim_start(s, key, on_claimed, c);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <uthash.h>
 
 #include "scripts_data.h"
 #include "signalbox/keys.h"
@@ -30,15 +31,17 @@ struct indexed {
 struct closed {
     struct address address;
     TAILQ_ENTRY(closed) next;
+    UT_hash_handle hh;
 };
 
 TAILQ_HEAD(closed_list, closed);
 
 static struct closed_list waiting = TAILQ_HEAD_INITIALIZER(waiting), undoing = TAILQ_HEAD_INITIALIZER(undoing),
                           failed = TAILQ_HEAD_INITIALIZER(failed);
-static size_t pending, undoing_count; /* pending: in all three */
-static size_t slot;                   /* of a session: struct indexed */
-static int64_t reaped_ms;             /* loop_ms() when this worker was last taken for dead */
+static struct closed *pending; /* in all three, by sid */
+static size_t undoing_count;
+static size_t slot;       /* of a session: struct indexed */
+static int64_t reaped_ms; /* loop_ms() when this worker was last taken for dead */
 static struct metric *undone;
 
 static struct indexed *indexed_of(struct session *s)
@@ -232,7 +235,7 @@ static void on_undone(bool ok, void *arg)
         TAILQ_INSERT_TAIL(&failed, c, next);
         return;
     }
-    pending--;
+    HASH_DEL(pending, c);
     free(c);
     undo_waiting();
 }
@@ -252,7 +255,15 @@ static void undo_waiting(void)
 
 size_t index_pending(void)
 {
-    return pending;
+    return HASH_COUNT(pending);
+}
+
+bool index_is_undoing(session_id sid)
+{
+    struct closed *c;
+
+    HASH_FIND(hh, pending, &sid, sizeof(sid), c);
+    return c != NULL;
 }
 
 void index_on_session_end(struct session *s)
@@ -266,7 +277,7 @@ void index_on_session_end(struct session *s)
         c = mem_alloc(sizeof(*c));
         c->address = self_address(session_id_of(s));
         TAILQ_INSERT_TAIL(&waiting, c, next);
-        pending++;
+        HASH_ADD(hh, pending, address.sid, sizeof(c->address.sid), c);
         undo_waiting();
     }
     free(i);
@@ -302,6 +313,7 @@ static void free_list(struct closed_list *list)
 
 void index_fini(void)
 {
+    HASH_CLEAR(hh, pending);
     free_list(&waiting);
     free_list(&undoing);
     free_list(&failed);

@@ -6,6 +6,7 @@
 
 #include "scripts_data.h"
 #include "signalbox/config.h"
+#include "signalbox/ghosts.h"
 #include "signalbox/inbox.h"
 #include "signalbox/lease.h"
 #include "signalbox/loop.h"
@@ -213,6 +214,7 @@ static void on_resync(void *arg)
         return;
     timer_free(resync_timer);
     resync_timer = NULL;
+    ghosts_look(true);
 }
 
 static void begin(void)

@@ -111,6 +111,16 @@ static void owe(struct room_peer *p, const char *room)
     p->owed[p->owed_count++] = mem_dup(room);
 }
 
+static bool holds(struct session *s, const char *rest)
+{
+    const struct room_peer *p = room_peer_of(s);
+    char *room = span_dup((struct span){rest, strcspn(rest, "\t")});
+    bool its = p && is_its_room(p, room);
+
+    free(room);
+    return its;
+}
+
 /* If Redis was not reached, it is tried again with the next refresh. */
 static void on_given_up(const struct reply *r, void *arg)
 {
@@ -442,6 +452,6 @@ static long long read_peers_in_rooms(void)
     return peers_in_rooms;
 }
 
-const struct entry_kind membership_kind = {ROOM_MEMBER, undo};
+const struct entry_kind membership_kind = {ROOM_MEMBER, undo, .holds = holds};
 const struct domain_metric membership_metrics[] = {
     {"room_peers", read_peers}, {"room_members", read_peers_in_rooms}, {0}};
