@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "signalbox/address.h"
 #include "signalbox/entry.h"
@@ -28,11 +29,15 @@ void index_undo(const struct address *a, bool (*may)(void), void (*done)(bool ok
 size_t index_pending(void);            /* closed sockets of this worker that are still to be undone */
 bool index_is_undoing(session_id sid); /* it is one of them */
 
-/* Others may have taken this worker for dead, and removed what its sockets had stored up to now. */
+/* What s stored, beside its identities, has been stored now, and ends by itself after ttl_ms: nobody but its client can
+   store that again. Of what was noted in the moment in which it is stored the note says so. */
+void index_stored(struct session *s, long long ttl_ms);
+/* Others may have taken this worker for dead, and removed what its sockets had stored and noted. */
 void index_reaped(void);
-/* Closes s 1001, and returns true, if it had stored something before the last index_reaped() that would still be there:
-   nobody but its client can store that again. */
-bool index_close_if_reaped(struct session *s);
+/* Redis may have forgotten what was stored from then on (loop_ms()). Returns of how many sockets. */
+size_t index_lost(int64_t since_ms);
+/* Closes s 1001, and returns true, if something that it had stored was lost in one of these ways. */
+bool index_close_if_lost(struct session *s);
 
 void index_init(void);
 void index_fini(void);

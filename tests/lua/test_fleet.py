@@ -72,6 +72,31 @@ def test_the_roster_never_expires(db, call):
     assert db.ttl(WORKERS[0]) == -1
 
 
+def mark(call, number, lease=5000):
+    return call("fleet/mark", WORKER, number, lease)
+
+
+def test_a_mark_tells_the_one_before_and_how_old_the_last_beat_is(db, call):
+    beat(call)
+    last, age = mark(call, 1)
+    assert last == -1 and 0 <= age < 1000
+    db.pexpire(WORKER[0], 2000)
+    last, age = mark(call, 2)
+    assert last == 1 and 3000 <= age < 4000
+    beat(call)
+    assert mark(call, 2**40)[0] == 2 and mark(call, 3)[0] == 2**40
+
+
+def test_a_mark_ends_with_its_lease_and_makes_none(db, call):
+    assert mark(call, 1) == [-1, -1] and db.dbsize() == 0
+    beat(call, lease=20)
+    assert mark(call, 1)[0] == -1
+    time.sleep(0.03)
+    assert mark(call, 2) == [-1, -1]
+    beat(call)
+    assert mark(call, 3)[0] == -1
+
+
 LEADER, OTHER = [key("LEADER")], "0badcafe"
 
 

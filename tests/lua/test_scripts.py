@@ -65,6 +65,7 @@ KEYS_OF = {
     "fleet/beat": [(key("worker", "1f0c9a3e"),)],
     "fleet/forward": coded("code") + IDENTITIES,
     "fleet/lead": [(key("LEADER"),)],
+    "fleet/mark": [(key("worker", "1f0c9a3e"),)],
     "fleet/resign": [(key("LEADER"),)],
     "fleet/roster": [(key("WORKERS"),)],
     "migrations/001": [(key("SCHEMA"),)],

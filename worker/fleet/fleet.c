@@ -11,8 +11,9 @@
 #include "signalbox/index.h"
 #include "signalbox/leader.h"
 #include "signalbox/lease.h"
-#include "signalbox/probe.h"
+#include "signalbox/mark.h"
 #include "signalbox/orphans.h"
+#include "signalbox/probe.h"
 #include "signalbox/reaper.h"
 #include "signalbox/resync.h"
 #include "signalbox/schedule.h"
@@ -20,6 +21,7 @@
 static void on_redis_up(void)
 {
     lease_on_redis_up();
+    mark_on_redis_up();
     index_on_redis_up();
     resync_all();
     leader_look();
@@ -36,6 +38,7 @@ static void on_session_end(struct session *s)
 static void init(void)
 {
     lease_init(index_reaped, resync_all);
+    mark_init();
     index_init();
     identity_init();
     probe_init();

@@ -22,9 +22,10 @@
 
 /* What a session has in the index. */
 struct indexed {
-    bool noted;
-    /* loop_ms(): since when, and till when, it has entries in Redis that its client alone could write again */
-    int64_t stored_since_ms, stored_until_ms;
+    bool noted, lost;
+    /* loop_ms(): when it last stored something that its client alone could write again, till when all of that has
+       ended, and what of it is undone with the session */
+    int64_t stored_ms, stored_until_ms, noted_until_ms;
 };
 
 /* A socket that has closed and still has entries in Redis. */
@@ -40,8 +41,7 @@ static struct closed_list waiting = TAILQ_HEAD_INITIALIZER(waiting), undoing = T
                           failed = TAILQ_HEAD_INITIALIZER(failed);
 static struct closed *pending; /* in all three, by sid */
 static size_t undoing_count;
-static size_t slot;       /* of a session: struct indexed */
-static int64_t reaped_ms; /* loop_ms() when this worker was last taken for dead */
+static size_t slot; /* of a session: struct indexed */
 static struct metric *undone;
 
 static struct indexed *indexed_of(struct session *s)
@@ -83,11 +83,18 @@ struct noting {
 
 static void remember_stored(struct indexed *i, int64_t until_ms)
 {
-    if (until_ms <= i->stored_until_ms)
+    i->stored_ms = loop_ms();
+    if (until_ms > i->stored_until_ms)
+        i->stored_until_ms = until_ms;
+}
+
+static void remember_noted(struct indexed *i, int64_t until_ms)
+{
+    if (until_ms == 0)
         return;
-    if (i->stored_until_ms < loop_ms())
-        i->stored_since_ms = loop_ms();
-    i->stored_until_ms = until_ms;
+    remember_stored(i, until_ms);
+    if (until_ms > i->noted_until_ms)
+        i->noted_until_ms = until_ms;
 }
 
 /* If this is the worker's first owner, Redis may not list the worker, because it is new, or because Redis was emptied.
@@ -104,7 +111,7 @@ static void on_noted(const struct reply *r, void *arg)
     if (s && n->until_ms > 0 && strcmp(n->address.wid, self_wid()) != 0)
         close_lost(s);
     else if (r && s)
-        remember_stored(indexed_of(s), n->until_ms);
+        remember_noted(indexed_of(s), n->until_ms);
     free(n);
 }
 
@@ -139,19 +146,58 @@ void index_forget(struct session *s, size_t count, const struct note *notes)
     call_send(&c, NULL, NULL);
 }
 
-void index_reaped(void)
+/* --- what is lost --- */
+
+void index_stored(struct session *s, long long ttl_ms)
 {
-    reaped_ms = loop_ms();
+    remember_stored(indexed_of(s), loop_ms() + ttl_ms);
 }
 
-bool index_close_if_reaped(struct session *s)
+static void lose_noted(struct session *s, void *arg)
 {
-    const struct indexed *i = indexed_of(s);
-    bool was_reaped = i->stored_until_ms > loop_ms() && i->stored_since_ms <= reaped_ms;
+    struct indexed *i = *session_slot(s, slot);
 
-    if (was_reaped)
+    (void)arg;
+    if (i && i->noted_until_ms > loop_ms())
+        i->lost = true;
+}
+
+void index_reaped(void)
+{
+    session_each_part(0, 1, lose_noted, NULL);
+}
+
+struct losing {
+    int64_t since_ms;
+    size_t sockets;
+};
+
+static void lose_stored(struct session *s, void *arg)
+{
+    struct indexed *i = *session_slot(s, slot);
+    struct losing *l = arg;
+
+    if (!i || i->stored_until_ms <= loop_ms() || i->stored_ms < l->since_ms)
+        return;
+    i->lost = true;
+    l->sockets++;
+}
+
+size_t index_lost(int64_t since_ms)
+{
+    struct losing l = {.since_ms = since_ms};
+
+    session_each_part(0, 1, lose_stored, &l);
+    return l.sockets;
+}
+
+bool index_close_if_lost(struct session *s)
+{
+    bool lost = indexed_of(s)->lost;
+
+    if (lost)
         close_lost(s);
-    return was_reaped;
+    return lost;
 }
 
 /* --- undoing --- */

@@ -63,12 +63,12 @@ static void refresh_later(struct refreshing *f)
     TAILQ_INSERT_TAIL(&unrefreshed, f, next);
 }
 
-static void on_kept(struct refreshing *f, bool given_back)
+static void on_kept(struct refreshing *f)
 {
     const struct identity *i = identity_of(f->session, f->entry);
     struct address self = self_address(f->session);
 
-    if (i && !(given_back && index_close_if_reaped(session_find(f->session))) && i->kind->on_restored)
+    if (i && !index_close_if_lost(session_find(f->session)) && i->kind->on_restored)
         i->kind->on_restored(i->id, &self);
     refreshing_free(f);
 }
@@ -81,7 +81,7 @@ static void on_contested(struct session *s, enum claim_result result, long long 
     if (result == CLAIM_UNAVAILABLE) {
         refresh_later(f);
     } else if (result == CLAIM_GRANTED) {
-        on_kept(f, true);
+        on_kept(f);
     } else {
         if (s)
             claim_close_replaced(f->session);
@@ -113,7 +113,7 @@ static void on_refreshed(const struct reply *r, void *arg)
     if (!r || !reply_read(r, "i", &kept) || kept < 0 || kept > 2)
         refresh_later(f);
     else if (kept > 0)
-        on_kept(f, kept == 2);
+        on_kept(f);
     else
         contest(f);
 }
@@ -163,8 +163,10 @@ static void refresh_session(struct session *s, void *arg)
     struct note *notes;
 
     (void)arg;
-    if (count == 0)
+    if (count == 0) {
+        (void)index_close_if_lost(s);
         return;
+    }
     notes = mem_alloc(count * sizeof(*notes));
     for (size_t i = 0; i < count; i++)
         notes[i].entry = all[i]->entry;

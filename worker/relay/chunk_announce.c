@@ -34,9 +34,12 @@ static void announcing_clear(void *arg)
 
 static void finish_announce(struct announcing *a)
 {
+    struct session *s = turn_session(&a->turn);
     char holder[HOLDER_MAX];
     struct builder w = {0};
 
+    if (s && a->count && !a->failed)
+        index_stored(s, config->chunk_source_ttl_ms);
     holder_of_self(holder, a->turn.session, a->peer);
     if (a->failed) {
         turn_fail(&a->turn, ERR_UNAVAILABLE, NULL);

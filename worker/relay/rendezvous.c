@@ -28,6 +28,11 @@ struct matched {
 
 static struct metric *matches, *left_out;
 
+static long long ttl_of(const struct meeting_kind *kind)
+{
+    return kind == &meeting_day ? config->daily_ttl_ms : config->hourly_ttl_ms;
+}
+
 static void registering_clear(void *arg)
 {
     struct registering *r = arg;
@@ -126,11 +131,24 @@ static void wire_result(struct builder *w, const struct registering *r)
     builder_text(w, "]}");
 }
 
+static long long longest_ttl(const struct registering *r)
+{
+    long long longest = 0;
+
+    for (size_t i = 0; i < r->count; i++)
+        if (ttl_of(r->meetings[i].kind) > longest)
+            longest = ttl_of(r->meetings[i].kind);
+    return longest;
+}
+
 /* The others are told even if this session has left meanwhile: its clean-up comes behind. */
 static void finish(struct registering *r)
 {
+    struct session *s = turn_session(&r->turn);
     struct builder w = {0};
 
+    if (s && r->count && r->failed == ERR_NONE)
+        index_stored(s, longest_ttl(r));
     metric_add(matches, (double)r->target_count);
     if (r->target_count)
         delivery_send(r->match, r->target_count, r->targets, r->turn.session);
@@ -177,11 +195,6 @@ static void on_met(const struct reply *reply, void *arg)
         meet(&r->meetings[r->sent++]);
     else if (r->answers == r->count)
         finish(r);
-}
-
-static long long ttl_of(const struct meeting_kind *kind)
-{
-    return kind == &meeting_day ? config->daily_ttl_ms : config->hourly_ttl_ms;
 }
 
 static void meet(struct meeting *m)
