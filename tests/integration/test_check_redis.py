@@ -159,6 +159,15 @@ def test_a_replica_is_bad_and_its_master_is_named(redis):
 def test_a_cluster_is_bad(redis):
     found = look(redis("--cluster-enabled", "yes", "--cluster-port", str(free_port())).urls()[1])
     assert levels(found)["mode"] == "bad"
+    assert levels(found)["layout"] == "warn" and "CLUSTERDOWN" in found["layout"][1]
+
+
+def test_a_key_on_another_node_is_no_layout(redis, closing):
+    server = redis()
+    elsewhere = Changed(server.port, rb"\$-1\r\n", b"-MOVED 1 127.0.0.1:1\r\n")
+    closing.callback(elsewhere.close)
+    found = look(elsewhere.url)
+    assert found["layout"][0] == "warn" and "MOVED" in found["layout"][1]
 
 
 class Changed(Proxy):

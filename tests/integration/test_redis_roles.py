@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from harness import SLOW, UNAVAILABLE, Worker, metric, ready, uid, wait_until
+from harness import SLOW, UNAVAILABLE, Redis, Worker, free_port, metric, ready, uid, wait_until
 from proxy import Proxy
 from redis_rigs import Group, follow, holds, links, promote, readiness, reasons, service
 from test_signal import path_of, registered
@@ -65,6 +65,14 @@ def works(connect, workers):
     peer = connect(workers[0])
     assert peer.request("register", peerId=uid())["type"] == "registered"
     peer.relays()
+
+
+def test_a_node_of_a_cluster_is_not_served_and_that_is_said(launch, closing):
+    node = Redis("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    closing.callback(node.close)
+    worker = wait_listening(launch(f"redis://127.0.0.1:{node.port}", wait=False))
+    wait_until(lambda: "cluster" in readiness(worker)[1], 5, "the reason")
+    holds(lambda: readiness(worker)[0] == 503, 1, "503")
 
 
 # A master that is demoted

@@ -126,6 +126,9 @@ static void check_layout(struct doctor_client *c, struct diagnosis *d)
         diagnosis_say(d, LEVEL_WARN, "it cannot be read by this user");
         snprintf(rights, sizeof(rights), "+get ~%s*", config->redis_prefix);
         diagnosis_grant_us(d, c, rights);
+    } else if (r && r->type == REDIS_REPLY_ERROR && strncmp(r->str, "WRONGTYPE", 9) != 0) {
+        diagnosis_say(d, LEVEL_WARN, "it cannot be read: %.120s", r->str);
+        diagnosis_advise(d, "see what the lines on mode and writes say");
     } else {
         say_layout(d, layout_of(r));
     }

@@ -77,13 +77,15 @@ static void judge_role(struct greeting *g, const redisReply *r)
         refuse_replica(g, r);
 }
 
-static void read_run_id(struct greeting *g, const redisReply *r)
+static void judge_process(struct greeting *g, const redisReply *r)
 {
     static const char field[] = "\nrun_id:";
     const char *at = r->type == REDIS_REPLY_STRING ? strstr(r->str, field) : NULL;
 
     if (!at)
         return;
+    if (strstr(r->str, "\nredis_mode:cluster"))
+        tell(g, "it is a node of a cluster, which is not served");
     at += strlen(field);
     snprintf(g->run_id, sizeof(g->run_id), "%.*s", (int)strcspn(at, "\r\n"), at);
 }
@@ -145,7 +147,7 @@ struct greeting *greeting_begin(const struct redis_connection *c, greeting_callb
     *g = (struct greeting){.connection = c, .callback = callback, .arg = arg};
     say_who_we_are(g);
     say(g, judge_role, 1, (struct span[]){SPAN("ROLE")});
-    say(g, read_run_id, 2, (struct span[]){SPAN("INFO"), SPAN("server")});
+    say(g, judge_process, 2, (struct span[]){SPAN("INFO"), SPAN("server")});
     say(g, judge_ping, 1, (struct span[]){SPAN("PING")});
     return g;
 }
