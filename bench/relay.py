@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Offers of 1 KiB between pairs of clients, in /signal and /ws, on the same worker, across two, and over TLS.
+"""Offers of 1 KiB between pairs of clients, in /signal and /ws, on the same worker, across two, over TLS, and across two
+that speak TLS to Redis.
 
 Closed loop: of each pair one offer is under way, B answers A's with one of its own. What counts is the CPU time of each
 process per message, which is an offer received and brought to the other; "msg/s" is what the CPUs that the servers
 share here can carry. The yardstick is a "bare echo", what a message costs a server that does no more than send it back,
 measured just before; "times" is how many of those a message costs all processes together. The closed loop is measured
 in rounds, each with its echo, and the round of the median "times" is what is told. Open loop: half of the
-rate of the closed one, whatever happens; a time counts from when its offer was to be sent. TLS: on the same worker, the
-first of the paths and of the numbers of pairs, in closed loop.
+rate of the closed one, whatever happens; a time counts from when its offer was to be sent. TLS: on the same worker,
+TLS-Redis: across two; the first of the paths and of the numbers of pairs, in closed loop.
 Starts a redis-server and the workers by itself. Prints a table and, for each row, a line of JSON."""
 import argparse
 import sys
@@ -25,7 +26,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--pairs", type=int, nargs="*", default=[100, 1000])
     parser.add_argument("--paths", nargs="*", default=list(PATHS))
-    parser.add_argument("--places", nargs="*", default=["same", "across", "TLS"])
+    parser.add_argument("--places", nargs="*", default=["same", "across", "TLS", "TLS-Redis"])
     parser.add_argument("--seconds", type=float, default=3, help="of each round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--bytes", type=int, default=1024)
@@ -34,7 +35,7 @@ def arguments():
 
 
 def run(fleet, options, path, place, pairs, echo, rate=0):
-    workers = fleet.workers[:2 if place == "across" else 1]
+    workers = fleet.workers[:2 if place in ("across", "TLS-Redis") else 1]
     result = runner.measure(fleet, "relay", workers, path=path, clients=2 * pairs, bytes=options.bytes, rate=rate,
                             seconds=options.seconds, **PATHS[path])
     cpu = runner.per(result, result["messages"])
@@ -70,7 +71,7 @@ def main():
           + "\n" + COLUMNS.format("", "", "", "CPU µs", "per", "message", "echo", "", "", "", "", ""))
     with runner.servers(2) as fleet:
         for path in options.paths:
-            for place in [place for place in options.places if place != "TLS"]:
+            for place in [place for place in options.places if not place.startswith("TLS")]:
                 for pairs in options.pairs:
                     closed = rounds(fleet, options, path, place, pairs)
                     rows.append(show(closed))
@@ -80,6 +81,9 @@ def main():
     if "TLS" in options.places:
         with runner.servers(1, tls=True) as fleet:
             rows.append(show(rounds(fleet, options, options.paths[0], "TLS", options.pairs[0])))
+    if "TLS-Redis" in options.places:
+        with runner.servers(2, redis_tls=True) as fleet:
+            rows.append(show(rounds(fleet, options, options.paths[0], "TLS-Redis", options.pairs[0])))
     return runner.finish(rows)
 
 

@@ -16,8 +16,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "integration"))
 
-from authority import tls_options  # noqa: E402
+from authority import Authority, pem, tls_options  # noqa: E402
 from harness import WORKER, Fleet, http_connection  # noqa: E402
+from redis_rigs import TlsRedis  # noqa: E402
 
 PROGRAMS = WORKER.parent
 LOAD = PROGRAMS / "signalbox-load"
@@ -54,13 +55,24 @@ def pin(pid, cpus):
         os.sched_setaffinity(task, cpus)
 
 
+def tls_redis(folder):
+    """A Redis that speaks TLS, and the options with which workers trust it."""
+    authority = Authority()
+    (Path(folder) / "redis-ca.pem").write_bytes(pem(authority.root))
+    return TlsRedis(authority), {"REDIS_CA_FILE": f"{folder}/redis-ca.pem"}
+
+
 @contextlib.contextmanager
-def servers(count, tls=False, **env):
-    """A fleet whose processes have their CPUs. tls: its workers speak it."""
+def servers(count, tls=False, redis_tls=False, **env):
+    """A fleet whose processes have their CPUs. tls: its workers speak it with clients; redis_tls: with Redis."""
     raise_limits()
     with contextlib.ExitStack() as stack:
-        files = tls_options(stack.enter_context(tempfile.TemporaryDirectory(prefix="signalbox-tls-"))) if tls else {}
-        fleet = stack.enter_context(Fleet(count, **{**ENV, **files, **env}))
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="signalbox-tls-"))
+        files, redis = tls_options(folder) if tls else {}, None
+        if redis_tls:
+            redis, trust = tls_redis(folder)
+            files |= trust
+        fleet = stack.enter_context(Fleet(count, redis=redis, **{**ENV, **files, **env}))
         for pid in pids(fleet).values():
             pin(pid, SERVERS)
         yield fleet

@@ -293,14 +293,15 @@ class Worker:
 
 
 class Fleet:
-    """Workers on one Redis. A context manager: leaving it stops them all and looks at how they ended."""
+    """Workers on one Redis. A context manager: leaving it stops them all and looks at how they ended. redis: one that
+    runs already, theirs from now on."""
 
-    def __init__(self, count=2, redis_options=(), **env):
-        self.redis, self.workers = Redis(*redis_options), []
+    def __init__(self, count=2, redis_options=(), redis=None, **env):
+        self.redis, self.workers = redis or Redis(*redis_options), []
         urls = self.redis.urls()
         try:
             for i in range(count):
-                self.workers.append(Worker(urls[i % 2], **env))
+                self.workers.append(Worker(urls[i % len(urls)], **env))
         except BaseException:
             self.__exit__()
             raise

@@ -33,6 +33,9 @@ class TlsRedis(Redis):
         (self.files / "chain.pem").write_bytes(pair.chain)
         (self.files / "key.pem").write_bytes(pair.key)
 
+    def urls(self):
+        return [self.url]
+
     def close(self):
         super().close()
         shutil.rmtree(self.files, ignore_errors=True)
