@@ -42,6 +42,8 @@ struct redis_connection {
 
 /* Connects to that place from now on, at once. If it is connected to another, that is dropped. place is copied. */
 void redis_connection_start(struct redis_connection *c, const struct redis_place *place);
+/* The same, but it stays connected until it is dropped. */
+void redis_connection_redirect(struct redis_connection *c, const struct redis_place *place);
 /* Closes it now and connects again, with the address asked for anew; safe in any callback. */
 void redis_connection_drop(struct redis_connection *c, const char *why);
 void redis_connection_hurry(struct redis_connection *c); /* tries again at once, where it waits to */

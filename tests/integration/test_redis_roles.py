@@ -291,3 +291,33 @@ def test_in_a_long_pause_all_are_told_and_after_it_all_goes_on(pair, launch, con
     assert not any(map(ready, workers))
     wait_until(lambda: all(map(ready, workers)), 15, "ready again")
     works(connect, workers)
+
+
+def test_what_is_sent_while_workers_leave_a_demoted_master_comes_or_is_refused(pair, address, launch, connect):
+    """PUBLISH still works there, and counts who hears it: also one to whom it is still on its way."""
+    a, b = pair.servers
+    near, far, room = address(a), address(a), uid("room")
+    workers = [launch(proxy.url) for proxy in (near, far)]
+    one, two = (connect(worker, "/ws") for worker in workers)
+    for client in (one, two):
+        client.expect("ACK")
+        client.id = client.request("JOIN", room_id=room)["peer_id"]
+    near.target, far.target, far.delay, sent, told = b.port, b.port, 0.1, 0, set()
+    pair.swap(b)
+    other = connect(workers[1])
+    other.send(type="register", peerId=uid())  # its worker learns of it now, or by its next beat
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        one.send_all([{"type": "OFFER", "target_id": two.id, "request_id": str(sent + i), "payload": {"n": sent + i}}
+                      for i in range(50)])
+        sent += 50
+        time.sleep(0.01)
+
+    def is_told_of():
+        for client in (one, two):
+            while not client.inbox.empty():
+                message = client.recv()
+                told.add(message["payload"]["n"] if message["type"] == "OFFER" else message.get("request_id"))
+        return {n for n in range(sent) if n not in told and str(n) not in told}
+
+    wait_until(lambda: not is_told_of(), 8, "that what became of each is known")

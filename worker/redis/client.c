@@ -51,7 +51,12 @@ void redis_leave(const char *why)
 {
     redis_connection_drop(&commands, why);
     redis_connection_drop(&urgent, why);
-    redis_connection_drop(subscriber_connection(), why);
+    subscriber_leave(why);
+}
+
+static bool is_at_another(const struct redis_connection *c, const struct redis_connection *newest)
+{
+    return c->up && *c->run_id && *newest->run_id && strcmp(c->run_id, newest->run_id) != 0;
 }
 
 /* Behind one address may be another server by now, to which only new connections come. Those that wait to try again
@@ -59,11 +64,16 @@ void redis_leave(const char *why)
 static void on_server(struct redis_connection *newest)
 {
     struct redis_connection *all[] = {&commands, &urgent, subscriber_connection()};
+    static const char why[] = "another server has its place";
 
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         redis_connection_hurry(all[i]);
-        if (all[i]->up && *all[i]->run_id && *newest->run_id && strcmp(all[i]->run_id, newest->run_id) != 0)
-            redis_connection_drop(all[i], "another server has its place");
+        if (!is_at_another(all[i], newest))
+            continue;
+        if (all[i] == subscriber_connection())
+            subscriber_leave(why);
+        else
+            redis_connection_drop(all[i], why);
     }
 }
 
@@ -116,7 +126,7 @@ static void connect_to(const struct redis_place *place)
 {
     redis_connection_start(&commands, place);
     redis_connection_start(&urgent, place);
-    redis_connection_start(subscriber_connection(), place);
+    subscriber_move(place);
 }
 
 bool redis_init(const char *url, const char *client_name, void (*on_connect)(void), void (*when_up)(void),

@@ -238,6 +238,13 @@ static void halt(struct redis_connection *c)
     forget_addresses(c);
 }
 
+void redis_connection_redirect(struct redis_connection *c, const struct redis_place *place)
+{
+    free_place(c);
+    c->place = (struct redis_place){place->host ? mem_dup(place->host) : NULL,
+                                    place->path ? mem_dup(place->path) : NULL, place->port};
+}
+
 void redis_connection_start(struct redis_connection *c, const struct redis_place *place)
 {
     reconnects();
@@ -248,9 +255,7 @@ void redis_connection_start(struct redis_connection *c, const struct redis_place
     c->started = false;
     redis_connection_drop(c, "another server has its place");
     halt(c);
-    free_place(c);
-    c->place = (struct redis_place){place->host ? mem_dup(place->host) : NULL,
-                                    place->path ? mem_dup(place->path) : NULL, place->port};
+    redis_connection_redirect(c, place);
     c->owner = (struct wire_owner){on_open, c->on_message, on_lost};
     c->backoff_ms = BACKOFF_LEAST_MS;
     c->started = true;

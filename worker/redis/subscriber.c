@@ -7,9 +7,12 @@
 #include <uthash.h>
 
 #include "signalbox/log.h"
+#include "signalbox/loop.h"
 #include "signalbox/redis.h"
 #include "signalbox/redis_connection.h"
 #include "signalbox/resp.h"
+
+#define FAREWELL_MS 300
 
 struct channel {
     char *name;
@@ -29,6 +32,9 @@ struct asking {
 
 static struct redis_connection subscriber;
 static struct channel *channels;
+static size_t unanswered;          /* of what is asked, of all channels */
+static struct timer *farewell;     /* not NULL: the connection is being left */
+static const char *farewell_words; /* why */
 static void (*on_server)(struct redis_connection *c);
 
 static struct channel *find(const char *name)
@@ -56,19 +62,27 @@ static void set_live(struct channel *c)
         c->on_live(c->name, true);
 }
 
+static void part(void)
+{
+    redis_connection_drop(&subscriber, farewell_words);
+}
+
 static void on_answer(struct wire_request *q, const redisReply *r)
 {
     struct asking *a = (struct asking *)q;
     struct channel *c = a->channel;
     bool last = --c->asked == 0, ok = r && r->type == REDIS_REPLY_ARRAY;
 
-    if (r && !ok)
-        redis_connection_drop(&subscriber, r->type == REDIS_REPLY_ERROR ? r->str : "a strange answer");
-    else if (last && ok && a->subscribes && c->on_message)
+    unanswered--;
+    if (last && ok && a->subscribes && c->on_message)
         set_live(c);
     free(a);
     if (last)
         drop_unless_needed(c);
+    if (r && !ok)
+        redis_connection_drop(&subscriber, r->type == REDIS_REPLY_ERROR ? r->str : "a strange answer");
+    else if (farewell && unanswered == 0)
+        part();
 }
 
 static void ask(struct channel *c, bool subscribes)
@@ -76,11 +90,12 @@ static void ask(struct channel *c, bool subscribes)
     struct asking *a;
     struct builder w = {0};
 
-    if (!subscriber.up)
+    if (!subscriber.up || (farewell && subscribes))
         return;
     a = mem_alloc(sizeof(*a));
     *a = (struct asking){{.answered = on_answer}, c, subscribes};
     c->asked++;
+    unanswered++;
     resp_begin(&w, 2);
     resp_word(&w, subscribes ? SPAN("SUBSCRIBE") : SPAN("UNSUBSCRIBE"));
     resp_word(&w, span_of(c->name));
@@ -113,6 +128,8 @@ static void on_down(struct redis_connection *connection)
     struct channel *c, *next;
 
     (void)connection;
+    timer_free(farewell);
+    farewell = NULL;
     HASH_ITER (hh, channels, c, next)
         c->live = false;
     HASH_ITER (hh, channels, c, next)
@@ -159,6 +176,41 @@ void redis_subscribe_anew(const char *why)
 {
     if (subscriber.up)
         redis_connection_drop(&subscriber, why);
+}
+
+static void on_patience_end(void *arg)
+{
+    (void)arg;
+    farewell = NULL;
+    part();
+}
+
+void subscriber_leave(const char *why)
+{
+    struct channel *c, *next;
+
+    if (farewell)
+        return;
+    farewell_words = why;
+    if (!subscriber.up || !channels) {
+        part();
+        return;
+    }
+    farewell = timer_once(FAREWELL_MS, on_patience_end, NULL);
+    HASH_ITER (hh, channels, c, next) {
+        c->live = false;
+        ask(c, false);
+    }
+}
+
+void subscriber_move(const struct redis_place *place)
+{
+    if (!subscriber.up) {
+        redis_connection_start(&subscriber, place);
+        return;
+    }
+    redis_connection_redirect(&subscriber, place);
+    subscriber_leave("another server has its place");
 }
 
 bool redis_subscriber_up(void)
