@@ -76,11 +76,14 @@ class Lively(Member):
 
     # The connection
 
+    def choose_port(self):
+        return self.crowd.random.choice(self.crowd.ports)
+
     def connect(self):
         if self.crowd.ended:
             return
         self.number += 1
-        self.port = self.crowd.random.choice(self.crowd.ports)
+        self.port = self.choose_port()
         self.sock = socket.socket()
         self.sock.setblocking(False)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -252,6 +255,17 @@ class Crowd:
         for client in self.clients:
             if client.pending and client.pending.lossy:
                 client.give_up(client.pending)
+
+    def depart(self, count):
+        """So many leave for good; the first of a group gives it its name, and stays."""
+        self.orders.append(lambda: self._depart(count))
+
+    def _depart(self, count):
+        for client in self.random.sample([c for c in self.clients if c.group.index(c) > 2 and c.sock], count):
+            client.group.remove(client)
+            self.clients.remove(client)
+            client.connect = lambda: None
+            client.lose(reason="own will")
 
     def unanswered(self, seconds):
         """(client, request) of those that have waited longer, on sockets that are open."""

@@ -189,11 +189,12 @@ class HAProxy:
                                         stderr=subprocess.DEVNULL)
         closing.callback(self.close)
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        wait_until(self._answers, 10, "HAProxy that has found the master")
+        wait_until(lambda: self._leads_to_the_master(2 * len(group.servers)), 10, "HAProxy that has found the master")
 
-    def _answers(self):
+    def _leads_to_the_master(self, times):
+        """By turns it leads to all that it has not found unfit yet."""
         assert self.process.poll() is None, "haproxy ended at once"
-        return role(self) == "master"
+        return all(role(self) == "master" for _ in range(times))
 
     def close(self):
         self.process.kill()
