@@ -3,7 +3,7 @@
 dialects talk across three workers. Then everybody is reached, nothing is left over, every message has met its receiver
 or an error, and /ready has said nothing else than what was so.
 
-CHAOS_RUNS=20 runs each fault that often behind each of them. With CHAOS_FIGURES=FILE each run leaves a line there, and
+CHAOS_RUNS=20 runs each fault that often behind each of them (-k swap-cutting: one of these). With CHAOS_FIGURES=FILE each run leaves a line there, and
 /usr/bin/python3 tests/integration/test_failover.py FILE prints them as a table."""
 import collections
 import fcntl
@@ -72,7 +72,7 @@ def stand_still(arena):
     wait_until(lambda: role(arena.first) == "slave", 30, "its return as a replica")
 
 
-def failover(arena):
+def hand_over(arena):
     arena.first.client.execute_command("FAILOVER", "TO", "127.0.0.1", arena.group.servers[1].port)
     wait_until(lambda: role(arena.first) == "slave", 10, "the demotion")
 
@@ -100,18 +100,17 @@ class Fault:
 
 FAULTS = [Fault("kill -9", kill, True, ["sentinel", "keeping"]),
           Fault("SIGSTOP for 12 s", stand_still, True, ["sentinel"]),
-          Fault("FAILOVER TO", failover, False, ["keeping"]),
+          Fault("FAILOVER TO", hand_over, False, ["keeping"]),
           Fault("SENTINEL FAILOVER", ask_sentinels, True, ["sentinel"]),
           Fault("REPLICAOF swap", swap, False, ["keeping", "cutting"]),
           Fault("CLIENT PAUSE 4 s", pause, False, ["cutting"])]
 WAYS = {"sentinel": "Sentinel", "keeping": "HAProxy", "cutting": "HAProxy that cuts"}
-CASES = [pytest.param(fault, way, run, id=f"{fault.name}, {WAYS[way]}, {run}") for run in range(max(1, RUNS))
+CASES = [pytest.param(fault, way, run, id=f"{fault.strike.__name__}-{way}-{run}") for run in range(max(1, RUNS))
          for fault in FAULTS for way in WAYS if RUNS or way in fault.often]
 
 
 @pytest.mark.parametrize("fault, way, run", CASES)
-def test_after_a_failover_everybody_is_reached_and_nothing_was_lost_in_silence(closing, record_property, fault, way,
-                                                                               run):
+def test_everybody_is_reached_and_nothing_was_lost_in_silence(closing, record_property, fault, way, run):
     if way != "sentinel" and not shutil.which("haproxy"):
         pytest.skip("haproxy is not installed")
     seed = int(os.environ.get("CHAOS_SEED", random.randrange(1 << 32)))

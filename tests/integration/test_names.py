@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness import SLOW, Worker, wait_until
+from harness import SLOW, Redis, Worker, ready, wait_until
 
 OTHER_RESOLV_CONF = """
 #define _GNU_SOURCE
@@ -25,12 +25,12 @@ int open(const char *path, int flags, ...)
 }
 int open64(const char *path, int flags, ...) __attribute__((alias("open")));
 """
-TYPE_A = 1
-FOUND, UNKNOWN = 0x8180, 0x8183
+TYPES = {1: socket.AF_INET, 28: socket.AF_INET6}
+UNKNOWN, SILENT, FOUND = None, object(), ("127.0.0.1",)
 
 
 class NameServer:
-    """Answers every query: with 127.0.0.1, or (UNKNOWN) that there is no such name. None: it says nothing."""
+    """Answers every query: with these addresses, or (UNKNOWN) that there is no such name. SILENT: it says nothing."""
 
     def __init__(self, answer):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -45,13 +45,18 @@ class NameServer:
             except OSError:
                 return
             self.queries.append(query)
-            if answer is None:
-                continue
-            end = query.index(b"\0", 12) + 5
-            found = answer == FOUND and struct.unpack("!H", query[end - 4:end - 2])[0] == TYPE_A
-            address = b"\xc0\x0c" + struct.pack("!HHIH", TYPE_A, 1, 1, 4) + socket.inet_aton("127.0.0.1")
-            reply = query[:2] + struct.pack("!HHHHH", answer, 1, int(found), 0, 0) + query[12:end] + address * found
-            self.socket.sendto(reply, client)
+            if answer is not SILENT:
+                self.socket.sendto(reply(query, answer), client)
+
+
+def reply(query, answer):
+    end = query.index(b"\0", 12) + 5
+    kind = struct.unpack("!H", query[end - 4:end - 2])[0]
+    found = [address for address in answer or () if kind in TYPES and (":" in address) == (kind == 28)]
+    records = [b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 1, len(packed)) + packed
+               for packed in (socket.inet_pton(TYPES[kind], address) for address in found)]
+    head = query[:2] + struct.pack("!HHHHH", 0x8183 if answer is UNKNOWN else 0x8180, 1, len(records), 0, 0)
+    return head + query[12:end] + b"".join(records)
 
 
 @pytest.fixture
@@ -74,7 +79,7 @@ def launch(closing, tmp_path):
 
 
 def test_a_worker_ends_while_it_looks_up_the_name_of_redis(launch):
-    worker, (server,) = launch(6379, None)
+    worker, (server,) = launch(6379, SILENT)
     wait_until(lambda: any(b"invalid" in query.lower() for query in server.queries), 10, "a query")
     wait_until(lambda: worker.events("listening"), 10, "listening")
     begun = time.monotonic()
@@ -90,6 +95,51 @@ def test_the_first_name_server_is_believed_whatever_others_say(start, launch):
 
 
 def test_while_the_first_name_server_is_silent_the_next_one_is_asked(start, launch):
-    worker, _ = launch(start(0).redis.port, None, FOUND)
+    worker, _ = launch(start(0).redis.port, SILENT, FOUND)
     worker.wait_ready()
+    worker.stop()
+
+
+# A name with several addresses
+
+@pytest.mark.parametrize("addresses", [("::1", "127.0.0.1"), ("127.0.0.1", "::1"), ("127.0.0.9", "127.0.0.1"),
+                                       ("127.0.0.9", "127.0.0.8", "::1", "127.0.0.1")])
+def test_addresses_at_which_nobody_is_are_passed_over(start, launch, addresses):
+    worker, _ = launch(start(0).redis.port, addresses)
+    worker.wait_ready()
+    worker.stop()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_a_replica_and_its_master_the_master_is_taken(closing, launch, order):
+    """Both behind one name, at one port."""
+    replica = Redis()
+    closing.callback(replica.close)
+    master = Redis("--port", str(replica.port), "--bind", "127.0.0.2")
+    closing.callback(master.close)
+    replica.client.execute_command("REPLICAOF", "127.0.0.2", replica.port)
+    wait_until(lambda: replica.client.info("replication")["master_link_status"] == "up", 10, "a replica in step")
+    worker, _ = launch(replica.port, ("127.0.0.1", "127.0.0.2")[::order])
+    worker.wait_ready()
+    assert [c for c in master.client.client_list() if worker.wid in c["name"]]
+    assert not [c for c in replica.client.client_list() if worker.wid in c["name"]]
+    worker.stop()
+
+
+def test_where_a_name_leads_is_asked_anew_when_redis_is_lost(closing, launch):
+    """The master's place has been taken by its replica, whose address the name has had all the time."""
+    first = Redis()
+    closing.callback(first.close)
+    second = Redis("--port", str(first.port), "--bind", "127.0.0.2")
+    closing.callback(second.close)
+    second.client.execute_command("REPLICAOF", "127.0.0.1", first.port)
+    wait_until(lambda: second.client.info("replication")["master_link_status"] == "up", 10, "a replica in step")
+    worker, (server,) = launch(first.port, ("127.0.0.1", "127.0.0.2"))
+    worker.wait_ready()
+    asked = len(server.queries)
+    second.client.execute_command("REPLICAOF", "NO", "ONE")
+    first.client.execute_command("REPLICAOF", "127.0.0.2", first.port)
+    wait_until(lambda: [c for c in second.client.client_list() if worker.wid in c["name"]], 8, "the worker there")
+    wait_until(lambda: ready(worker), 5, "ready again")
+    assert len(server.queries) > asked
     worker.stop()
