@@ -22,15 +22,20 @@ NETWORK = "172.28.95"
 GATEWAY = f"{NETWORK}.1"  # where this machine's own connections seem to come from
 
 
+def services_of(profile):
+    return [name for name, service in DESCRIPTION["services"].items() if service.get("profiles", [None]) == [profile]]
+
+
 class Compose:
     def __init__(self):
         self.port, self.prometheus = free_port(), SimpleNamespace(port=free_port())
         # podman-compose 1.0 knows nothing of ipam, but takes a network that is there.
         podman("network", "create", "--subnet", f"{NETWORK}.0/24", f"{PROJECT}_default")
 
-    def up(self, **env):
-        run("podman-compose", "-p", PROJECT, "-f", ROOT / "compose.yaml", "up", "-d", SUBNET=f"{NETWORK}.0/24",
-            SIGNALBOX_PORT=str(self.port), PROMETHEUS_PORT=str(self.prometheus.port), **env)
+    def up(self, *services, **env):
+        """podman-compose 1.0 knows no profiles, but starts what it is told to."""
+        run("podman-compose", "-p", PROJECT, "-f", ROOT / "compose.yaml", "up", "-d", *(services or services_of(None)),
+            SUBNET=f"{NETWORK}.0/24", SIGNALBOX_PORT=str(self.port), PROMETHEUS_PORT=str(self.prometheus.port), **env)
 
     def wait_for(self, workers):
         """Until the load balancer sends clients to all of them."""
@@ -125,6 +130,17 @@ def test_no_secret_is_in_the_file():
     assert len(names) > 4 and not [name for name in names if "=" in name]
 
 
+def test_the_profile_sentinel_is_three_servers_and_three_sentinels_by_their_names():
+    names = [f"{kind}-{n}" for kind in ("redis", "sentinel") for n in (1, 2, 3)]
+    assert services_of("sentinel") == names and set(names) <= set(DESCRIPTION["volumes"])
+    for name in names:
+        service, role = DESCRIPTION["services"][name], "server" if name.startswith("redis") else "sentinel"
+        assert service["command"][:5] == ["sh", "/redis-ha.sh", role, name, "redis-1"]
+        assert service["volumes"][0] == f"{name}:/data"  # without which they would forget each other
+        for mount in service["volumes"][1:]:
+            assert (ROOT / mount.split(":")[0]).is_file(), mount
+
+
 def test_its_redis_is_fit_for_it(compose):
     def check():
         """None while the network's name server, which has just been told of new containers, does not know Redis."""
@@ -195,3 +211,41 @@ def test_five_workers_are_as_easy_as_three(compose, connect):
 def test_prometheus_finds_all_five(compose):
     wait_until(lambda: sorted(compose.query("up{job='signalbox'}").values()) == [1] * 5, 30, "five that are up")
     wait_until(lambda: set(compose.query("signalbox_workers").values()) == {5}, 30, "five that know of five")
+
+
+def redis_cli(service, *args):
+    return podman("exec", f"{PROJECT}_{service}_1", "redis-cli", *args, check=False).stdout.strip()
+
+
+def named_master():
+    """The server that all Sentinels which run name as the master; None: they do not agree."""
+    running = podman("ps", "--format", "{{.Names}}").stdout
+    named = {redis_cli(f"sentinel-{n}", "-p", "26379", "sentinel", "get-master-addr-by-name", "signalbox").split("\n")[0]
+             for n in (1, 2, 3) if f"{PROJECT}_sentinel-{n}_1" in running}
+    return named.pop() if len(named) == 1 else None
+
+
+def whole():
+    """The master, once the two others follow it."""
+    master = named_master()
+    return master if master and redis_cli(master, "info", "replication").count("state=online") == 2 else None
+
+
+def test_servers_of_the_profile_sentinel_are_found_by_name_though_their_addresses_change(compose):
+    compose.up(*services_of("sentinel"))
+    assert wait_until(whole, 60, "the three servers") == "redis-1"
+    assert redis_cli("redis-1", "set", "kept", "1") == "OK"
+    podman("rm", "--force", "--time", "0", f"{PROJECT}_redis-1_1")
+    wait_until(lambda: named_master() not in ("redis-1", None), 60, "another master")
+    podman("rm", "--force", "--time", "0", f"{PROJECT}_sentinel-1_1")  # it starts while a name leads nowhere
+    compose.up("sentinel-1")
+
+    podman("run", "-d", "--name", "taker", "--network", f"{PROJECT}_default", DESCRIPTION["services"]["redis"]["image"],
+           "redis-server")  # it has an address now that one of them had
+    compose.up("redis-1")
+    wait_until(whole, 60, "redis-1 among the others")
+    assert [redis_cli(f"redis-{n}", "get", "kept") for n in (1, 2, 3)] == ["1"] * 3
+    for n in (1, 2, 3):
+        state = redis_cli(f"sentinel-{n}", "-p", "26379", "sentinel", "master", "signalbox").split("\n")
+        state = dict(zip(state[::2], state[1::2]))
+        assert (state["flags"], state["num-slaves"], state["num-other-sentinels"]) == ("master", "2", "2")

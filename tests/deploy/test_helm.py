@@ -12,7 +12,7 @@ from chart import CHART, NAME, NAMESPACE, Manifests, as_args, helm, kubeconform,
 FILES = {"defaults": [], "production": ["values-production.yaml"], "qa": ["values-qa.yaml"]}
 SECRETS = {"BOOTSTRAP_SIGNING_KEY": "a1" * 32, "SERVER_REGISTRATION_SECRET": "registration-s3cret",
            "ATTESTATION_SIGNING_KEY": "b2" * 32, "CI_UPLOAD_SECRET": "upload-s3cret", "WORKER_SHARED_KEY": "pool-s3cret",
-           "TURN_SECRET": "turn-s3cret"}
+           "TURN_SECRET": "turn-s3cret", "REDIS_SENTINEL_PASSWORD": "sentinel-s3cret"}
 EXTERNAL = {"redis": {"enabled": False}, "externalRedis": {"url": "redis://u:redis-s3cret@redis.example:6379/0"}}
 PEER = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}}
 EVERYTHING = {
@@ -27,8 +27,12 @@ EVERYTHING = {
         {"matchExpressions": [{"key": "disk", "operator": "Exists"}]}]}}},
     "podAnnotations": {"a": "b"}, "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}}, "dashboard": {"enabled": True}}
+TLS = {"caSecret": "redis-ca", "certSecret": "redis-client", "serverName": "redis.internal"}
+OVER_TLS = {"redis": {"enabled": False}, "externalRedis": {"url": "rediss://redis.example:6379/0", "tls": TLS}}
+SENTINEL = {"redis": {"sentinel": {"enabled": True}, "password": "abc123"}}
 CASES = {**{name: (None, files) for name, files in FILES.items()}, "everything": (EVERYTHING, []),
-         "an external Redis": ({**EXTERNAL, "networkPolicy": {"redisTo": [{"ipBlock": {"cidr": "10.1.0.0/16"}}]}}, [])}
+         "an external Redis": ({**EXTERNAL, "networkPolicy": {"redisTo": [{"ipBlock": {"cidr": "10.1.0.0/16"}}]}}, []),
+         "a Redis over TLS": (OVER_TLS, []), "a Redis that fails over": (SENTINEL, [])}
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +102,10 @@ def test_a_name_that_holds_the_charts_is_not_doubled_and_another_is_put_before_i
     assert [name_of("signalbox-qa"), name_of("qa")] == ["signalbox-qa", "qa-signalbox"]
 
 
-def test_the_longest_name_of_a_release_leaves_room_for_what_kubernetes_adds():
+@pytest.mark.parametrize("values", [EVERYTHING, SENTINEL], ids=["everything", "sentinel"])
+def test_the_longest_name_of_a_release_leaves_room_for_what_kubernetes_adds(values):
     """The pods of a StatefulSet carry its name, a hyphen and ten characters as a label, of 63 at most."""
-    done = helm("template", "r" * 53, CHART, "--kube-version", "1.30", "--values=-", text=yaml.safe_dump(EVERYTHING))
+    done = helm("template", "r" * 53, CHART, "--kube-version", "1.30", "--values=-", text=yaml.safe_dump(values))
     names = {manifest["kind"]: manifest["metadata"]["name"] for manifest in yaml.safe_load_all(done.stdout) if manifest}
     assert len(names["StatefulSet"]) <= 63 - 11 and max(map(len, names.values())) <= 63
 
@@ -264,6 +269,93 @@ def test_an_external_redis_leaves_nothing_of_the_bundled_one():
     assert env_sources(manifests)["REDIS_URL"] == {"name": NAME, "key": "REDIS_URL"}
 
 
+def ha_pod(manifests):
+    return manifests["StatefulSet", "redis-ha"]["spec"]["template"]["spec"]
+
+
+def test_a_redis_that_fails_over_is_three_servers_and_three_sentinels_that_keep_what_they_learn():
+    manifests = Manifests(SENTINEL)
+    assert ("StatefulSet", "redis") not in manifests and ("Service", "redis") not in manifests
+    spec = manifests["StatefulSet", "redis-ha"]["spec"]
+    assert spec["replicas"] == 3 and spec["podManagementPolicy"] == "Parallel" and len(spec["volumeClaimTemplates"]) == 1
+    assert spec["serviceName"] == f"{NAME}-redis-ha" == manifests["Service", "redis-ha"]["metadata"]["name"]
+    service = manifests["Service", "redis-ha"]["spec"]
+    assert service["clusterIP"] == "None" and service["publishNotReadyAddresses"] is True
+    assert service["selector"].items() <= spec["template"]["metadata"]["labels"].items()
+    containers = {container["name"]: container for container in ha_pod(manifests)["containers"]}
+    for name, role, port in ("redis", "server", 6379), ("sentinel", "sentinel", 26379):
+        container = containers[name]
+        first = f"{NAME}-redis-ha-0.{NAME}-redis-ha"
+        assert container["command"][:5] == ["sh", "/etc/redis/redis-ha.sh", role, f"$(POD).{NAME}-redis-ha", first]
+        assert container["ports"] == [{"name": name, "containerPort": port}]
+        assert container["workingDir"] == "/data" and {"name": "data", "mountPath": "/data"} in container["volumeMounts"]
+        assert [env["name"] for env in container["env"]] == ["POD", "REDISCLI_AUTH"]
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True and "memory" in container["resources"]["limits"]
+    assert containers["redis"]["command"][5:] == ["--include", "/etc/redis/redis.conf"]
+    files = manifests["ConfigMap", "redis"]["data"]
+    assert files["redis-ha.sh"].strip() == (CHART / "files" / "redis-ha.sh").read_text().strip() and "redis.conf" in files
+
+
+def test_workers_ask_the_three_sentinels_with_the_password_of_the_servers():
+    manifests = Manifests(SENTINEL)
+    env = manifests.container["env"]
+    hosts = ",".join(f"{NAME}-redis-ha-{n}.{NAME}-redis-ha:26379" for n in range(3))
+    assert env[-1] == {"name": "REDIS_URL", "value": f"redis+sentinel://:$(REDIS_PASSWORD)@{hosts}/signalbox/0"}
+    of = env_sources(manifests)
+    assert of["REDIS_PASSWORD"] == of["REDIS_SENTINEL_PASSWORD"] == {"name": f"{NAME}-redis", "key": "password"}
+    assert len({one["name"] for one in env}) == len(env)
+
+
+def test_servers_and_sentinels_reach_each_other_and_workers_both():
+    manifests, ports = Manifests(SENTINEL), [{"port": 6379}, {"port": 26379}]
+    redis = {"podSelector": {"matchLabels": manifests["Service", "redis-ha"]["spec"]["selector"]}}
+    workers = {"podSelector": {"matchLabels": manifests["Service", ""]["spec"]["selector"]}}
+    assert manifests["NetworkPolicy", ""]["spec"]["egress"][1] == {"ports": ports, "to": [redis]}
+    spec = manifests["NetworkPolicy", "redis"]["spec"]
+    assert spec["ingress"] == [{"ports": ports, "from": [workers, redis]}]
+    names, others = spec["egress"]
+    assert [port["port"] for port in names["ports"]] == [53, 53] and others == {"ports": ports, "to": [redis]}
+
+
+def test_one_server_of_three_is_evicted_at_a_time_and_they_are_spread():
+    manifests = Manifests(SENTINEL)
+    spec = manifests["PodDisruptionBudget", "redis-ha"]["spec"]
+    assert spec["maxUnavailable"] == 1 and spec["selector"] == manifests["StatefulSet", "redis-ha"]["spec"]["selector"]
+    assert [rule["topologyKey"] for rule in ha_pod(manifests)["topologySpreadConstraints"]] == \
+        ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+
+
+def test_what_redis_needs_for_tls_is_mounted_and_named():
+    manifests = Manifests(OVER_TLS)
+    told = {env["name"]: env["value"] for env in manifests.container["env"] if "value" in env}
+    assert told == {"REDIS_CA_FILE": "/etc/redis-ca/ca.crt", "REDIS_CERT_FILE": "/etc/redis-cert/tls.crt",
+                    "REDIS_KEY_FILE": "/etc/redis-cert/tls.key", "REDIS_SERVER_NAME": "redis.internal"}
+    mounts = {mount["name"]: mount["mountPath"] for mount in manifests.container["volumeMounts"]}
+    files = {f"{mounts[volume['name']]}/{item['path']}": (volume["secret"]["secretName"], item["key"])
+             for volume in manifests.pod["spec"]["volumes"] for item in volume["secret"]["items"]}
+    assert files == {told["REDIS_CA_FILE"]: ("redis-ca", "ca.crt"), told["REDIS_CERT_FILE"]: ("redis-client", "tls.crt"),
+                     told["REDIS_KEY_FILE"]: ("redis-client", "tls.key")}
+
+
+@pytest.mark.parametrize("tls, names", [
+    ({"caSecret": "ours"}, {"REDIS_CA_FILE"}), ({"certSecret": "ours"}, {"REDIS_CERT_FILE", "REDIS_KEY_FILE"}),
+    ({"serverName": "r.example"}, {"REDIS_SERVER_NAME"}), ({}, set())])
+def test_of_tls_only_what_was_given_is_set(tls, names):
+    for values in ({"externalRedis": {"tls": tls}, "existingSecret": "ours", "redis": {"enabled": False}},
+                   {**OVER_TLS, "externalRedis": {"url": "rediss+sentinel://s.example/main", "tls": tls},
+                    "networkPolicy": {"sentinelPort": 26379}}):
+        spec = Manifests(values).pod["spec"]
+        [container] = spec["containers"]
+        assert {env["name"] for env in container["env"] if "value" in env} == names
+        assert len(spec.get("volumes", [])) == len(container.get("volumeMounts", [])) == len(names & {"REDIS_CA_FILE", "REDIS_KEY_FILE"})
+
+
+def test_workers_reach_the_sentinels_of_an_external_redis_too():
+    url = "redis+sentinel://u:p@a.example:26380,b.example:26380/main/0"
+    manifests = Manifests({**EXTERNAL, "externalRedis": {"url": url}, "networkPolicy": {"redisPort": 6390, "sentinelPort": 26380}})
+    assert manifests["NetworkPolicy", ""]["spec"]["egress"][1] == {"ports": [{"port": 6390}, {"port": 26380}]}
+
+
 # --- scale, network ---
 
 
@@ -388,6 +480,11 @@ REFUSED = [{"replicaCount": -1}, {"replicaCount": "two"}, {"replicas": 3}, {"ima
            {"podDisruptionBudget": {"maxUnavailable": 0}}, {"networkPolicy": {"ingressFrom": [{}]}},
            {"networkPolicy": {"ingressFrom": [{"pods": {}}]}}, {"existingSecret": "Our_Secret"}, {"preStopSeconds": -1},
            {"resources": {"limit": {}}}, {"resources": {"limits": {"memory": "lots"}}},
+           {"redis": {"sentinel": True}}, {"redis": {"sentinel": {"replicas": 3}}}, {"networkPolicy": {"sentinelPort": -1}},
+           {"externalRedis": {"tls": {"enabled": True}}}, {"externalRedis": {"tls": {"caSecret": "Our_CA"}}},
+           *({"externalRedis": {"url": url}} for url in ("redis+sentinel://a.example", "redis+sentinel://a.example,/main",
+                                                         "redis+sentinel://u@a.example/main", "redis+sentinel:///main",
+                                                         "rediss+sentinel://a.example/main/zero", "rediss+http://a.example")),
            {"serviceMonitor": {"interval": "often"}}, {"dashboard": {"enabled": "yes"}}]
 
 
@@ -407,6 +504,17 @@ def test_the_schema_refuses(values):
     ({"config": {"REQUIRE_ATTESTATION": "all"}}, "needs secrets.ATTESTATION_SIGNING_KEY"),
     *(({**EXTERNAL, "externalRedis": {"url": url}, "networkPolicy": {"redisPort": port}}, f"networkPolicy.redisPort={port} keeps")
       for url, port in (("redis://redis.example:6390/0", 6379), ("redis://:6390@redis.example", 6390), ("redis://[fd00::1]", 1))),
+    ({"externalRedis": {"tls": TLS}}, "the bundled one speaks no TLS"),
+    ({**EXTERNAL, "externalRedis": {**EXTERNAL["externalRedis"], "tls": TLS}}, "must begin with rediss://"),
+    ({**OVER_TLS, "config": {"REDIS_CA_FILE": "/ca.crt"}}, "externalRedis.tls sets config.REDIS_CA_FILE"),
+    ({**OVER_TLS, "config": {"REDIS_SERVER_NAME": "x"}}, "externalRedis.tls sets config.REDIS_SERVER_NAME"),
+    ({**EXTERNAL, "redis": {"enabled": False, "sentinel": {"enabled": True}}}, "redis.sentinel is about the bundled Redis"),
+    ({**SENTINEL, "secrets": {"REDIS_SENTINEL_PASSWORD": "x"}}, "take the password of the bundled Redis"),
+    ({**SENTINEL, "config": {"REDIS_SENTINEL_USER": "x"}}, "take the password of the bundled Redis"),
+    *(({**EXTERNAL, "externalRedis": {"url": f"redis+sentinel://{hosts}/main/0"}, "networkPolicy": {"sentinelPort": port}},
+       f"networkPolicy.sentinelPort={port} keeps workers from the Sentinels of externalRedis.url: set it to {right}")
+      for hosts, port, right in (("a.example", 0, 26379), ("a.example:26379,b.example:26380", 26379, 26380),
+                                 ("u:p@[fd00::1]", 1, 26379))),
     ({"autoscaling": {"minReplicas": 5, "maxReplicas": 4}}, "must not be above")])
 def test_values_that_do_not_go_together_are_refused_with_a_sentence(values, sentence):
     done = template(values)
@@ -439,6 +547,7 @@ def test_the_schema_knows_every_value_and_no_other():
 @pytest.mark.parametrize("values, files, told, not_told", [
     (None, [], ["port-forward service/signalbox 8080:80", "for trying out", "helm -n apps test signalbox"],
      ["WARNING", "--check-redis"]),
+    (SENTINEL, [], ["exec signalbox-redis-ha-0 -c sentinel"], ["for trying out"]),
     ({"replicaCount": 1}, [], ["WARNING: with one worker"], []),
     ({"ingress": {"enabled": True}}, [], ["WARNING: config.TRUSTED_PROXIES is empty", "ws://signalbox.local"], []),
     (None, FILES["production"], ["wss://signal.zajel.hamzalabs.dev", "--check-redis", "rollout restart deployment/signalbox",

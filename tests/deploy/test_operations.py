@@ -10,8 +10,9 @@ import sys
 import time
 
 import pytest
+import redis as redis_client
 
-from gotools import ROOT
+from gotools import ROOT, debian_program
 
 sys.path.insert(0, str(ROOT / "tests" / "integration"))
 sys.path.insert(0, str(ROOT / "bench"))
@@ -144,6 +145,58 @@ def test_a_redis_with_an_append_only_file_does_not_look_at_a_snapshot(tmp_path):
         shutil.copy(f"{redis.dir}/dump.rdb", snapshot)
     with contextlib.closing(Redis("--dir", str(tmp_path), "--appendonly", "yes")) as redis:
         assert redis.keys() == []
+
+
+@contextlib.contextmanager
+def proxied(folder, *servers):
+    """The HAProxy of the document before these servers, and the port that it answers on."""
+    port, text = free_port(), block("backend master")
+    for n, server in enumerate(servers, 1):
+        text = text.replace(f"redis-{n}.example:6379", f"127.0.0.1:{server.port}")
+    text = re.sub(r"^ +server .*example.*\n", "", text, flags=re.M).replace("bind :6379", f"bind 127.0.0.1:{port}")
+    (folder / "haproxy.cfg").write_text(text)
+    program = debian_program("haproxy/haproxy")
+    done = subprocess.run([program, "-c", "-f", "haproxy.cfg"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0 and "WARNING" not in done.stderr, done.stderr
+    process = subprocess.Popen([program, "-db", "-f", "haproxy.cfg"], cwd=folder, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+    try:
+        yield port
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def test_the_haproxy_of_the_document_leads_to_the_master_alone_and_leaves_nobody_on_another(tmp_path):
+    with contextlib.ExitStack() as stack:
+        a, b = servers = [stack.enter_context(contextlib.closing(Redis("--repl-diskless-sync-delay", "0")))
+                          for _ in range(2)]
+        for server in servers:
+            server.client.execute_command("ACL", "SETUSER", *re.search("`user (haproxy .*?)`", TEXT)[1].split())
+        b.client.replicaof("127.0.0.1", a.port)
+        port = stack.enter_context(proxied(tmp_path, *servers))
+
+        def led_to():
+            """The port of the server that is reached through it."""
+            with contextlib.suppress(redis_client.RedisError), redis_client.Redis(port=port, decode_responses=True) as client:
+                return int(client.config_get("port")["port"])
+
+        wait_until(lambda: led_to() == a.port, 20, "the master")
+        with redis_client.Redis(port=port, single_connection_client=True) as open_one:
+            assert open_one.ping()
+            b.client.replicaof("NO", "ONE")
+            a.client.replicaof("127.0.0.1", b.port)
+            wait_until(lambda: led_to() == b.port, 20, "the new master")
+            with pytest.raises(redis_client.ConnectionError):
+                wait_until(lambda: not open_one.connection.send_command("PING") and not open_one.connection.read_response(), 10)
+        a.client.replicaof("NO", "ONE")  # as one that was started again, and that nobody copies
+        wait_until(lambda: led_to() is None, 20, "two masters, of which none is copied")
+
+
+def test_a_master_that_nobody_copies_refuses_to_write_where_the_document_says_so():
+    with contextlib.closing(Redis("--min-replicas-to-write", "1")) as alone:
+        with pytest.raises(redis_client.ResponseError, match="NOREPLICAS"):
+            alone.client.set("a", "b")
 
 
 def test_every_metric_and_option_the_document_names_is_there():

@@ -54,6 +54,51 @@ runAsGroup: 10001
 seccompProfile: {type: RuntimeDefault}
 {{- end -}}
 
+{{- define "signalbox.redisPodSecurity" -}}
+runAsNonRoot: true
+runAsUser: 999
+runAsGroup: 999
+fsGroup: 999
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "signalbox.redisClaim" -}}
+- metadata:
+    name: data
+  spec:
+    accessModes: [ReadWriteOnce]
+    {{- with .Values.redis.storage.className }}
+    storageClassName: {{ . }}
+    {{- end }}
+    resources:
+      requests: {storage: {{ .Values.redis.storage.size }}}
+{{- end -}}
+
+{{- /* Where workers find the bundled Redis; REDIS_PASSWORD is put in by Kubernetes. */ -}}
+{{- define "signalbox.redisUrl" -}}
+{{- $redis := printf "%s-redis" (include "signalbox.name" .) -}}
+{{- if .Values.redis.sentinel.enabled -}}
+  {{- $sentinels := list -}}
+  {{- range $n := until 3 -}}
+  {{- $sentinels = append $sentinels (printf "%s-ha-%d.%s-ha:26379" $redis $n $redis) -}}
+  {{- end -}}
+  redis+sentinel://:$(REDIS_PASSWORD)@{{ join "," $sentinels }}/signalbox/0
+{{- else -}}
+  redis://:$(REDIS_PASSWORD)@{{ $redis }}:6379/0
+{{- end -}}
+{{- end -}}
+
+{{- /* The options that name what is mounted of externalRedis.tls. */ -}}
+{{- define "signalbox.redisFiles" -}}
+{{- if .Values.externalRedis.tls.caSecret }}
+REDIS_CA_FILE: /etc/redis-ca/ca.crt
+{{- end }}
+{{- if .Values.externalRedis.tls.certSecret }}
+REDIS_CERT_FILE: /etc/redis-cert/tls.crt
+REDIS_KEY_FILE: /etc/redis-cert/tls.key
+{{- end }}
+{{- end -}}
+
 {{- define "signalbox.containerSecurity" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
@@ -109,7 +154,35 @@ capabilities: {drop: [ALL]}
 {{- if and .Values.redis.enabled .Values.externalRedis.url -}}
   {{- fail "there are two: with externalRedis.url, set redis.enabled=false" -}}
 {{- end -}}
-{{- if and .Values.externalRedis.url .Values.networkPolicy.enabled -}}
+{{- $tls := .Values.externalRedis.tls -}}
+{{- $url := .Values.externalRedis.url -}}
+{{- if or $tls.caSecret $tls.certSecret $tls.serverName -}}
+  {{- if .Values.redis.enabled -}}
+    {{- fail "externalRedis.tls is for a Redis of yours, the bundled one speaks no TLS: set redis.enabled=false" -}}
+  {{- end -}}
+  {{- if and $url (not (hasPrefix "rediss" $url)) -}}
+    {{- fail "externalRedis.tls has no effect on a URL without TLS: externalRedis.url must begin with rediss:// or rediss+sentinel://" -}}
+  {{- end -}}
+{{- end -}}
+{{- range $option, $value := dict "REDIS_CA_FILE" $tls.caSecret "REDIS_CERT_FILE" $tls.certSecret "REDIS_KEY_FILE" $tls.certSecret "REDIS_SERVER_NAME" $tls.serverName -}}
+  {{- if and $value (index $.Values.config $option) -}}
+    {{- printf "externalRedis.tls sets config.%s: leave that empty" $option | fail -}}
+  {{- end -}}
+{{- end -}}
+{{- if and .Values.redis.sentinel.enabled (not .Values.redis.enabled) -}}
+  {{- fail "redis.sentinel is about the bundled Redis: set redis.enabled=true; Sentinels of yours are named in externalRedis.url" -}}
+{{- end -}}
+{{- if and .Values.redis.sentinel.enabled (or (has "REDIS_SENTINEL_PASSWORD" $given) .Values.config.REDIS_SENTINEL_USER) -}}
+  {{- fail "the bundled Sentinels take the password of the bundled Redis: secrets.REDIS_SENTINEL_PASSWORD and config.REDIS_SENTINEL_USER must be empty" -}}
+{{- end -}}
+{{- if and (contains "+sentinel://" $url) .Values.networkPolicy.enabled -}}
+  {{- range $host := regexReplaceAll "^[^/]*//([^@/]*@)?([^/]*)/.*$" $url "${2}" | splitList "," -}}
+    {{- $port := regexFind "[0-9]+" (regexFind ":[0-9]+$" $host | default ":26379") | int -}}
+    {{- if ne $port (int $.Values.networkPolicy.sentinelPort) -}}
+      {{- printf "networkPolicy.sentinelPort=%d keeps workers from the Sentinels of externalRedis.url: set it to %d" (int $.Values.networkPolicy.sentinelPort) $port | fail -}}
+    {{- end -}}
+  {{- end -}}
+{{- else if and .Values.externalRedis.url .Values.networkPolicy.enabled -}}
   {{- $port := regexFind "[0-9]+" (regexFind ":[0-9]+(/[0-9]*)?$" .Values.externalRedis.url | default ":6379") | int -}}
   {{- if ne $port (int .Values.networkPolicy.redisPort) -}}
     {{- printf "networkPolicy.redisPort=%d keeps workers from externalRedis.url: set it to %d" (int .Values.networkPolicy.redisPort) $port | fail -}}
