@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* signalbox-redis-commands: what the connection to Redis costs a worker. Calls a script again and again, a number of
-   calls under way at a time, and prints the CPU time that this process spends for each, µs: the best of some rounds. The
-   Redis is that of REDIS_URL, with the options of a worker; the argument is the number of calls under way. */
+   calls under way at a time, and prints the CPU time that this process spends for each, µs: the best of some rounds.
+   The Redis is that of REDIS_URL, with the options of a worker; the argument is the number of calls under way. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
