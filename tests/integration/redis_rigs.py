@@ -95,9 +95,9 @@ class Group:
 class Sentinel(Redis):
     """lines: of its configuration."""
 
-    def __init__(self, lines, *options):
+    def __init__(self, lines, *options, **how):
         self.lines = lines
-        super().__init__(*options, "--sentinel")
+        super().__init__(*options, "--sentinel", **how)
 
     def config(self):
         file = Path(self.dir, "sentinel.conf")

@@ -77,7 +77,9 @@ def mend(text):
 def test_a_good_redis_is_well_and_nothing_stays_in_it(good):
     for url in good.urls():
         found = look(url)
-        assert not levels(found) and found["version"][1] == f"Redis {good.client.info()['redis_version']}"
+        info = good.client.info()
+        said = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}"
+        assert not levels(found) and found["version"][1] == said
     assert good.keys() == []
 
 
@@ -189,6 +191,8 @@ class Changed(Proxy):
 
 @pytest.mark.parametrize("version, level", [("4.0", "bad"), ("6.0", "warn"), ("6.2", "ok"), ("8.0", "ok")])
 def test_an_old_redis_is_told_apart(good, closing, version, level):
+    if "valkey_version" in good.client.info():
+        pytest.skip("no Valkey is that old")
     proxy = Changed(good.port, rb"redis_version:\d\.\d", f"redis_version:{version}".encode())
     closing.callback(proxy.close)
     assert look(proxy.url)["version"][0] == level
@@ -317,6 +321,6 @@ def test_the_readme_shows_what_it_prints(closing):
 
     def same(text):
         text = text.replace(f"-p {server.port} ", "-p 6379 ")
-        return re.sub(r"Redis [\d.]+|clients: \d+|[\d.]+ (?=ms|MiB in use)", "N ", text)
+        return re.sub(r"(Redis|Valkey) [\d.]+|clients: \d+|[\d.]+ (?=ms|MiB in use)", "N ", text)
 
     assert same(run(server.urls()[1]).stdout) == same(block("", "ok    version"))

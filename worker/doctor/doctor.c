@@ -28,9 +28,13 @@
 
 static void check_version(struct doctor_client *c, struct diagnosis *d)
 {
-    char version[DOCTOR_VALUE_MAX];
+    char version[DOCTOR_VALUE_MAX], valkey[DOCTOR_VALUE_MAX];
     int major = 0, minor = 0;
 
+    if (doctor_client_info(c, "valkey_version", valkey)) {
+        diagnosis_say(d, LEVEL_OK, "Valkey %.32s", valkey);
+        return;
+    }
     if (!doctor_client_info(c, "redis_version", version)) {
         diagnosis_unread(d, c, "the version");
         return;
@@ -52,7 +56,7 @@ static void check_mode(struct doctor_client *c, struct diagnosis *d)
 {
     char mode[DOCTOR_VALUE_MAX];
 
-    if (!doctor_client_info(c, "redis_mode", mode)) {
+    if (!doctor_client_info(c, "redis_mode", mode) && !doctor_client_info(c, "server_mode", mode)) { /* of Valkey */
         diagnosis_unread(d, c, "whether it is part of a cluster");
     } else if (strcmp(mode, "standalone") == 0) {
         diagnosis_say(d, LEVEL_OK, "one server, no cluster");

@@ -84,7 +84,7 @@ static void judge_process(struct greeting *g, const redisReply *r)
 
     if (!at)
         return;
-    if (strstr(r->str, "\nredis_mode:cluster"))
+    if (strstr(r->str, "\nredis_mode:cluster") || strstr(r->str, "\nserver_mode:cluster")) /* of Redis, of Valkey */
         tell(g, "it is a node of a cluster, which is not served");
     at += strlen(field);
     snprintf(g->run_id, sizeof(g->run_id), "%.*s", (int)strcspn(at, "\r\n"), at);
