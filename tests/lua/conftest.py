@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Fixtures: a Redis of our own, and the scripts of redis-lua/, called as their headers say."""
+import os
 import re
 import subprocess
 import tempfile
@@ -39,7 +40,8 @@ def all_scripts():
 def server():
     with tempfile.TemporaryDirectory() as directory:
         path = str(Path(directory) / "redis.sock")
-        process = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", path, "--dir", directory,
+        program = os.environ.get("REDIS_SERVER", "redis-server")
+        process = subprocess.Popen([program, "--port", "0", "--unixsocket", path, "--dir", directory,
                                     "--save", "", "--appendonly", "no"], stdout=subprocess.DEVNULL)
         try:
             yield connect(path)
