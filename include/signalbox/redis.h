@@ -54,9 +54,9 @@ void redis_send_urgent(redis_raw_callback callback, void *arg, struct span resp)
    idle() runs, and what was held goes out behind what idle() sends. */
 void redis_hold(void (*idle)(void));
 
-/* Messages of a channel, until redis_unsubscribe(), also after a reconnect. on_live runs each time the subscription
-   has been confirmed (live), and when it is lost before that or after; it may be NULL. Subscribing again replaces
-   both. */
+/* Messages of a channel, also after a reconnect, until Redis has answered a redis_unsubscribe(): whoever published one
+   before was told that it is heard. on_live runs each time the subscription has been confirmed (live), and when it is
+   lost before that or after, until redis_unsubscribe(); it may be NULL. Subscribing again replaces both. */
 typedef void (*redis_message)(const char *channel, struct span message);
 typedef void (*redis_live)(const char *channel, bool live);
 void redis_subscribe(const char *channel, redis_message on_message, redis_live on_live);

@@ -87,6 +87,23 @@ def test_a_worker_that_was_taken_for_dead_comes_back_under_another_name_with_its
     wait_until(lambda: not fleet.redis.client.keys("sb:{own:*"), 5, "nothing is owned")
 
 
+
+def test_what_was_on_its_way_to_the_former_name_is_delivered(fleet, connect):
+    """Redis has counted the worker among those who hear it, so that its sender was told nothing."""
+    one, two = (connect(worker, SIGNAL) for worker in fleet.workers)
+    for client in (one, two):
+        client.code = uid()
+        client.send(type="register", pairingCode=client.code, publicKey="key")
+        client.expect("registered")
+    sent = metric(fleet.workers[0], 'signalbox_delivery_total{result="remote"}')
+    fleet.workers[1].pause()
+    for i in range(5):
+        one.send(type="offer", target=two.code, payload=f"offer {i}")
+    wait_until(lambda: metric(fleet.workers[0], 'signalbox_delivery_total{result="remote"}') == sent + 5, 5, "all sent")
+    lapse(fleet, fleet.workers[1])
+    for i in range(5):
+        assert two.expect("offer")["payload"] == f"offer {i}"
+
 def test_who_had_stored_more_than_an_id_is_told_to_begin_anew(fleet, connect):
     stopped, other = fleet.workers
     token, meeting, idle = uid("token"), connect(stopped), connect(stopped)

@@ -16,8 +16,9 @@
 
 struct channel {
     char *name;
-    redis_message on_message; /* NULL: not wanted any more */
+    redis_message on_message;
     redis_live on_live;
+    bool wanted;
     size_t asked; /* SUBSCRIBE and UNSUBSCRIBE that are unanswered; the last one counts */
     bool live;
     UT_hash_handle hh;
@@ -47,7 +48,7 @@ static struct channel *find(const char *name)
 
 static void drop_unless_needed(struct channel *c)
 {
-    if (c->on_message || c->asked > 0)
+    if (c->wanted || c->asked > 0)
         return;
     HASH_DEL(channels, c);
     free(c->name);
@@ -74,7 +75,7 @@ static void on_answer(struct wire_request *q, const redisReply *r)
     bool last = --c->asked == 0, ok = r && r->type == REDIS_REPLY_ARRAY;
 
     unanswered--;
-    if (last && ok && a->subscribes && c->on_message)
+    if (last && ok && a->subscribes && c->wanted)
         set_live(c);
     free(a);
     if (last)
@@ -109,7 +110,7 @@ static void on_message(const redisReply *r, void *connection)
     struct channel *c = name->type == REDIS_REPLY_STRING ? find(name->str) : NULL;
 
     (void)connection;
-    if (c && c->on_message && text->type == REDIS_REPLY_STRING)
+    if (c && text->type == REDIS_REPLY_STRING)
         c->on_message(c->name, (struct span){text->str, text->len});
 }
 
@@ -119,7 +120,7 @@ static void on_up(struct redis_connection *connection)
 
     on_server(connection);
     HASH_ITER (hh, channels, c, next)
-        if (c->on_message)
+        if (c->wanted)
             ask(c, true);
 }
 
@@ -133,14 +134,14 @@ static void on_down(struct redis_connection *connection)
     HASH_ITER (hh, channels, c, next)
         c->live = false;
     HASH_ITER (hh, channels, c, next)
-        if (c->on_live && c->on_message)
+        if (c->on_live && c->wanted)
             c->on_live(c->name, false);
 }
 
 void redis_subscribe(const char *name, redis_message message, redis_live live)
 {
     struct channel *c = find(name);
-    bool wanted = c && c->on_message;
+    bool wanted = c && c->wanted;
 
     if (!c) {
         c = mem_alloc(sizeof(*c));
@@ -149,6 +150,7 @@ void redis_subscribe(const char *name, redis_message message, redis_live live)
     }
     c->on_message = message;
     c->on_live = live;
+    c->wanted = true;
     if (!wanted)
         ask(c, true);
 }
@@ -157,16 +159,16 @@ bool redis_channel_live(const char *name)
 {
     const struct channel *c = find(name);
 
-    return c && c->on_message && c->live;
+    return c && c->wanted && c->live;
 }
 
 void redis_unsubscribe(const char *name)
 {
     struct channel *c = find(name);
 
-    if (!c || !c->on_message)
+    if (!c || !c->wanted)
         return;
-    c->on_message = NULL;
+    c->wanted = false;
     c->live = false;
     ask(c, false);
     drop_unless_needed(c);
@@ -238,7 +240,7 @@ void subscriber_fini(void)
 
     redis_connection_stop(&subscriber);
     HASH_ITER (hh, channels, c, next) {
-        c->on_message = NULL;
+        c->wanted = false;
         drop_unless_needed(c);
     }
 }
