@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define LEASE_MS 7000 /* so that a dead worker's entries are gone within 10 s, sweep included */
 #define BEAT_MS 2000
@@ -22,6 +23,8 @@ void workers_drop(const char *wid); /* it has been cleaned up after */
 
 /* Renews the lease and the place in the roster before it is time to, unless the worker is giving them up. */
 void lease_beat_now(void);
+/* loop_ms() when the last beat was sent that Redis has answered; 0: none has under the present name. */
+int64_t lease_beaten_ms(void);
 
 /* on_lost: others may have taken this worker for dead; it is about to take another wid. on_renewed: what its sockets
    own is to be written to Redis again, because others removed it, or Redis has forgotten it. */

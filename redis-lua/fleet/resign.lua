@@ -4,8 +4,11 @@
 -- RETURN  {1 if it was the last to lead, else 0}
 local leader, wid = KEYS[1], ARGV[1]
 
-if redis.call('HGET', leader, 'wid') ~= wid then
+local known = redis.call('HMGET', leader, 'wid', 'until')
+if known[1] ~= wid then
   return {0}
 end
-redis.call('HSET', leader, 'until', 0)
+if known[2] ~= '0' then
+  redis.call('HSET', leader, 'until', 0)
+end
 return {1}

@@ -68,14 +68,20 @@ static void report(void)
     leads_as = number;
 }
 
+static bool is_self(struct span wid)
+{
+    return wid.len == WID_LEN && memcmp(wid.at, self_wid(), WID_LEN) == 0;
+}
+
+/* Answers come on two connections: one to an older question says nothing new. */
 static void note_answer(struct span wid, long long number, int64_t asked_ms)
 {
-    bool self = wid.len == WID_LEN && memcmp(wid.at, self_wid(), WID_LEN) == 0;
-
+    if (asked_ms < known.asked_ms)
+        return;
     if (known.number && wid.len && number != known.number)
         metric_add(changes, 1);
     memset(known.wid, 0, sizeof(known.wid));
-    if (wid.len == WID_LEN && !(self && resigned))
+    if (wid.len == WID_LEN && !(is_self(wid) && resigned))
         memcpy(known.wid, wid.at, WID_LEN);
     if (number)
         known.number = number;
@@ -88,19 +94,22 @@ static void on_answer(const struct reply *r, void *arg)
     struct question *q = arg;
     struct span wid;
     long long number;
+    bool confirmed = false;
 
-    if (r && reply_read(r, "si", &wid, &number))
+    if (r && reply_read(r, "si", &wid, &number)) {
         note_answer(wid, number, q->asked_ms);
-    else
-        number = 0;
-    if (number && number == q->number && leader_is_self() && q->work)
+        confirmed = number && number == q->number && is_self(wid) && loop_ms() - q->asked_ms < TRUST_MS;
+    }
+    if (confirmed && leader_is_self() && q->work)
         q->work(q->arg);
     else if (q->dropped)
         q->dropped(q->arg);
     free(q);
 }
 
-static void ask(struct question *q)
+typedef void (*sender)(struct call *c, redis_callback callback, void *arg);
+
+static void ask(struct question *q, sender send)
 {
     struct call c = call_new(&script_fleet_lead);
 
@@ -108,7 +117,7 @@ static void ask(struct question *q)
     call_key(&c, KEY_LEADER);
     call_text(&c, stands() ? self_wid() : "");
     call_int(&c, LEAD_MS);
-    call_send(&c, on_answer, q);
+    send(&c, on_answer, q);
 }
 
 void leader_confirm(void (*work)(void *arg), void (*dropped)(void *arg), void *arg)
@@ -116,27 +125,34 @@ void leader_confirm(void (*work)(void *arg), void (*dropped)(void *arg), void *a
     struct question *q = mem_alloc(sizeof(*q));
 
     *q = (struct question){.number = leader_is_self() ? known.number : 0, .work = work, .dropped = dropped, .arg = arg};
-    ask(q);
+    ask(q, call_send); /* in one order with the work: a late answer shows that it would be late, too */
 }
 
-void leader_resign(void)
+static void call_resign(sender send)
 {
     struct call c = call_new(&script_fleet_resign);
 
+    call_key(&c, KEY_LEADER);
+    call_text(&c, self_wid());
+    send(&c, NULL, NULL);
+}
+
+/* Behind each question that is under way, on either connection: it asks to lead. */
+void leader_resign(void)
+{
     if (!stands())
         return;
     resigned = true;
     if (strcmp(known.wid, self_wid()) == 0)
         known.wid[0] = '\0';
     report();
-    call_key(&c, KEY_LEADER);
-    call_text(&c, self_wid());
-    call_send(&c, NULL, NULL);
+    call_resign(call_send);
+    call_resign(call_send_urgent);
 }
 
 void leader_look(void)
 {
-    ask(mem_alloc(sizeof(struct question)));
+    ask(mem_alloc(sizeof(struct question)), call_send);
 }
 
 static void on_tick(void *arg)
@@ -144,7 +160,7 @@ static void on_tick(void *arg)
     (void)arg;
     report();
     if (redis_up())
-        leader_look();
+        ask(mem_alloc(sizeof(struct question)), call_send_urgent);
 }
 
 void leader_init(void)

@@ -102,16 +102,11 @@ static void forget_unlisted(int64_t now)
     }
 }
 
-static void on_roster(const struct reply *r, void *arg)
+static void note_roster(const struct reply *list, long long redis_now)
 {
-    const struct reply *list;
-    long long redis_now;
     int64_t now = loop_ms();
     size_t alive = 0;
 
-    (void)arg;
-    if (!r || !reply_read(r, "ir", &redis_now, &list))
-        return;
     roster = mem_grow(roster, reply_count(list) / 2 * sizeof(*roster));
     roster_count = 0;
     roster_ms = now;
@@ -130,9 +125,53 @@ static void on_roster(const struct reply *r, void *arg)
     metric_set(workers_gauge, (double)alive);
 }
 
+/* Redis answers in its time: the worker may have another name by then. */
+struct beat {
+    char wid[WID_LEN + 1];
+    int64_t sent_ms;
+    bool held; /* an earlier beat under that name had been answered */
+};
+
+static struct beat *beat_new(void)
+{
+    struct beat *b = mem_alloc(sizeof(*b));
+
+    memcpy(b->wid, self_wid(), sizeof(b->wid));
+    b->sent_ms = loop_ms();
+    b->held = beaten_ms != 0;
+    return b;
+}
+
+static bool is_of_now(const struct beat *b)
+{
+    return strcmp(b->wid, self_wid()) == 0;
+}
+
+static void on_roster(const struct reply *r, void *arg)
+{
+    struct beat *b = arg;
+    const struct reply *list;
+    long long redis_now;
+
+    if (is_of_now(b) && r && reply_read(r, "ir", &redis_now, &list))
+        note_roster(list, redis_now);
+    free(b);
+}
+
 static void (*lost_callback)(void), (*renewed_callback)(void);
 
-static void beat(void);
+static void beat(void (*send)(struct call *c, redis_callback callback, void *arg));
+
+/* Behind the last beat under that name, so that it stays ended. */
+static void end_lease(const char *wid, redis_callback callback, void *arg)
+{
+    struct call c = call_new(&script_fleet_end);
+    char key[KEY_MAX];
+
+    key_worker(key, wid);
+    call_key(&c, key);
+    call_send_urgent(&c, callback, arg);
+}
 
 static char former[WID_LEN + 1];
 
@@ -157,7 +196,8 @@ static void renew(void)
     log_worker(self_wid());
     LOG_INFO("lease_new");
     inbox_move();
-    beat();
+    end_lease(former, NULL, NULL); /* its numbers are shown under the new name */
+    beat(call_send_urgent);
     timer_once(SETTLED_MS, on_settled, NULL);
 }
 
@@ -188,21 +228,18 @@ static void renew_or_ask(void)
     }
 }
 
-struct beat {
-    int64_t sent_ms;
-};
-
 /* If Redis had no lease of this worker, though that cannot have lapsed, Redis was emptied. */
 static void on_beat(const struct reply *r, void *arg)
 {
     struct beat *b = arg;
     long long held;
 
-    refused = !r;
-    if (r && reply_read(r, "i", &held)) {
-        bool forgotten = !held && beaten_ms && !may_have_lapsed();
+    if (is_of_now(b))
+        refused = !r;
+    if (is_of_now(b) && r && reply_read(r, "i", &held)) {
+        bool forgotten = !held && b->held && !may_have_lapsed();
 
-        if (!may_have_lapsed())
+        if (!may_have_lapsed() && b->sent_ms > beaten_ms)
             beaten_ms = b->sent_ms;
         if (forgotten) {
             LOG_WARNING("redis_forgot");
@@ -223,13 +260,12 @@ static void add_metrics(struct call *c)
     }
 }
 
-static void beat(void)
+/* By the connection of commands only when Redis turns up: nothing waits on it yet, and the worker is listed before it
+   owns anything. */
+static void beat(void (*send)(struct call *c, redis_callback callback, void *arg))
 {
-    struct beat *b = mem_alloc(sizeof(*b));
     char key[KEY_MAX];
     struct call c = call_new(&script_fleet_beat);
-
-    b->sent_ms = loop_ms();
 
     key_worker(key, self_wid());
     call_key(&c, key);
@@ -240,17 +276,22 @@ static void beat(void)
     call_int(&c, started_ms);
     call_int(&c, (long long)session_count());
     add_metrics(&c);
-    call_send(&c, on_beat, b);
+    send(&c, on_beat, beat_new());
     c = call_new(&script_fleet_roster);
     call_key(&c, KEY_WORKERS);
     call_text(&c, self_wid());
-    call_send(&c, on_roster, NULL);
+    send(&c, on_roster, beat_new());
 }
 
 void lease_beat_now(void)
 {
     if (redis_up() && beat_timer && !may_have_lapsed())
-        beat();
+        beat(call_send_urgent);
+}
+
+int64_t lease_beaten_ms(void)
+{
+    return beaten_ms;
 }
 
 static void on_timer(void *arg)
@@ -271,8 +312,7 @@ void lease_on_redis_up(void)
     refused = false;
     if (may_have_lapsed())
         renew();
-    else
-        beat();
+    beat(call_send);
 }
 
 void lease_init(void (*on_lost)(void), void (*on_renewed)(void))
@@ -306,16 +346,18 @@ static void on_stopped(const struct reply *r, void *arg)
 void lease_give_up(bool owns_nothing, void (*done)(void))
 {
     struct stopping *s = mem_alloc(sizeof(*s));
-    char key[KEY_MAX];
+    struct call c = call_new(&script_fleet_unlist);
 
     s->done = done;
     timer_free(beat_timer);
     timer_free(look_timer);
     beat_timer = look_timer = NULL;
-    key_worker(key, self_wid());
-    if (owns_nothing)
-        redis_command(NULL, NULL, "ZREM", KEY_WORKERS, self_wid(), NULL);
-    redis_command(on_stopped, s, "DEL", key, NULL);
+    if (owns_nothing) {
+        call_key(&c, KEY_WORKERS);
+        call_text(&c, self_wid());
+        call_send_urgent(&c, NULL, NULL);
+    }
+    end_lease(self_wid(), on_stopped, s);
 }
 
 void lease_fini(void)

@@ -16,14 +16,17 @@
 #include "signalbox/script.h"
 
 #define NONE (-1)
+#define BEATS_MISSED_MS (2 * BEAT_MS + 1000)
 
 struct mark {
     char wid[WID_LEN + 1];
-    int64_t sent_ms; /* loop_ms(), and what is noted */
+    int64_t sent_ms;   /* loop_ms(), and what is noted */
+    int64_t beaten_ms; /* lease_beaten_ms() at that time */
 };
 
 static struct mark last;  /* that Redis has answered */
 static bool may_be_older; /* Redis is another since then */
+static bool lease_gone;   /* so the last answer says */
 
 /* What was stored before a mark was sent, and answered, is remembered with it. */
 static void compare(const struct mark *m, long long remembered)
@@ -41,15 +44,29 @@ static void compare(const struct mark *m, long long remembered)
     resync_all();
 }
 
+/* Behind one address the connections may be to different servers for a while. Beats go to where the fleet is. */
+static bool is_elsewhere(const struct mark *m, long long beat_age)
+{
+    bool answered = m->beaten_ms && m->sent_ms - m->beaten_ms <= 2 * BEAT_MS, gone_before = lease_gone;
+
+    lease_gone = beat_age == NONE;
+    return answered && (lease_gone ? gone_before : beat_age > BEATS_MISSED_MS);
+}
+
 static void on_marked(const struct reply *r, void *arg)
 {
     struct mark *m = arg;
     long long remembered, beat_age;
 
-    if (r && reply_read(r, "ii", &remembered, &beat_age) && beat_age >= 0 && strcmp(m->wid, self_wid()) == 0) {
-        compare(m, remembered);
-        last = *m;
-        may_be_older = false;
+    if (r && reply_read(r, "ii", &remembered, &beat_age) && strcmp(m->wid, self_wid()) == 0) {
+        if (is_elsewhere(m, beat_age)) {
+            lease_gone = false;
+            redis_leave("beats are answered by another server");
+        } else if (!lease_gone) {
+            compare(m, remembered);
+            last = *m;
+            may_be_older = false;
+        }
     }
     free(m);
 }
@@ -61,6 +78,7 @@ static void send_mark(void)
     char key[KEY_MAX];
 
     m->sent_ms = loop_ms();
+    m->beaten_ms = lease_beaten_ms();
     memcpy(m->wid, self_wid(), sizeof(m->wid));
     key_worker(key, m->wid);
     call_key(&c, key);

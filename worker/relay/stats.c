@@ -107,6 +107,7 @@ static void on_connections(const struct reply *r, void *arg)
     struct asking *a = arg;
 
     a->connections += reply_int(r);
+    a->workers += reply_span(r).len > 0; /* a former name of a worker has no number any more */
     count_answer(a, r != NULL);
 }
 
@@ -118,7 +119,6 @@ static void ask_connections(struct asking *a)
         if (!workers_alive(i))
             continue;
         a->left++;
-        a->workers++;
         key_worker(key, workers_wid(i));
         redis_command(on_connections, a, "HGET", key, "connections", NULL);
     }
