@@ -8,6 +8,10 @@ local leader, wid, lasts = KEYS[1], ARGV[1], ARGV[2]
 local known = redis.call('HMGET', leader, 'wid', 'number', 'until')
 local leads, number, ends = known[1] or '', tonumber(known[2] or 0), tonumber(known[3] or 0)
 
+if ends > now + lasts then -- the clock was set back
+  ends = now + lasts
+  redis.call('HSET', leader, 'until', ends)
+end
 if ends <= now then
   leads = wid
   if wid ~= '' then

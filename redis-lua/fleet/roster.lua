@@ -6,4 +6,8 @@
 local workers, wid = KEYS[1], ARGV[1]
 
 redis.call('ZADD', workers, now, wid)
+-- Where the clock was set back, the beats before that lie ahead: such a worker has its lease from now on.
+for _, ahead in ipairs(redis.call('ZRANGEBYSCORE', workers, '(' .. now, '+inf', 'LIMIT', 0, 1000)) do
+  redis.call('ZADD', workers, now, ahead)
+end
 return {now, redis.call('ZRANGE', workers, 0, -1, 'WITHSCORES')}

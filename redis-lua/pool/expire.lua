@@ -13,11 +13,15 @@ local text = string.format('%.0f', now)
 redis.call('HSETNX', watch, 'born', text)
 redis.call('SET', version, text, 'NX')
 local watched = redis.call('HMGET', watch, 'last', 'from', 'born')
-if not watched[1] or now - watched[1] > pause then
+if not watched[1] or math.abs(now - watched[1]) > pause then
   watched[2] = text
   redis.call('HSET', watch, 'from', text)
 end
 redis.call('HSET', watch, 'last', text)
+-- Where the clock was set back, the heartbeats before that lie ahead: they count from now on.
+for _, ahead in ipairs(redis.call('ZRANGEBYSCORE', seen, '(' .. text, '+inf', 'LIMIT', 0, most)) do
+  redis.call('ZADD', seen, text, ahead)
+end
 local silent = {}
 if now - watched[2] >= silence then
   silent = redis.call('ZRANGEBYSCORE', seen, '-inf', now - silence, 'LIMIT', 0, most)

@@ -18,6 +18,10 @@ end
 
 local known = redis.call('HMGET', migration, 'wid', 'until', 'cursor')
 local holder, ends, at = known[1], tonumber(known[2] or 0), known[3] or ''
+if ends > now + lasts then -- the clock was set back
+  ends = now + lasts
+  redis.call('HSET', migration, 'until', ends)
+end
 if holder == wid and made == layout + 1 then
   at = cursor
   if cursor == '' then

@@ -150,6 +150,30 @@ def test_another_leads_within_three_seconds_of_a_kill_and_cleans_up_after_the_le
     assert peers.isdisjoint(connect(rest[0]).relays())
 
 
+def test_the_same_when_redis_clock_was_set_back_with_the_kill(start, connect, watch):
+    """As if by a minute: every time that is in Redis lies so far ahead."""
+    fleet, ahead = start(3), 60000
+    leader, monitor, redis = leader_of(fleet), watch(fleet), fleet.redis.client
+    rest = others(fleet, leader)
+    for _ in range(5):
+        occupy(connect(leader))
+    wait_until(lambda: len(monitor.reigns()) == 1, 5)
+    leader.kill9()
+    killed = time.time()
+    pipe = redis.pipeline()
+    pipe.hincrby("sb:leader", "until", ahead)
+    for worker in fleet.workers:
+        pipe.zincrby("sb:workers", ahead, worker.wid)
+        pipe.pexpire(f"sb:worker:{worker.wid}", ahead + 7000)
+    pipe.execute()
+    _, at, _, _ = monitor.successor(leader.wid)
+    assert at - killed < TAKEOVER
+    wait_until(lambda: not [key for key in fleet.redis.keys() if leader.wid in key and "worker:" not in key], 12, "clean")
+    assert time.time() - killed < (10 + 0.5) * SLOW * CROWD
+    assert not [e for worker in rest for e in worker.events("worker_reaped") if e["wid"] != leader.wid]
+    assert not any(worker.events("lease_lost") for worker in rest)
+
+
 def bury(fleet, sockets):
     """Puts the ghost where the next beat of a worker finds it dead, with an id for each of its sockets."""
     pipe = fleet.redis.client.pipeline()

@@ -97,6 +97,17 @@ def test_a_mark_ends_with_its_lease_and_makes_none(db, call):
     assert mark(call, 3)[0] == -1
 
 
+def test_a_beat_that_lies_ahead_because_the_clock_was_set_back_is_as_old_as_it_was_first_seen(db, call, now):
+    db.zadd(WORKERS[0], {"deadbeef": now() + 60000, "0badcafe": now() - 5000})
+    first, workers = call("fleet/roster", WORKERS, WID)
+    beats = dict(zip(workers[0::2], map(int, workers[1::2])))
+    assert beats["deadbeef"] == first and beats["0badcafe"] < first - 4000
+    time.sleep(0.01)
+    second, workers = call("fleet/roster", WORKERS, WID)
+    beats = dict(zip(workers[0::2], map(int, workers[1::2])))
+    assert beats["deadbeef"] == first < second == beats[WID]
+
+
 LEADER, OTHER = [key("LEADER")], "0badcafe"
 
 
@@ -138,6 +149,17 @@ def test_a_leader_has_its_time_by_the_clock_of_redis_and_then_another_leads(db, 
         assert now() <= until + 50
     assert answer == [OTHER, number + 1] and now() >= until
     assert lead() == [OTHER, number + 1], "the former has lost"
+
+
+@pytest.mark.parametrize("who", [OTHER, ""])
+def test_a_leader_whose_end_lies_too_far_ahead_has_its_time_from_then_on(db, lead, now, about, who):
+    number = lead()[1]
+    db.hset(LEADER[0], "until", now() + 60000)
+    assert lead(who) == [WID, number]
+    until = int(db.hget(LEADER[0], "until"))
+    assert about(until, 2000)
+    assert lead(who) == [WID, number] and int(db.hget(LEADER[0], "until")) == until
+    assert lead() == [WID, number], "it leads on"
 
 
 def test_one_that_leads_again_has_a_new_number(lead, lapse):

@@ -468,3 +468,16 @@ def test_the_pool_is_born_once(db, pool, now):
     pool.put("b")
     pool.expire()
     assert pool.read()[0] and int(db.hget(WATCH, "born")) == born
+
+
+def test_who_was_heard_before_the_clock_was_set_back_counts_as_heard_now(db, pool, now):
+    pool.put("a")
+    pool.put("b")
+    pool.watched()
+    db.zadd(SEEN, {"a": now() + 60000})
+    db.hset(WATCH, mapping={"last": now() + 60000, "from": now() + 50000})
+    assert pool.expire()[1] == []
+    assert db.zscore(SEEN, "a") <= now() and int(db.hget(WATCH, "from")) <= now()
+    pool.watched()
+    pool.age(SILENCE + 1, "a")
+    assert pool.expire()[1] == ["a"]

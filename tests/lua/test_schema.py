@@ -101,3 +101,13 @@ def test_so_is_another_type(db, migrate):
     db.hset(LAYOUT, "a", "b")
     assert migrate(ONE, 1) == migrate(ONE, 1, 1) == [-1, 0, 0, ""]
     assert db.hgetall(LAYOUT) == {"a": "b"}
+
+
+def test_a_step_whose_end_lies_too_far_ahead_has_its_time_from_then_on(db, migrate, about):
+    """Redis' clock was set back, and the worker that migrates has died."""
+    migrate(ONE, 1)
+    db.hincrby(MIGRATION, "until", 60000)
+    assert migrate(TWO, 1) == [0, 0, 0, ""]
+    assert about(int(db.hget(MIGRATION, "until")), STEP)
+    db.hset(MIGRATION, "until", 1)
+    assert migrate(TWO, 1) == [0, 0, 1, ""]
