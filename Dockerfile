@@ -14,7 +14,7 @@ FROM docker.io/library/debian:trixie-slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libwebsockets19t64 libwebsockets-evlib-uv libuv1t64 \
         libevent-core-2.1-7t64 libevent-extra-2.1-7t64 libhttp-parser2.9 libhiredis1.1.0 libjansson4 libsodium23 \
-        libssl3t64 \
+        libssl3t64 ca-certificates \
     && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/*
 COPY --from=build /usr/local/bin/signalbox-worker /usr/local/bin/
 

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +55,12 @@ def program(image, tmp_path):
     script.write_text(ENTER.format(root=podman("image", "mount", image).stdout.strip()))
     script.chmod(0o755)
     yield script
+    podman("image", "unmount", image)
+
+
+def test_it_knows_the_authorities_that_vouch_for_a_redis(image):
+    root = Path(podman("image", "mount", image).stdout.strip())
+    assert (root / "etc/ssl/certs/ca-certificates.crt").read_text().count("BEGIN CERTIFICATE") > 50
     podman("image", "unmount", image)
 
 
