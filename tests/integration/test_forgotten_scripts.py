@@ -106,7 +106,8 @@ def test_what_relays_register_is_there_once(fleet, connect):
         for client in clients:
             client.close()
         wait_until(lambda: not redis.keys("sb:{own:*"), 20, "the end of all that was registered")
-    assert not redis.keys("sb:{relays}*") and not redis.keys("sb:{peer:*") and was_met(fleet)
+    wait_until(lambda: not redis.keys("sb:{relays}*") and not redis.keys("sb:{peer:*"), 5, "the end of all relays")
+    assert was_met(fleet)
 
 
 def test_who_is_in_a_room_knows_who_comes_and_goes(fleet, closing):

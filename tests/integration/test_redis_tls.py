@@ -260,7 +260,7 @@ def test_each_thing_that_is_wrong_is_told_in_one_sentence(trouble, launch, what)
 
     reason = wait_until(told, 10, f"a reason like {sentence}")
     assert is_a_sentence(reason)
-    assert [r for r in reasons(worker) if re.search(sentence, r, re.I)]
+    wait_until(lambda: [r for r in reasons(worker) if re.search(sentence, r, re.I)], 5, "the same in its log")
     assert not [r for r in reasons(worker) if not is_a_sentence(r)]
     holds(lambda: not ready(worker), 1, "503")
     assert SECRET not in "".join(worker.lines)

@@ -35,7 +35,8 @@ struct pending {
 static struct redis_target target;
 static struct redis_connection commands, urgent;
 static void (*guard)(void);
-static bool open; /* the guard lets all commands through */
+static bool open;        /* the guard lets all commands through */
+static bool urgent_open; /* also on that connection */
 static void (*on_up)(void);
 static char former_run_id[RUN_ID_MAX]; /* of the server that was open before */
 static bool another;
@@ -85,6 +86,7 @@ static void on_commands_up(struct redis_connection *c)
 
 void redis_open(void)
 {
+    urgent_open = urgent.up;
     if (open)
         return;
     open = true;
@@ -92,6 +94,20 @@ void redis_open(void)
     another = !*commands.run_id || strcmp(commands.run_id, former_run_id) != 0;
     snprintf(former_run_id, sizeof(former_run_id), "%s", commands.run_id);
     on_up();
+}
+
+/* It may have come back to a Redis whose keys have another layout by now. */
+static void on_urgent_up(struct redis_connection *c)
+{
+    on_server(c);
+    if (open)
+        guard();
+}
+
+static void on_urgent_down(struct redis_connection *c)
+{
+    (void)c;
+    urgent_open = false;
 }
 
 void redis_shut(void)
@@ -145,7 +161,8 @@ bool redis_init(const char *url, const char *client_name, void (*on_connect)(voi
     commands.on_up = on_commands_up;
     commands.on_down = on_commands_down;
     urgent = connection("urgent", client_name);
-    urgent.on_up = on_server;
+    urgent.on_up = on_urgent_up;
+    urgent.on_down = on_urgent_down;
     *subscriber_connection() = connection("subscriber", client_name);
     subscriber_init(on_server);
     if (target.master)
@@ -310,7 +327,7 @@ void redis_send_urgent(redis_raw_callback callback, void *arg, struct span resp)
 {
     struct pending *p;
 
-    if (!open || !urgent.up) {
+    if (!open || !urgent_open) {
         redis_send_raw(callback, arg, resp);
         return;
     }

@@ -13,8 +13,12 @@
 
 #define HEAD_MAX 128 /* of a call, before its keys, without the script's text */
 
+/* How it is sent: redis_send_raw() or one of its like. */
+typedef void (*sender)(redis_raw_callback callback, void *arg, struct span resp);
+
 struct running {
     const struct script *script;
+    sender send;
     redis_callback callback;
     void *arg;
     size_t words;
@@ -90,7 +94,7 @@ static void eval(struct running *run)
     resp_word(&w, SPAN("EVAL"));
     resp_word(&w, (struct span){run->script->source, run->script->source_len});
     builder_add(&w, (struct span){all.at + run->tail_at, all.len - run->tail_at});
-    redis_send_raw(on_answer, run, bytes_span(w.bytes));
+    run->send(on_answer, run, bytes_span(w.bytes));
     builder_free(&w);
 }
 
@@ -113,21 +117,20 @@ static void eval_unknown(void)
 }
 
 /* Redis has forgotten its scripts: all are loaded again and those calls made again, once no call is under way that may
-   fail likewise, so that none overtakes an earlier one. */
+   fail likewise, so that none overtakes an earlier one. What is urgent is in no order. */
 static void on_answer(const struct reply *r, const char *error, void *arg)
 {
     struct running *run = arg;
 
-    if (error && strncmp(error, "NOSCRIPT", 8) == 0) {
+    if (!error || strncmp(error, "NOSCRIPT", 8) != 0) {
+        finish(run, r, error);
+    } else if (run->send == redis_send_urgent) {
+        eval(run);
+    } else {
         STAILQ_INSERT_TAIL(&unknown, run, next);
         redis_hold(eval_unknown);
-    } else {
-        finish(run, r, error);
     }
 }
-
-/* How it is sent: redis_send_raw() or one of its like. */
-typedef void (*sender)(redis_raw_callback callback, void *arg, struct span resp);
 
 static void send_call(struct call *c, bool with_text, sender send, redis_callback callback, void *arg)
 {
@@ -139,7 +142,8 @@ static void send_call(struct call *c, bool with_text, sender send, redis_callbac
 
     if (c->keys != s->keys || c->args < s->args || (c->args > s->args && !s->more_args))
         abort();
-    *run = (struct running){.script = s, .callback = callback, .arg = arg, .words = (size_t)(3 + c->keys + c->args)};
+    *run = (struct running){
+        .script = s, .send = send, .callback = callback, .arg = arg, .words = (size_t)(3 + c->keys + c->args)};
     builder_expect(&w, script.len + builder_len(&c->tail) + HEAD_MAX);
     resp_begin(&w, run->words);
     resp_word(&w, with_text ? SPAN("EVAL") : SPAN("EVALSHA"));
@@ -161,10 +165,9 @@ void call_send(struct call *c, redis_callback callback, void *arg)
     send_call(c, c->script->with_text, redis_send_raw, callback, arg);
 }
 
-/* With its text: to make a call again later is for those that are in order. */
 void call_send_urgent(struct call *c, redis_callback callback, void *arg)
 {
-    send_call(c, true, redis_send_urgent, callback, arg);
+    send_call(c, c->script->with_text, redis_send_urgent, callback, arg);
 }
 
 void call_send_first(struct call *c, redis_callback callback, void *arg)

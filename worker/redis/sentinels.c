@@ -14,6 +14,7 @@
 #include "signalbox/resp.h"
 
 #define ASK_MS 5000
+#define HEAR_MS 500
 #define ANSWER_LASTS_MS (3 * ASK_MS)
 
 /* What one of them answered last. */
@@ -27,6 +28,7 @@ struct answer {
 struct sentinel {
     struct redis_connection asked, followed;
     struct answer answer;
+    bool heard;
     long long epoch; /* the first half of an answer that is coming */
 };
 
@@ -45,7 +47,7 @@ static const char *master_name;
 static struct redis_place master; /* host NULL: not known */
 static void (*master_callback)(const struct redis_place *place);
 static char problem[REDIS_PROBLEM_MAX];
-static struct timer *ask_timer;
+static struct timer *ask_timer, *first_timer; /* the first master is awaited from all until first_timer has run */
 
 static void set_problem(const char *what, const char *why)
 {
@@ -86,11 +88,21 @@ static const struct redis_place *newest(void)
     return best ? &best->master : NULL;
 }
 
+/* At first, all that can be reached are heard: who answers first may be the one that was away. */
+static bool too_early(void)
+{
+    bool heard_all = true;
+
+    for (size_t i = 0; i < count; i++)
+        heard_all = heard_all && (sentinels[i].heard || *sentinels[i].asked.problem);
+    return !master.host && !heard_all && first_timer;
+}
+
 static void decide(void)
 {
     const struct redis_place *place = newest();
 
-    if (!place || is_same(place, &master))
+    if (!place || is_same(place, &master) || too_early())
         return;
     set_place(&master, place->host, place->port);
     LOG_INFO("redis_master", LOG_TEXT("host", master.host), LOG_INT("port", master.port));
@@ -146,6 +158,7 @@ static void on_address(struct sentinel *s, const redisReply *r)
     const char *host = r->type == REDIS_REPLY_ARRAY ? text_at(r, 0) : NULL;
     int port = host && text_at(r, 1) ? atoi(text_at(r, 1)) : 0;
 
+    s->heard = true;
     if (!host || port < 1 || port > 65535)
         return;
     set_place(&s->answer.master, host, port);
@@ -173,6 +186,13 @@ static void on_time(void *arg)
 {
     (void)arg;
     sentinels_ask();
+}
+
+static void on_heard(void *arg)
+{
+    (void)arg;
+    first_timer = NULL;
+    decide();
 }
 
 static void on_asked_up(struct redis_connection *c)
@@ -244,13 +264,15 @@ void sentinels_init(const struct redis_target *t, const char *client_name,
         redis_connection_start(&s->followed, &t->places[i]);
     }
     ask_timer = timer_every(ASK_MS, on_time, NULL);
+    first_timer = timer_once(HEAR_MS, on_heard, NULL);
 }
 
 /* What is still unanswered is told when the connections have ended. */
 void sentinels_fini(void)
 {
     timer_free(ask_timer);
-    ask_timer = NULL;
+    timer_free(first_timer);
+    ask_timer = first_timer = NULL;
     for (size_t i = 0; i < count; i++) {
         redis_connection_stop(&sentinels[i].asked);
         redis_connection_stop(&sentinels[i].followed);
