@@ -32,6 +32,6 @@ bool redis_target_parse(struct redis_target *t, const char *url, char problem[st
     __attribute__((warn_unused_result));
 void redis_target_free(struct redis_target *t); /* wipes the password */
 
-/* An error of Redis, or another text where it repeats the password, as it repeats the words of a command that it does
-   not know. Borrowed. */
+/* An error of Redis, or another text where it repeats the password or its beginning, as it repeats the words of a
+   command that it does not know. Borrowed. */
 const char *redis_login_hide(const struct redis_login *l, const char *error);

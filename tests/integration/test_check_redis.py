@@ -273,10 +273,12 @@ def test_who_cannot_be_reached_or_refuses_us_is_told_without_the_password(redis,
     assert not levels(look(f"redis://:right@127.0.0.1:{locked.port}/3"))
 
 
-def test_a_redis_that_repeats_the_words_of_a_command_does_not_give_the_password_away(redis):
+@pytest.mark.parametrize("rest", ["", "-" * 300, "%0Ax"], ids=["short", "cut off", "with a line end"])
+def test_a_redis_that_repeats_the_words_of_a_command_does_not_give_the_password_away(redis, rest):
     server = redis("--rename-command", "AUTH", "")
-    refused(run(f"redis://:s3cret@127.0.0.1:{server.port}/0"), "refuses the password")
-    worker = Worker(f"redis://:s3cret@127.0.0.1:{server.port}/0", wait=False)
+    url = f"redis://:s3cret{rest}@127.0.0.1:{server.port}/0"
+    refused(run(url), "refuses the password")
+    worker = Worker(url, wait=False)
     try:
         wait_until(lambda: worker.events("redis_unreachable") + worker.events("redis_lost"), 5, "that it cannot")
     finally:

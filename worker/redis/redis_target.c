@@ -240,5 +240,7 @@ void redis_target_free(struct redis_target *t)
 
 const char *redis_login_hide(const struct redis_login *l, const char *error)
 {
-    return l->password && *l->password && strstr(error, l->password) ? "it repeats the password" : error;
+    bool cut = strstr(error, "AUTH") && strstr(error, "with args beginning"); /* or with spaces for line ends */
+
+    return l->password && *l->password && (cut || strstr(error, l->password)) ? "it repeats the password" : error;
 }
