@@ -46,7 +46,8 @@ void redis_connection_start(struct redis_connection *c, const struct redis_place
 void redis_connection_redirect(struct redis_connection *c, const struct redis_place *place);
 /* Closes it now and connects again, with the address asked for anew; safe in any callback. */
 void redis_connection_drop(struct redis_connection *c, const char *why);
-void redis_connection_hurry(struct redis_connection *c); /* tries again at once, where it waits to */
+/* Tries again at once, where it waits to. If that fails, or does not last, it waits as long as it would have then. */
+void redis_connection_hurry(struct redis_connection *c);
 void redis_connection_send(struct redis_connection *c, struct span resp, struct wire_request *q); /* while it is up */
 void redis_connection_stop(struct redis_connection *c); /* for good; also if it never started */
 void redis_connections_fini(void);                      /* after all were stopped */

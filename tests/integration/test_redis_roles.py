@@ -198,6 +198,19 @@ def test_who_may_not_ask_for_the_role_learns_it_from_the_first_write(pair, modes
     works(connect, [worker])
 
 
+def test_who_may_not_ask_for_the_role_asks_a_replica_with_pauses_and_does_nothing_else_there(pair, modest, launch):
+    a, b = pair.servers
+    launch(modest(a)).stop()  # which leaves the number of the layout
+    worker = wait_listening(launch(modest(b), wait=False))
+    before = b.client.info("stats")["total_connections_received"]
+    stays_unready(worker, 3)
+    assert b.client.info("stats")["total_connections_received"] - before < 3 * 20
+    looks = metric(worker, 'signalbox_script_calls_total{script="schema/migrate"}')
+    assert metric(worker, "signalbox_script_calls_total") == looks > 0
+    promote(b)
+    wait_until(lambda: ready(worker), 8, "ready, once it is the master")
+
+
 # Answers that come slowly, late, or not at all
 
 def leave_drops(connect, worker, count):

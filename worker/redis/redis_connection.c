@@ -267,7 +267,6 @@ void redis_connection_hurry(struct redis_connection *c)
     if (!c->retry)
         return;
     timer_free(c->retry);
-    c->backoff_ms = BACKOFF_LEAST_MS;
     connect_now(c);
 }
 
