@@ -31,7 +31,7 @@ void redis_fini(void); /* pending callbacks run with NULL */
 
 bool redis_up(void);             /* commands are answered */
 bool redis_connected(void);      /* those of the guard are, at least */
-const char *redis_problem(void); /* why they are not connected, in a few words; "": not known */
+const char *redis_problem(void); /* why they, or else the subscriptions, are not connected; "": not known, or they are */
 void redis_open(void);
 void redis_shut(void); /* until redis_open(), which the guard may say after the next connect */
 /* The server that was opened last is another process than the one before, or does not say what it is: it may have

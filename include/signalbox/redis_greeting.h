@@ -12,4 +12,5 @@ struct redis_connection;
 typedef void (*greeting_callback)(const char *problem, const char *run_id, void *arg);
 
 struct greeting *greeting_begin(const struct redis_connection *c, greeting_callback callback, void *arg);
+const char *greeting_error(const struct greeting *g); /* the last answer up to now, if it was one; else "" */
 void greeting_end(struct greeting **g); /* callback does not run any more; *g is NULL then, and may be before */

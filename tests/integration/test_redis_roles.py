@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A Redis that is a replica, or becomes one under open connections; one that is paused; answers that take their time."""
+import re
+import socketserver
 import threading
 import time
 
@@ -209,6 +211,46 @@ def test_who_may_not_ask_for_the_role_asks_a_replica_with_pauses_and_does_nothin
     assert metric(worker, "signalbox_script_calls_total") == looks > 0
     promote(b)
     wait_until(lambda: ready(worker), 8, "ready, once it is the master")
+
+
+# A server that refuses, or is none
+
+def test_a_redis_that_has_enough_connections_already_says_so(pair, launch):
+    master = pair.servers[0]
+    master.client.config_set("maxclients", 1)
+    worker = wait_listening(launch(f"redis://127.0.0.1:{master.port}", wait=False))
+    wait_until(lambda: "max number of clients" in readiness(worker)[1], 5, "the reason")
+    master.client.config_set("maxclients", 100)
+    wait_until(lambda: ready(worker), 8, "ready")
+
+
+def test_why_the_subscriptions_are_refused_is_told(pair, launch):
+    master = pair.servers[0]
+    deaf = ("ACL", "SETUSER", "deaf", "on", ">pw", "~*", "+@all")
+    master.client.execute_command(*deaf, "resetchannels")
+    worker = wait_listening(launch(f"redis://deaf:pw@127.0.0.1:{master.port}", wait=False))
+    wait_until(lambda: re.search("subscription.*NOPERM", readiness(worker)[1]), 5, "the reason")
+    before = master.client.info("stats")["total_connections_received"]
+    holds(lambda: readiness(worker)[0] == 503, 3, "503")
+    assert master.client.info("stats")["total_connections_received"] - before < 3 * 10
+    master.client.execute_command(*deaf, "allchannels")
+    wait_until(lambda: ready(worker), 8, "ready")
+
+
+def test_who_only_repeats_what_it_is_told_is_no_redis(closing, launch):
+    class Parrot(socketserver.StreamRequestHandler):
+        def handle(self):
+            while said := self.request.recv(65536):
+                self.request.sendall(said)
+
+    parrot = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Parrot)
+    closing.callback(parrot.server_close)
+    closing.callback(parrot.shutdown)
+    parrot.daemon_threads = True
+    threading.Thread(target=parrot.serve_forever, args=(0.05,), daemon=True).start()
+    worker = wait_listening(launch(f"redis://127.0.0.1:{parrot.server_address[1]}", wait=False))
+    wait_until(lambda: "not answer as Redis does" in readiness(worker)[1], 5, "the reason")
+    assert not worker.events("redis_connected")
 
 
 # Answers that come slowly, late, or not at all

@@ -199,6 +199,8 @@ bool redis_is_another(void)
 
 const char *redis_problem(void)
 {
+    if (commands.up)
+        return subscriber_connection()->problem;
     return *commands.problem || !target.master ? commands.problem : sentinels_problem();
 }
 

@@ -80,11 +80,14 @@ static void forget_wire(struct redis_connection *c)
         c->on_down(c);
 }
 
-/* A server that was to speak TLS, or not to, says little of it. */
+/* Redis says what it has against a connection before it is asked anything, and hangs up: that there are too many. A
+   server that was to speak TLS, or not to, says little of it. */
 static const char *guess(const struct redis_connection *c, const char *why)
 {
     bool hung_up = strcmp(why, "closed") == 0 || strcmp(why, strerror(ECONNRESET)) == 0;
 
+    if (c->greeting && hung_up && *greeting_error(c->greeting))
+        return greeting_error(c->greeting);
     if (c->connects == 0 && c->greeting && !c->tls && (hung_up || strncmp(why, "Protocol error", 14) == 0))
         return "closed before it answered: does it want TLS (rediss://)?";
     return why;

@@ -24,6 +24,7 @@ struct greeting {
     size_t count, unanswered;
     struct step steps[STEPS_MAX];
     char run_id[RUN_ID_MAX];
+    char error[REDIS_PROBLEM_MAX]; /* the last answer, if it was one */
 };
 
 static void tell(struct greeting *g, const char *problem)
@@ -93,7 +94,7 @@ static void judge_process(struct greeting *g, const redisReply *r)
 static void judge_ping(struct greeting *g, const redisReply *r)
 {
     refuse_error(g, r);
-    tell(g, NULL);
+    tell(g, r->type == REDIS_REPLY_STATUS && strcmp(r->str, "PONG") == 0 ? NULL : "it does not answer as Redis does");
 }
 
 /* --- the steps --- */
@@ -103,8 +104,11 @@ static void on_answer(struct wire_request *q, const redisReply *r)
     struct step *step = (struct step *)q;
     struct greeting *g = step->greeting;
 
-    if (r && g->callback)
+    if (r && g->callback) {
+        snprintf(g->error, sizeof(g->error), "%s",
+                 r->type == REDIS_REPLY_ERROR ? redis_login_hide(&g->connection->login, r->str) : "");
         step->judge(g, r);
+    }
     if (--g->unanswered == 0)
         free(g);
 }
@@ -150,6 +154,11 @@ struct greeting *greeting_begin(const struct redis_connection *c, greeting_callb
     say(g, judge_process, 2, (struct span[]){SPAN("INFO"), SPAN("server")});
     say(g, judge_ping, 1, (struct span[]){SPAN("PING")});
     return g;
+}
+
+const char *greeting_error(const struct greeting *g)
+{
+    return g->error;
 }
 
 void greeting_end(struct greeting **g)

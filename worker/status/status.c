@@ -21,13 +21,11 @@ static void handle_health(struct exchange *x)
         x, 200, json_pack("{ss ss sI}", "status", "ok", "service", "signalbox", "timestamp", (json_int_t)clock_ms()));
 }
 
-static const char *out_of_reach(void)
+static const char *with_problem(const char *what)
 {
     static char reason[512];
 
-    if (!*redis_problem())
-        return "redis is out of reach";
-    snprintf(reason, sizeof(reason), "redis is out of reach: %.400s", redis_problem());
+    snprintf(reason, sizeof(reason), *redis_problem() ? "%s: %.400s" : "%s", what, redis_problem());
     return reason;
 }
 
@@ -36,10 +34,10 @@ static const char *not_ready(void)
     if (server_draining())
         return "draining";
     if (!redis_connected())
-        return out_of_reach();
+        return with_problem("redis is out of reach");
     if (!redis_up())
         return "the key layout in redis is not ready";
-    return inbox_live() ? NULL : "subscription is not live";
+    return inbox_live() ? NULL : with_problem("subscription is not live");
 }
 
 static void handle_ready(struct exchange *x)
