@@ -37,6 +37,7 @@ struct redis_connection {
     int64_t backoff_ms, up_ms;
     bool started;
     unsigned connects;
+    char told[2][REDIS_PROBLEM_MAX]; /* the last problems that were logged since it was up */
     LIST_ENTRY(redis_connection) all;
 };
 

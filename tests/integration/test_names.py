@@ -10,6 +10,7 @@ import time
 import pytest
 
 from harness import SLOW, Redis, Worker, ready, wait_until
+from redis_rigs import reasons
 
 OTHER_RESOLV_CONF = """
 #define _GNU_SOURCE
@@ -124,6 +125,17 @@ def test_of_a_replica_and_its_master_the_master_is_taken(closing, launch, order)
     assert [c for c in master.client.client_list() if worker.wid in c["name"]]
     assert not [c for c in replica.client.client_list() if worker.wid in c["name"]]
     worker.stop()
+
+
+def test_what_is_wrong_with_each_address_is_said_once(closing, launch):
+    master, replica = Redis(), Redis()
+    for server in (master, replica):
+        closing.callback(server.close)
+    replica.client.execute_command("REPLICAOF", "127.0.0.1", master.port)
+    worker, _ = launch(replica.port, ("127.0.0.1", "127.0.0.9"))
+    wait_until(lambda: len(set(reasons(worker))) == 2, 10, "both reasons")
+    time.sleep(3)  # for some more tries
+    assert len(reasons(worker)) == 3 * 2  # of three connections
 
 
 def test_where_a_name_leads_is_asked_anew_when_redis_is_lost(closing, launch):

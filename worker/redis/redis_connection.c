@@ -49,16 +49,18 @@ static void retry_later(struct redis_connection *c)
     c->retry = timer_once(wait, connect_now, c);
 }
 
-/* What goes on failing is said once. */
+/* What goes on failing is said once, also where it is one thing at one address and another at the next. */
 static void note_problem(struct redis_connection *c, const char *what, const char *why)
 {
     char event[32];
-    bool told = strcmp(c->problem, why) == 0;
 
     snprintf(c->problem, sizeof(c->problem), "%s", why);
+    if (!c->started || strcmp(c->problem, c->told[0]) == 0 || strcmp(c->problem, c->told[1]) == 0)
+        return;
+    memcpy(c->told[1], c->told[0], sizeof(c->told[0]));
+    memcpy(c->told[0], c->problem, sizeof(c->problem));
     snprintf(event, sizeof(event), "%s_%s", c->sentinel ? "sentinel" : "redis", what);
-    if (c->started && !told)
-        LOG_WARNING(event, LOG_TEXT("connection", c->name), LOG_TEXT("reason", c->problem));
+    LOG_WARNING(event, LOG_TEXT("connection", c->name), LOG_TEXT("reason", c->problem));
 }
 
 /* The wire is gone, or there was none. */
@@ -145,7 +147,7 @@ static void on_greeted(const char *problem, const char *run_id, void *arg)
     c->patience = NULL;
     c->up = true;
     c->up_ms = loop_ms();
-    c->problem[0] = '\0';
+    c->problem[0] = c->told[0][0] = c->told[1][0] = '\0';
     snprintf(c->run_id, sizeof(c->run_id), "%s", run_id);
     forget_addresses(c);
     if (c->connects++ > 0)
