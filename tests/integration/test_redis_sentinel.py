@@ -12,8 +12,8 @@ import redis as redis_client
 
 from authority import Authority, pem
 from harness import SLOW, UNAVAILABLE, Redis, Worker, free_port, freeze, ready, uid, wait_until
-from redis_rigs import (NAME, Group, Sentinel, Sentinels, TlsRedis, TlsSentinel, holds, links, readiness, reasons, role,
-                        sentinel_url, service)
+from redis_rigs import (NAME, Group, Sentinel, Sentinels, TlsRedis, TlsSentinel, holds, links, promote, readiness,
+                        reasons, role, sentinel_url, service)
 from test_check_redis import look, refused, run
 from test_redis_roles import wait_listening, works
 
@@ -295,7 +295,7 @@ class Liar(socketserver.ThreadingTCPServer):
     daemon_threads = allow_reuse_address = True
 
     def __init__(self, port, epoch, words=None):
-        self.told, self.epoch, self.words, self.asked = port, epoch, words, 0
+        self.told, self.epoch, self.words, self.asked, self.mute = port, epoch, words, 0, False
         super().__init__(("127.0.0.1", 0), LiarsTongue)
         self.port = self.server_address[1]
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
@@ -325,7 +325,8 @@ class LiarsTongue(socketserver.StreamRequestHandler):
                 words = []
                 for _ in range(int(head[1:])):
                     words.append(self.rfile.read(int(self.rfile.readline()[1:]) + 2)[:-2].decode())
-                self.wfile.write(self.server.answer(words[0].upper(), words[1:]))
+                if not self.server.mute:
+                    self.wfile.write(self.server.answer(words[0].upper(), words[1:]))
 
 
 @pytest.fixture
@@ -353,6 +354,7 @@ def test_the_greatest_epoch_is_believed(liar, masters, launch, order):
     true, former = masters
     listed = [liar(former.port, 3), liar(true.port, 12)][::order]
     workers = [launch(sentinel_url([one.port for one in listed])) for _ in range(2)]
+    wait_until(lambda: are_at(workers, true), 5, "the workers at the one with the greatest epoch")
     holds(lambda: are_at(workers, true), ASKED + 1, "the workers at the one with the greatest epoch")
     assert all(one.asked for one in listed)
 
@@ -365,6 +367,42 @@ def test_an_epoch_that_grows_is_followed(liar, masters, launch):
     listed[1].told, listed[1].epoch = two.port, 2
     wait_until(lambda: are_at([worker], two), ASKED + 3, "the worker at the new one")
     assert not links(one, worker)
+
+
+def test_one_that_knows_an_older_state_is_not_followed_while_the_others_are_away(closing, liar, launch):
+    master, replica = Group(closing, 2).servers
+    listed = [liar(replica.port, 3), liar(master.port, 12), liar(master.port, 12)]
+    worker = launch(sentinel_url([one.port for one in listed]))
+    assert are_at([worker], master)
+    for one in listed[1:]:
+        one.mute = True
+    holds(lambda: are_at([worker], master), 4 * ASKED + 3, "the worker at the master")
+    promote(replica)
+    for one in listed:  # set up anew
+        one.told, one.epoch, one.mute = replica.port, 1, False
+    wait_until(lambda: are_at([worker], replica), ASKED + 3, "the worker where most of them say")
+
+
+def test_one_that_knows_an_older_state_is_followed_where_the_master_has_been_away_for_long(liar, masters, launch):
+    former, true = masters
+    listed = [liar(former.port, 3), liar(true.port, 12), liar(true.port, 12)]
+    worker = launch(sentinel_url([one.port for one in listed]))
+    assert are_at([worker], true)
+    true.stop()
+    for one in listed[1:]:
+        one.mute = True
+    wait_until(lambda: not ready(worker), 5, "the loss")
+    holds(lambda: not ready(worker), 2 * ASKED, "not ready")
+    wait_until(lambda: are_at([worker], former), 3 * ASKED, "the worker at what is left")
+
+
+def test_reasons_of_several_sentinels_are_each_said_once(closing, launch):
+    mute = socket.create_server(("127.0.0.1", 0))
+    closing.callback(mute.close)
+    worker = wait_listening(launch(sentinel_url([free_port(), mute.getsockname()[1], free_port()]), wait=False))
+    wait_until(lambda: len(set(reasons(worker))) > 1, 8, "both reasons")
+    holds(lambda: "entinel" in readiness(worker)[1], 3, "the reason")
+    assert len(reasons(worker)) == 3 * 2  # of each connection to each of them
 
 
 def test_one_who_is_called_master_and_is_a_replica_is_not_believed(closing, liar, launch):

@@ -20,6 +20,7 @@
 #define IN_FLIGHT_MAX 65536
 #define IN_FLIGHT_BYTES_MAX (32 << 20) /* sent and not answered, or held back; each is in memory two or three times */
 #define WORDS_MAX 64
+#define LONG_AWAY_MS 15000 /* a master is lost, whatever few Sentinels know */
 
 struct pending {
     struct wire_request request;
@@ -40,6 +41,7 @@ static bool urgent_open; /* also on that connection */
 static void (*on_up)(void);
 static char former_run_id[RUN_ID_MAX]; /* of the server that was open before */
 static bool another;
+static int64_t lost_ms; /* since then, or since the start, the commands are not connected */
 static size_t in_flight, in_flight_bytes; /* the bytes with those of what is held back */
 static STAILQ_HEAD(held, pending) held = STAILQ_HEAD_INITIALIZER(held);
 static size_t held_count;
@@ -119,6 +121,7 @@ void redis_shut(void)
 static void on_commands_down(struct redis_connection *c)
 {
     (void)c;
+    lost_ms = loop_ms();
     redis_shut();
     sentinels_ask();
 }
@@ -145,6 +148,15 @@ static void connect_to(const struct redis_place *place)
     subscriber_move(place);
 }
 
+static bool follow(const struct redis_place *place, bool sure)
+{
+    bool follows = sure || (!commands.up && loop_ms() - lost_ms > LONG_AWAY_MS);
+
+    if (follows)
+        connect_to(place);
+    return follows;
+}
+
 bool redis_init(const char *url, const char *client_name, void (*on_connect)(void), void (*when_up)(void),
                 char problem[static 256])
 {
@@ -166,7 +178,7 @@ bool redis_init(const char *url, const char *client_name, void (*on_connect)(voi
     *subscriber_connection() = connection("subscriber", client_name);
     subscriber_init(on_server);
     if (target.master)
-        sentinels_init(&target, client_name, connect_to);
+        sentinels_init(&target, client_name, follow);
     else
         connect_to(target.places);
     return true;

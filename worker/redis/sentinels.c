@@ -29,7 +29,8 @@ struct sentinel {
     struct redis_connection asked, followed;
     struct answer answer;
     bool heard;
-    long long epoch; /* the first half of an answer that is coming */
+    long long epoch;                 /* the first half of an answer that is coming */
+    char problem[REDIS_PROBLEM_MAX]; /* what it said in place of an answer; "": nothing */
 };
 
 struct question {
@@ -45,18 +46,18 @@ static size_t count;
 static struct redis_login login;
 static const char *master_name;
 static struct redis_place master; /* host NULL: not known */
-static void (*master_callback)(const struct redis_place *place);
-static char problem[REDIS_PROBLEM_MAX];
+static long long master_epoch;    /* of the configuration that says so */
+static bool (*master_callback)(const struct redis_place *place, bool sure);
 static struct timer *ask_timer, *first_timer; /* the first master is awaited from all until first_timer has run */
 
-static void set_problem(const char *what, const char *why)
+static void note_problem(struct sentinel *s, const char *what, const char *why)
 {
     char text[REDIS_PROBLEM_MAX];
 
     snprintf(text, sizeof(text), "%s: %.180s", what, why);
-    if (strcmp(text, problem) != 0)
+    if (strcmp(text, s->problem) != 0)
         LOG_WARNING("redis_unreachable", LOG_TEXT("connection", "sentinel"), LOG_TEXT("reason", text));
-    memcpy(problem, text, sizeof(problem));
+    memcpy(s->problem, text, sizeof(text));
 }
 
 /* --- who is the master --- */
@@ -74,18 +75,23 @@ static void set_place(struct redis_place *p, const char *host, int port)
     *p = (struct redis_place){.host = copy, .port = port};
 }
 
-/* Of those that have answered lately, the one that knows the newest configuration. */
-static const struct redis_place *newest(void)
+/* Of those that have answered lately, the one that knows the newest configuration. most: they are the greater part. */
+static const struct answer *newest(bool *most)
 {
     const struct answer *best = NULL;
+    size_t answered = 0;
 
     for (size_t i = 0; i < count; i++) {
         const struct answer *a = &sentinels[i].answer;
 
-        if (a->master.host && loop_ms() - a->at_ms < ANSWER_LASTS_MS && (!best || a->epoch > best->epoch))
+        if (!a->master.host || loop_ms() - a->at_ms >= ANSWER_LASTS_MS)
+            continue;
+        answered++;
+        if (!best || a->epoch > best->epoch)
             best = a;
     }
-    return best ? &best->master : NULL;
+    *most = answered > count / 2;
+    return best;
 }
 
 /* At first, all that can be reached are heard: who answers first may be the one that was away. */
@@ -98,15 +104,22 @@ static bool too_early(void)
     return !master.host && !heard_all && first_timer;
 }
 
+/* An older configuration than that which was followed: one Sentinel has missed the last change, or all were set up
+   anew. */
 static void decide(void)
 {
-    const struct redis_place *place = newest();
+    bool most;
+    const struct answer *best = newest(&most);
+    bool sure = best && (most || best->epoch >= master_epoch), same = best && is_same(&best->master, &master);
 
-    if (!place || is_same(place, &master) || too_early())
+    if (!best || too_early() || (!same && !master_callback(&best->master, sure)))
         return;
-    set_place(&master, place->host, place->port);
+    if (sure || !same)
+        master_epoch = best->epoch;
+    if (same)
+        return;
+    set_place(&master, best->master.host, best->master.port);
     LOG_INFO("redis_master", LOG_TEXT("host", master.host), LOG_INT("port", master.port));
-    master_callback(&master);
 }
 
 /* --- asking --- */
@@ -145,9 +158,9 @@ static void on_state(struct sentinel *s, const redisReply *r)
 {
     s->epoch = 0;
     if (r->type == REDIS_REPLY_ERROR && strncmp(r->str, "ERR No such master", 18) == 0)
-        set_problem("Sentinel knows no master of that name", master_name);
+        note_problem(s, "Sentinel knows no master of that name", master_name);
     else if (r->type == REDIS_REPLY_ERROR)
-        set_problem("Sentinel refuses to be asked", redis_login_hide(&login, r->str));
+        note_problem(s, "Sentinel refuses to be asked", redis_login_hide(&login, r->str));
     for (size_t i = 0; r->type == REDIS_REPLY_ARRAY && i + 1 < r->elements; i += 2)
         if (text_at(r, i) && text_at(r, i + 1) && strcmp(text_at(r, i), "config-epoch") == 0)
             s->epoch = atoll(text_at(r, i + 1));
@@ -164,6 +177,7 @@ static void on_address(struct sentinel *s, const redisReply *r)
     set_place(&s->answer.master, host, port);
     s->answer.epoch = s->epoch;
     s->answer.at_ms = loop_ms();
+    s->problem[0] = '\0';
     decide();
 }
 
@@ -225,15 +239,19 @@ static void on_event(const redisReply *r, void *arg)
 
 const char *sentinels_problem(void)
 {
-    for (size_t i = 0; i < count && !master.host; i++) {
-        const struct redis_connection *c = &sentinels[i].asked;
+    static char text[REDIS_PROBLEM_MAX];
+    const char *silent = "";
 
-        if (c->up)
-            return problem;
-        if (*c->problem)
-            set_problem("no Sentinel answers", c->problem);
+    for (size_t i = 0; i < count && !master.host; i++) {
+        const struct sentinel *s = &sentinels[i];
+
+        if (s->asked.up && *s->problem)
+            return s->problem;
+        if (*s->asked.problem)
+            silent = s->asked.problem;
     }
-    return problem;
+    snprintf(text, sizeof(text), *silent ? "no Sentinel answers: %.180s" : "%s", silent);
+    return text;
 }
 
 static struct redis_connection connection(const struct redis_target *t, const char *client_name)
@@ -243,7 +261,7 @@ static struct redis_connection connection(const struct redis_target *t, const ch
 }
 
 void sentinels_init(const struct redis_target *t, const char *client_name,
-                    void (*on_master)(const struct redis_place *place))
+                    bool (*on_master)(const struct redis_place *place, bool sure))
 {
     master_callback = on_master;
     master_name = t->master;
@@ -287,5 +305,6 @@ void sentinels_fini(void)
     sentinels = NULL;
     count = 0;
     master = (struct redis_place){0};
+    master_epoch = 0;
     login = (struct redis_login){0};
 }
