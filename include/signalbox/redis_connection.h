@@ -18,7 +18,8 @@ struct redis_connection {
     struct redis_login login; /* borrowed */
     int db;
     bool tls;
-    bool sentinel;                               /* it is one; else it has to be a master */
+    bool sentinel; /* it is one; else it has to be a master */
+    bool follows;  /* a replica\'s word on where its master is, which may be faster than that of the Sentinels */
     void (*on_up)(struct redis_connection *c);   /* greeted: commands can be sent */
     void (*on_down)(struct redis_connection *c); /* after it was up; what is unanswered is told so later. May be NULL */
     void (*on_message)(const struct redisReply *r, void *connection); /* of a channel; may be NULL */
@@ -27,7 +28,7 @@ struct redis_connection {
     char problem[REDIS_PROBLEM_MAX]; /* why it is not up; "": nothing has gone wrong yet */
     char run_id[RUN_ID_MAX];         /* of the server's process, the last that was up; "": it does not say */
     /* private */
-    struct redis_place place;
+    struct redis_place place, followed; /* followed: what a replica there has named; host NULL: none has */
     struct wire_owner owner;
     struct wire *wire;
     struct greeting *greeting;
@@ -41,6 +42,7 @@ struct redis_connection {
     LIST_ENTRY(redis_connection) all;
 };
 
+bool redis_connection_is_at(const struct redis_connection *c, const struct redis_place *place); /* and up */
 /* Connects to that place from now on, at once. If it is connected to another, that is dropped. place is copied. */
 void redis_connection_start(struct redis_connection *c, const struct redis_place *place);
 /* The same, but it stays connected until it is dropped. */

@@ -6,10 +6,16 @@
 
 struct greeting;
 struct redis_connection;
+struct redis_place;
 
-/* Runs once. problem: why it does not do, in one sentence without a password; NULL: it does. run_id: of its process; ""
-   where it does not say. */
-typedef void (*greeting_callback)(const char *problem, const char *run_id, void *arg);
+struct greeted {
+    const char *problem;              /* why it does not do, in one sentence without a password; NULL: it does */
+    const char *run_id;               /* of its process; "" where it does not say */
+    const struct redis_place *master; /* where it says that its master is; NULL: it does not, or it is one */
+};
+
+/* Runs once; what it gets is borrowed. */
+typedef void (*greeting_callback)(const struct greeted *g, void *arg);
 
 struct greeting *greeting_begin(const struct redis_connection *c, greeting_callback callback, void *arg);
 const char *greeting_error(const struct greeting *g); /* the last answer up to now, if it was one; else "" */

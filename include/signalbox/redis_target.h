@@ -12,6 +12,9 @@ struct redis_place {
     int port;
 };
 
+bool redis_place_equals(const struct redis_place *a, const struct redis_place *b); /* never where it has no host */
+void redis_place_set(struct redis_place *p, const struct redis_place *to); /* a copy; NULL: nothing, all is freed */
+
 struct redis_login {
     char *user, *password; /* NULL where there is none */
 };

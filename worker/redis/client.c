@@ -41,7 +41,7 @@ static bool urgent_open; /* also on that connection */
 static void (*on_up)(void);
 static char former_run_id[RUN_ID_MAX]; /* of the server that was open before */
 static bool another;
-static int64_t lost_ms; /* since then, or since the start, the commands are not connected */
+static int64_t lost_ms;                   /* since then, or since the start, the commands are not connected */
 static size_t in_flight, in_flight_bytes; /* the bytes with those of what is held back */
 static STAILQ_HEAD(held, pending) held = STAILQ_HEAD_INITIALIZER(held);
 static size_t held_count;
@@ -137,8 +137,12 @@ int redis_url_db(const char *url, char problem[static 256])
 
 static struct redis_connection connection(const char *name, const char *client_name)
 {
-    return (struct redis_connection){
-        .name = name, .client_name = client_name, .login = target.login, .db = target.db, .tls = target.tls};
+    return (struct redis_connection){.name = name,
+                                     .client_name = client_name,
+                                     .login = target.login,
+                                     .db = target.db,
+                                     .tls = target.tls,
+                                     .follows = target.master};
 }
 
 static void connect_to(const struct redis_place *place)

@@ -27,6 +27,7 @@ static LIST_HEAD(redis_connections, redis_connection) all = LIST_HEAD_INITIALIZE
 static struct timer *watchdog;
 
 static void connect_now(void *arg);
+static void on_resolved(struct addrinfo *found, const char *problem, void *arg);
 static void try_next(struct redis_connection *c);
 
 static void forget_addresses(struct redis_connection *c)
@@ -42,6 +43,7 @@ static void retry_later(struct redis_connection *c)
     int64_t wait;
 
     forget_addresses(c);
+    redis_place_set(&c->followed, NULL);
     if (!c->started || c->retry)
         return;
     wait = BACKOFF_LEAST_MS + (int64_t)randombytes_uniform((uint32_t)c->backoff_ms);
@@ -133,14 +135,34 @@ static struct metric_family *reconnects(void)
                          "Times a connection to Redis was built anew", "connection");
 }
 
-static void on_greeted(const char *problem, const char *run_id, void *arg)
+/* A replica that was a master a moment ago knows its successor before the Sentinels do, if it was not they who chose
+   it. One step: a master that is none in turn is lost. */
+static void follow(struct redis_connection *c, const struct redis_place *master)
+{
+    forget_wire(c);
+    forget_addresses(c);
+    redis_place_set(&c->followed, master);
+    LOG_INFO("redis_followed", LOG_TEXT("connection", c->name), LOG_TEXT("host", c->followed.host),
+             LOG_INT("port", c->followed.port));
+    resolver_ask(&c->lookup, c->followed.host, c->followed.port, on_resolved, c);
+}
+
+static void refuse(struct redis_connection *c, const struct greeted *g)
+{
+    wire_close(c->wire);
+    if (c->follows && g->master && !c->followed.host)
+        follow(c, g->master);
+    else
+        on_lost(g->problem, c);
+}
+
+static void on_greeted(const struct greeted *g, void *arg)
 {
     struct redis_connection *c = arg;
 
     c->greeting = NULL;
-    if (problem) {
-        wire_close(c->wire);
-        on_lost(problem, c);
+    if (g->problem) {
+        refuse(c, g);
         return;
     }
     timer_free(c->patience);
@@ -148,7 +170,7 @@ static void on_greeted(const char *problem, const char *run_id, void *arg)
     c->up = true;
     c->up_ms = loop_ms();
     c->problem[0] = c->told[0][0] = c->told[1][0] = '\0';
-    snprintf(c->run_id, sizeof(c->run_id), "%s", run_id);
+    snprintf(c->run_id, sizeof(c->run_id), "%s", g->run_id);
     forget_addresses(c);
     if (c->connects++ > 0)
         metric_add(metric_series(reconnects(), c->name), 1);
@@ -167,7 +189,9 @@ static const char *tls_name(const struct redis_connection *c)
 {
     if (!c->tls)
         return NULL;
-    return *config->redis_server_name ? config->redis_server_name : c->place.host;
+    if (*config->redis_server_name)
+        return config->redis_server_name;
+    return c->followed.host ? c->followed.host : c->place.host;
 }
 
 static bool open_wire(struct redis_connection *c, const struct sockaddr *at, socklen_t len)
@@ -227,13 +251,6 @@ static void on_watchdog(void *arg)
             redis_connection_drop(c, "no reply in time");
 }
 
-static void free_place(struct redis_connection *c)
-{
-    free(c->place.host);
-    free(c->place.path);
-    c->place = (struct redis_place){0};
-}
-
 /* Nothing goes on any more that would connect it. */
 static void halt(struct redis_connection *c)
 {
@@ -241,17 +258,25 @@ static void halt(struct redis_connection *c)
     c->retry = NULL;
     resolver_cancel(&c->lookup);
     forget_addresses(c);
+    redis_place_set(&c->followed, NULL);
 }
 
 void redis_connection_redirect(struct redis_connection *c, const struct redis_place *place)
 {
-    free_place(c);
-    c->place = (struct redis_place){place->host ? mem_dup(place->host) : NULL,
-                                    place->path ? mem_dup(place->path) : NULL, place->port};
+    redis_place_set(&c->place, place);
+}
+
+bool redis_connection_is_at(const struct redis_connection *c, const struct redis_place *place)
+{
+    return c->up && redis_place_equals(c->followed.host ? &c->followed : &c->place, place);
 }
 
 void redis_connection_start(struct redis_connection *c, const struct redis_place *place)
 {
+    if (redis_connection_is_at(c, place)) {
+        redis_connection_redirect(c, place);
+        return;
+    }
     reconnects();
     if (!watchdog)
         watchdog = timer_every(REPLY_PATIENCE_MS / 4, on_watchdog, NULL);
@@ -288,7 +313,7 @@ void redis_connection_stop(struct redis_connection *c)
     LIST_REMOVE(c, all);
     redis_connection_drop(c, "stopped");
     halt(c);
-    free_place(c);
+    redis_place_set(&c->place, NULL);
 }
 
 void redis_connections_fini(void)

@@ -2,6 +2,7 @@
 #include "signalbox/redis_greeting.h"
 
 #include <hiredis/hiredis.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,13 +28,18 @@ struct greeting {
     char error[REDIS_PROBLEM_MAX]; /* the last answer, if it was one */
 };
 
-static void tell(struct greeting *g, const char *problem)
+static void tell_all(struct greeting *g, const struct greeted *greeted)
 {
     greeting_callback callback = g->callback;
 
     g->callback = NULL;
     if (callback)
-        callback(problem, g->run_id, g->arg);
+        callback(greeted, g->arg);
+}
+
+static void tell(struct greeting *g, const char *problem)
+{
+    tell_all(g, &(struct greeted){problem, g->run_id, NULL});
 }
 
 /* --- what the answers mean --- */
@@ -51,14 +57,17 @@ static void ignore(struct greeting *g, const redisReply *r)
 
 static void refuse_replica(struct greeting *g, const redisReply *r)
 {
-    bool told =
-        r->elements >= 3 && r->element[1]->type == REDIS_REPLY_STRING && r->element[2]->type == REDIS_REPLY_INTEGER;
+    bool told = r->elements >= 3 && r->element[1]->type == REDIS_REPLY_STRING &&
+                r->element[2]->type == REDIS_REPLY_INTEGER && r->element[2]->integer > 0 &&
+                r->element[2]->integer <= UINT16_MAX;
+    struct redis_place master = {0};
     char problem[REDIS_PROBLEM_MAX] = "it is a replica";
 
-    if (told)
-        snprintf(problem, sizeof(problem), "it is a replica of %.180s:%lld", r->element[1]->str,
-                 r->element[2]->integer);
-    tell(g, problem);
+    if (told) {
+        master = (struct redis_place){.host = r->element[1]->str, .port = (int)r->element[2]->integer};
+        snprintf(problem, sizeof(problem), "it is a replica of %.180s:%d", master.host, master.port);
+    }
+    tell_all(g, &(struct greeted){problem, g->run_id, told ? &master : NULL});
 }
 
 /* A user that may not ask is no error: then the first write tells. */

@@ -15,6 +15,22 @@
 #define PORT_SENTINEL 26379
 #define NAME_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-" /* of a master */
 
+bool redis_place_equals(const struct redis_place *a, const struct redis_place *b)
+{
+    return a->host && b->host && a->port == b->port && strcmp(a->host, b->host) == 0;
+}
+
+void redis_place_set(struct redis_place *p, const struct redis_place *to)
+{
+    struct redis_place copy = {0};
+
+    if (to)
+        copy = (struct redis_place){to->host ? mem_dup(to->host) : NULL, to->path ? mem_dup(to->path) : NULL, to->port};
+    free(p->host);
+    free(p->path);
+    *p = copy;
+}
+
 static bool fail(char problem[static 256], const char *why)
 {
     snprintf(problem, 256, "REDIS_URL %s", why);
@@ -227,10 +243,8 @@ void redis_target_free(struct redis_target *t)
 {
     if (t->login.password)
         sodium_memzero(t->login.password, strlen(t->login.password));
-    for (size_t i = 0; i < t->places_count; i++) {
-        free(t->places[i].host);
-        free(t->places[i].path);
-    }
+    for (size_t i = 0; i < t->places_count; i++)
+        redis_place_set(&t->places[i], NULL);
     free(t->places);
     free(t->master);
     free(t->login.user);

@@ -62,19 +62,6 @@ static void note_problem(struct sentinel *s, const char *what, const char *why)
 
 /* --- who is the master --- */
 
-static bool is_same(const struct redis_place *a, const struct redis_place *b)
-{
-    return a->host && b->host && a->port == b->port && strcmp(a->host, b->host) == 0;
-}
-
-static void set_place(struct redis_place *p, const char *host, int port)
-{
-    char *copy = host ? mem_dup(host) : NULL;
-
-    free(p->host);
-    *p = (struct redis_place){.host = copy, .port = port};
-}
-
 /* Of those that have answered lately, the one that knows the newest configuration. most: they are the greater part. */
 static const struct answer *newest(bool *most)
 {
@@ -110,7 +97,8 @@ static void decide(void)
 {
     bool most;
     const struct answer *best = newest(&most);
-    bool sure = best && (most || best->epoch >= master_epoch), same = best && is_same(&best->master, &master);
+    bool sure = best && (most || best->epoch >= master_epoch),
+         same = best && redis_place_equals(&best->master, &master);
 
     if (!best || too_early() || (!same && !master_callback(&best->master, sure)))
         return;
@@ -118,7 +106,7 @@ static void decide(void)
         master_epoch = best->epoch;
     if (same)
         return;
-    set_place(&master, best->master.host, best->master.port);
+    redis_place_set(&master, &best->master);
     LOG_INFO("redis_master", LOG_TEXT("host", master.host), LOG_INT("port", master.port));
 }
 
@@ -174,7 +162,7 @@ static void on_address(struct sentinel *s, const redisReply *r)
     s->heard = true;
     if (!host || port < 1 || port > 65535)
         return;
-    set_place(&s->answer.master, host, port);
+    redis_place_set(&s->answer.master, &(struct redis_place){.port = port, .host = r->element[0]->str});
     s->answer.epoch = s->epoch;
     s->answer.at_ms = loop_ms();
     s->problem[0] = '\0';

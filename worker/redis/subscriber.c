@@ -207,7 +207,7 @@ void subscriber_leave(const char *why)
 
 void subscriber_move(const struct redis_place *place)
 {
-    if (!subscriber.up) {
+    if (!subscriber.up || redis_connection_is_at(&subscriber, place)) {
         redis_connection_start(&subscriber, place);
         return;
     }
