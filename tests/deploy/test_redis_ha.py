@@ -36,8 +36,10 @@ class Member:
             ["sh", self.group.script, self.role, self.host, HOSTS[0], *options], cwd=self.folder,
             env={"PATH": os.environ["PATH"], "REDISCLI_AUTH": self.group.password},
             stdout=open(self.folder / "log", "a"), stderr=subprocess.STDOUT)
+        # A Sentinel ends the connections of a server that it gives another part.
         self.client = redis.Redis(self.host, self.group.ports[self.role], password=self.group.password or None,
-                                  decode_responses=True, socket_timeout=5 * SLOW)
+                                  decode_responses=True, socket_timeout=5 * SLOW,
+                                  retry_on_error=[redis.exceptions.ConnectionError])
         wait_until(self.answers, 10, f"{self.role} {self.host}")
 
     def answers(self):
