@@ -87,6 +87,12 @@ def test_a_mark_tells_the_one_before_and_how_old_the_last_beat_is(db, call):
     assert mark(call, 2**40)[0] == 2 and mark(call, 3)[0] == 2**40
 
 
+def test_a_mark_that_comes_late_is_none(call):
+    """It was sent on a connection that was given up, and newer ones came before it."""
+    beat(call)
+    assert [mark(call, number)[0] for number in (5, 9, 7, 10, 9, 11)] == [-1, 5, 9, 9, 10, 10]
+
+
 def test_a_mark_ends_with_its_lease_and_makes_none(db, call):
     assert mark(call, 1) == [-1, -1] and db.dbsize() == 0
     beat(call, lease=20)
