@@ -150,6 +150,18 @@ def test_a_member_of_a_worker_without_a_lease_is_not_waited_for(start, connect):
     assert hear(living) == {"type": "PEER_LEFT", "peer_id": "ghost", "room_id": room}
 
 
+def test_all_members_of_a_worker_without_a_lease_go_at_once_however_many(start, connect):
+    most = 3 * MOST
+    fleet, room = start(1, ROOM_MAX_PEERS=most, LEADER_ELECTION="off", **ENV), uid("room")
+    living, newcomer = joined(peer(connect, fleet.workers[0]), room), peer(connect, fleet.workers[0])
+    fleet.redis.client.hset(f"sb:{{room:{room}}}:peers", mapping={
+        f"ghost-{n}": f'0badcafe.{n} {{"peer_id":"ghost-{n}"}}' for n in range(most - 1)})
+    fleet.redis.client.zadd("sb:workers", {"0badcafe": 0})
+    wait_until(lambda: members(fleet.workers[0], room) == {living.id}, 10, "the other worker known as dead")
+    joined(newcomer, room)
+    assert set(fleet.redis.client.hkeys(f"sb:{{room:{room}}}:peers")) == {living.id, newcomer.id}
+
+
 def test_of_many_newcomers_exactly_one_gets_the_place_that_is_free(fleet, connect, silent):
     room = uid("room")
     living = joined(peer(connect, fleet.workers[1]), room)

@@ -12,7 +12,8 @@
 #include "signalbox/room.h"
 
 /* However many come to it, a worker asks no more than that of a room's members, and then none for a moment: so a room
-   of 64 is asked as a whole, and one of 1,000 little by little. */
+   of 64 is asked as a whole, and one of 1,000 little by little. Whose worker is dead is not asked, and lets go at once.
+ */
 #define ASKED_MOST 64
 #define REST_MS 1000
 
@@ -27,7 +28,7 @@ STAILQ_HEAD(newcomers, newcomer);
 struct full_room {
     char *room;
     struct newcomers newcomers;
-    size_t open; /* answers still to come */
+    size_t open; /* answers still to come: the list, and those in it that are asked */
     bool freed, lost;
     struct timer *rest; /* once all have come */
     UT_hash_handle hh;
@@ -148,7 +149,7 @@ static void on_listed(const struct reply *r, void *arg)
     if (r && reply_read(r, "--r", &records)) {
         count = reply_count(records) / 2;
         start = count ? randombytes_uniform((uint32_t)count) : 0;
-        for (size_t i = 0; i < count && i < ASKED_MOST; i++) {
+        for (size_t i = 0; i < count && f->open <= ASKED_MOST; i++) {
             size_t at = (start + i) % count;
             look_at(f, reply_span(reply_at(records, 2 * at)), reply_span(reply_at(records, 2 * at + 1)));
         }
