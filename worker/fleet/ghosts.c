@@ -165,10 +165,11 @@ void ghosts_look(bool thorough)
         begin();
 }
 
+/* A look that takes longer than LOOK_MS comes to its end all the same. */
 static void on_time(void *arg)
 {
     (void)arg;
-    if (redis_up())
+    if (redis_up() && !*look.wid)
         ghosts_look(false);
 }
 

@@ -229,10 +229,12 @@ bool identity_wanted(struct session *s, const struct entry_kind *kind, const cha
 {
     const struct claiming *c;
 
+    if (identity_held(s, kind, id))
+        return true;
     LIST_FOREACH (c, &claims, next)
         if (c->session == session_id_of(s) && c->kind == kind && strcmp(c->id, id) == 0)
             return true;
-    return identity_held(s, kind, id);
+    return false;
 }
 
 static void claiming_free(struct claiming *c)
