@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A Redis whose master is named by Sentinels: what is asked of them, whom a worker believes, and how it follows."""
 import contextlib
+import re
 import signal
 import socket
 import socketserver
@@ -11,7 +12,7 @@ import pytest
 import redis as redis_client
 
 from authority import Authority, pem
-from harness import SLOW, UNAVAILABLE, Redis, Worker, free_port, freeze, ready, uid, wait_until
+from harness import ROOT, SLOW, UNAVAILABLE, Redis, Worker, free_port, freeze, ready, uid, wait_until
 from redis_rigs import (NAME, Group, Sentinel, Sentinels, TlsRedis, TlsSentinel, holds, links, promote, readiness,
                         reasons, role, sentinel_url, service)
 from test_check_redis import look, refused, run
@@ -19,6 +20,7 @@ from test_redis_roles import wait_listening, works
 
 ENV = {"IP_CONNECT_RATE": 0, "MESSAGE_RATE": 0}
 DETECTED = 10  # seconds within which Sentinels have another master, on a busy machine too
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 ASKED = 5  # seconds between two questions to the Sentinels
 
 
@@ -130,7 +132,7 @@ def test_sentinels_and_redis_each_have_a_password_of_their_own(closing, launch, 
     group = Group(closing, 2, options=("--requirepass", "of-redis", "--masterauth", "of-redis"))
     lines = [f"sentinel auth-pass {NAME} of-redis", "requirepass of-sentinel", "sentinel sentinel-pass of-sentinel"]
     if user:
-        lines += [f"user {user} on >of-user ~* &* +@all"]
+        lines += [re.search("^user watcher .*$", OPERATIONS, re.M)[0].replace("its-password", "of-user")]
     sentinels = Sentinels(closing, group, lines, make=lambda lines: Sentinel(lines, "--requirepass", "of-sentinel"))
     secrets = {"REDIS_SENTINEL_USER": user, "REDIS_SENTINEL_PASSWORD": "of-user" if user else "of-sentinel"}
     url = sentinels.url(":of-redis@")
