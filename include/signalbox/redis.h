@@ -29,10 +29,9 @@ bool redis_init(const char *url, const char *client_name, void (*guard)(void), v
                 char problem[static 256]) __attribute__((warn_unused_result));
 void redis_fini(void); /* pending callbacks run with NULL */
 
-bool redis_up(void);        /* commands are answered */
-bool redis_connected(void); /* those of the guard are, at least */
-const char *
-redis_problem(void); /* why they, or else the subscriptions, are not connected; "": not known, or they are */
+bool redis_up(void);             /* commands are answered */
+bool redis_connected(void);      /* those of the guard are, at least */
+const char *redis_problem(void); /* why they, or else the subscriptions, are not connected; "": nothing is known */
 void redis_open(void);
 void redis_shut(void); /* until redis_open(), which the guard may say after the next connect */
 /* The server that was opened last is another process than the one before, or does not say what it is: it may have

@@ -95,15 +95,16 @@ static bool too_early(void)
    anew. */
 static void decide(void)
 {
-    bool most;
+    bool most, sure, same;
     const struct answer *best = newest(&most);
-    bool sure = best && (most || best->epoch >= master_epoch),
-         same = best && redis_place_equals(&best->master, &master);
 
-    if (!best || too_early() || (!same && !master_callback(&best->master, sure)))
+    if (!best || too_early())
         return;
-    if (sure || !same)
-        master_epoch = best->epoch;
+    sure = most || best->epoch >= master_epoch;
+    same = redis_place_equals(&best->master, &master);
+    if (same ? !sure : !master_callback(&best->master, sure))
+        return;
+    master_epoch = best->epoch;
     if (same)
         return;
     redis_place_set(&master, &best->master);
