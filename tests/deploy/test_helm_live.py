@@ -87,7 +87,13 @@ TEXTS = [
     *(("BOOTSTRAP_SIGNING_KEY", text) for text in ("a1" * 32, "a1" * 31)),
     *(("REDIS_URL", f"redis://{text}") for text in (
         "localhost:1", "localhost:1/2", "u:p%40@127.0.0.1:1/0", ":p@127.0.0.1:1", "[::1]:1", "u@127.0.0.1:1", "127.0.0.1:1/zero",
-        "127.0.0.1:1?db=1", ""))]
+        "127.0.0.1:1?db=1", "")),
+    *(("REDIS_URL", text) for text in (
+        "rediss://u:p@127.0.0.1:1/2", "rediss://", "redis+sentinel://127.0.0.1:1/m", "redis+cluster://127.0.0.1:1",
+        "redis+sentinel://:p@127.0.0.1:1,[::1]:1/my-master_1.a/2", "rediss+sentinel://127.0.0.1:1/m/0",
+        "redis+sentinel://127.0.0.1:1", "redis+sentinel://127.0.0.1:1/m,n", "redis+sentinel://127.0.0.1:1,/m",
+        "redis+sentinel://127.0.0.1:1/m/x")),
+    *(("REDIS_PREFIX", text) for text in ("blue:", "A-b_1:", "", "b" * 32, "b" * 33, "b*", "b{c}"))]
 
 
 @pytest.mark.parametrize("name, text", TEXTS)
