@@ -37,6 +37,7 @@ struct redis_connection {
     struct timer *retry, *patience;
     int64_t backoff_ms, up_ms;
     bool started;
+    bool dropped; /* since it last tried */
     unsigned connects;
     char told[2][REDIS_PROBLEM_MAX]; /* the last problems that were logged since it was up */
     LIST_ENTRY(redis_connection) all;
@@ -49,7 +50,7 @@ void redis_connection_start(struct redis_connection *c, const struct redis_place
 void redis_connection_redirect(struct redis_connection *c, const struct redis_place *place);
 /* Closes it now and connects again, with the address asked for anew; safe in any callback. */
 void redis_connection_drop(struct redis_connection *c, const char *why);
-/* Tries again at once, where it waits to. If that fails, or does not last, it waits as long as it would have then. */
+/* Tries again at once, where it waits to and was not dropped. The next pause is as long as it would have been. */
 void redis_connection_hurry(struct redis_connection *c);
 void redis_connection_send(struct redis_connection *c, struct span resp, struct wire_request *q); /* while it is up */
 void redis_connection_stop(struct redis_connection *c); /* for good; also if it never started */

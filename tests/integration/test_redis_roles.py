@@ -149,6 +149,35 @@ def test_a_master_that_is_demoted_twice_is_followed_there_and_back(pair, address
     works(connect, [worker])
 
 
+class ByTurns(Proxy):
+    """Leads each connection elsewhere than the one before."""
+
+    count = 0
+
+    @property
+    def target(self):
+        self.count += 1
+        return self.ports[self.count % len(self.ports)]
+
+    @target.setter
+    def target(self, ports):
+        self.ports = ports
+
+
+def test_where_an_address_leads_to_two_masters_by_turns_there_are_pauses(closing, launch):
+    """Three connections never come to one server."""
+    servers = [Redis(), Redis()]
+    for server in servers:
+        closing.callback(server.close)
+    proxy = ByTurns([server.port for server in servers])
+    closing.callback(proxy.close)
+    wait_listening(launch(proxy.url, wait=False))
+    time.sleep(5)  # after which the pauses have grown
+    before = proxy.count
+    time.sleep(8)
+    assert proxy.count - before < 8 * 8
+
+
 # A replica from the start
 
 @pytest.mark.parametrize("way", ["port", "socket"])

@@ -125,6 +125,7 @@ void redis_connection_drop(struct redis_connection *c, const char *why)
     note_problem(c, "lost", why);
     forget_wire(c);
     retry_later(c);
+    c->dropped = true;
 }
 
 /* --- connecting --- */
@@ -232,6 +233,7 @@ static void connect_now(void *arg)
     struct sockaddr_un at = {.sun_family = AF_UNIX};
 
     c->retry = NULL;
+    c->dropped = false;
     if (c->place.host) {
         resolver_ask(&c->lookup, c->place.host, c->place.port, on_resolved, c);
         return;
@@ -294,7 +296,7 @@ void redis_connection_start(struct redis_connection *c, const struct redis_place
 
 void redis_connection_hurry(struct redis_connection *c)
 {
-    if (!c->retry)
+    if (!c->retry || c->dropped)
         return;
     timer_free(c->retry);
     connect_now(c);
