@@ -87,7 +87,6 @@ def test_a_worker_that_was_taken_for_dead_comes_back_under_another_name_with_its
     wait_until(lambda: not fleet.redis.client.keys("sb:{own:*"), 5, "nothing is owned")
 
 
-
 def test_what_was_on_its_way_to_the_former_name_is_delivered(fleet, connect):
     """Redis has counted the worker among those who hear it, so that its sender was told nothing."""
     one, two = (connect(worker, SIGNAL) for worker in fleet.workers)
@@ -103,6 +102,7 @@ def test_what_was_on_its_way_to_the_former_name_is_delivered(fleet, connect):
     lapse(fleet, fleet.workers[1])
     for i in range(5):
         assert two.expect("offer")["payload"] == f"offer {i}"
+
 
 def test_who_had_stored_more_than_an_id_is_told_to_begin_anew(fleet, connect):
     stopped, other = fleet.workers
