@@ -51,12 +51,12 @@ class LateProxy(Proxy):
 
 @pytest.fixture
 def late(start, closing):
-    """Two workers, each with a proxy of its own."""
+    """Two workers, each with a proxy of its own. Neither leads: it is at whoever leads that names of theirs count as dead."""
     fleet = start(0)
     for _ in range(2):
         proxy = LateProxy(fleet.redis.port)
         closing.callback(proxy.close)
-        fleet.workers.append(Worker(proxy.url, **ENV))
+        fleet.workers.append(Worker(proxy.url, LEADER_ELECTION="off", **ENV))
         fleet.workers[-1].proxy = proxy
     return fleet
 
@@ -81,4 +81,5 @@ def test_a_worker_whose_answers_come_late_is_not_another_again_and_again(late, c
     minutes = (time.monotonic() - begun) / 60
     assert losses(slow) - before <= 8 * minutes * len(slow)
     assert not [m for peer in peers for m in list(peer.inbox.queue) if m and m["type"] == "PEER_LEFT"]
+    assert prompt.events("worker_reaped"), "former names were cleaned up after"
     assert most == len(peers) and [peer.closed for peer in peers] == [None] * len(peers)

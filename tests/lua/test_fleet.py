@@ -61,6 +61,13 @@ def test_the_roster_names_each_worker_once_the_latest_last(db, call):
     assert db.zcard(WORKERS[0]) == 3
 
 
+def test_the_roster_notes_a_beat_for_former_names_too(call):
+    call("fleet/roster", WORKERS, "0000000a")
+    at, workers = call("fleet/roster", WORKERS, WID, "0000000a", "0000000b")
+    assert sorted(workers[::2]) == sorted([WID, "0000000a", "0000000b"])
+    assert [int(beat) for beat in workers[1::2]] == [at] * 3
+
+
 def test_the_roster_keeps_who_stopped_beating(db, call):
     db.zadd(WORKERS[0], {"deadbeef": 1700000000000})
     _, workers = call("fleet/roster", WORKERS, WID)

@@ -11,6 +11,7 @@
 #include "signalbox/address.h"
 #include "signalbox/config.h"
 #include "signalbox/domain.h"
+#include "signalbox/formers.h"
 #include "signalbox/inbox.h"
 #include "signalbox/keys.h"
 #include "signalbox/log.h"
@@ -173,25 +174,26 @@ static void end_lease(const char *wid, redis_callback callback, void *arg)
     call_send_urgent(&c, callback, arg);
 }
 
-static char former[WID_LEN + 1];
-
-/* Has the leader clean up under the former name once more, because the last that was written under it may have reached
-   Redis after the first clean-up. The name is listed with a beat so old that its lease has lapsed. */
+/* The leader cleans up under the former name after the resync, once more if need be: the last that was written under it
+   may have reached Redis after the first clean-up. */
 static void on_settled(void *arg)
 {
     (void)arg;
+    formers_settled();
     renewed_callback();
-    redis_command(NULL, NULL, "ZADD", KEY_WORKERS, "NX", "0", former, NULL);
 }
 
 /* Goes on under another name: the lease may have lapsed, and then others remove what this worker owned. */
 static void renew(void)
 {
+    char former[WID_LEN + 1];
+
     beaten_ms = 0;
     metric_add(lease_losses, 1);
     LOG_WARNING("lease_lost", LOG_INT("lease_ms", LEASE_MS));
     lost_callback();
     memcpy(former, self_wid(), sizeof(former));
+    formers_add(former);
     self_wid_renew();
     log_worker(self_wid());
     LOG_INFO("lease_new");
@@ -280,6 +282,7 @@ static void beat(void (*send)(struct call *c, redis_callback callback, void *arg
     c = call_new(&script_fleet_roster);
     call_key(&c, KEY_WORKERS);
     call_text(&c, self_wid());
+    formers_list(&c);
     send(&c, on_roster, beat_new());
 }
 
@@ -368,6 +371,7 @@ void lease_fini(void)
         HASH_DEL(known, w);
         free(w);
     }
+    formers_fini();
     free(roster);
     roster = NULL;
     roster_count = 0;

@@ -6,6 +6,7 @@
 
 #include "scripts_data.h"
 #include "signalbox/config.h"
+#include "signalbox/formers.h"
 #include "signalbox/ghosts.h"
 #include "signalbox/inbox.h"
 #include "signalbox/lease.h"
@@ -216,6 +217,7 @@ static void on_resync(void *arg)
         return;
     timer_free(resync_timer);
     resync_timer = NULL;
+    formers_resynced();
     ghosts_look(true);
 }
 
