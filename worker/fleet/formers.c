@@ -29,17 +29,13 @@ void formers_add(const char *wid)
 
 void formers_settled(void)
 {
-    struct former *f;
-
-    TAILQ_FOREACH (f, &formers, next)
+    for (struct former *f = TAILQ_FIRST(&formers); f; f = TAILQ_NEXT(f, next))
         f->settled = true;
 }
 
 void formers_list(struct call *c)
 {
-    const struct former *f;
-
-    TAILQ_FOREACH (f, &formers, next)
+    for (const struct former *f = TAILQ_FIRST(&formers); f; f = TAILQ_NEXT(f, next))
         call_text(c, f->wid);
 }
 
@@ -47,11 +43,10 @@ void formers_list(struct call *c)
    Redis was not reached, the name is listed no longer, and its last beat gets old by itself. */
 static void on_answered(const struct reply *r, void *arg)
 {
-    struct former *f;
+    struct former *f = TAILQ_FIRST(&formers);
 
-    TAILQ_FOREACH (f, &formers, next)
-        if (strcmp(f->wid, arg) == 0)
-            break;
+    while (f && strcmp(f->wid, arg) != 0)
+        f = TAILQ_NEXT(f, next);
     if (f) {
         if (r)
             redis_command(NULL, NULL, "ZADD", KEY_WORKERS, "0", f->wid, NULL);
@@ -64,9 +59,7 @@ static void on_answered(const struct reply *r, void *arg)
 /* Redis answers in order: once this has its answer, so has the resync. */
 void formers_resynced(void)
 {
-    struct former *f;
-
-    TAILQ_FOREACH (f, &formers, next) {
+    for (struct former *f = TAILQ_FIRST(&formers); f; f = TAILQ_NEXT(f, next)) {
         if (f->settled && !f->asked)
             redis_command(on_answered, mem_dup(f->wid), "PING", NULL);
         f->asked = f->settled;
