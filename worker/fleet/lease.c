@@ -34,7 +34,7 @@ struct worker {
 static struct worker *known;
 static const char **roster;
 static size_t roster_count;
-static int64_t roster_ms;
+static int64_t roster_ms, doubtful_until_ms;
 static struct timer *beat_timer, *look_timer;
 static int64_t started_ms;
 static char node[HOST_NAME_MAX + 1];
@@ -57,11 +57,16 @@ static struct worker *find_or_add(const char *wid)
 }
 
 /* After a pause, or while Redis is away, this worker does not know the others' beats: then it calls nobody dead. */
+static bool is_out_of_date(int64_t now)
+{
+    return now - roster_ms > 2 * BEAT_MS || now < doubtful_until_ms;
+}
+
 bool worker_alive(const char *wid)
 {
     int64_t now = loop_ms();
 
-    return strcmp(wid, self_wid()) == 0 || now - roster_ms > 2 * BEAT_MS || find_or_add(wid)->lease_ends_ms > now;
+    return strcmp(wid, self_wid()) == 0 || is_out_of_date(now) || find_or_add(wid)->lease_ends_ms > now;
 }
 
 size_t workers_count(void)
@@ -108,6 +113,8 @@ static void note_roster(const struct reply *list, long long redis_now)
     int64_t now = loop_ms();
     size_t alive = 0;
 
+    if (roster_ms && now - roster_ms > 2 * BEAT_MS) /* what held this worker up may have held up all: they beat first */
+        doubtful_until_ms = now + 2 * BEAT_MS;
     roster = mem_grow(roster, reply_count(list) / 2 * sizeof(*roster));
     roster_count = 0;
     roster_ms = now;
