@@ -19,6 +19,20 @@ def sha1_of(script):
     return hashlib.sha1(code_of(script).encode()).hexdigest().encode()
 
 
+def text_of(script):
+    """As a call carries it that finds its hash forgotten."""
+    code = code_of(script).encode()
+    return b"EVAL\r\n$%d\r\n%s" % (len(code), code)
+
+
+def call_of(script):
+    """What matches a call in either form."""
+    return re.compile(re.escape(sha1_of(script)) + b"|" + re.escape(text_of(script)))
+
+
+BEAT = call_of("fleet/roster")
+
+
 def opened():
     gate = threading.Event()
     gate.set()
@@ -35,6 +49,7 @@ class Proxy:
         self.delay = 0  # of each answer, in seconds
         self.pace = None  # (bytes, seconds): so many of an answer at once, and the pause until the next
         self.subscriber = None  # the gate of the connection that last sent a SUBSCRIBE
+        self.urgent = None  # and of that which last sent a beat
         self.url = f"redis://127.0.0.1:{self.listener.getsockname()[1]}/0"
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -56,6 +71,8 @@ class Proxy:
             while data := source.recv(1 << 18):
                 if commands and b"SUBSCRIBE" in data:
                     self.subscriber = own
+                if commands and BEAT.search(data):
+                    self.urgent = own
                 if commands and self.pattern and self.pattern in data:
                     self.shut = self.open if self.whole else own
                     self.shut.clear()
