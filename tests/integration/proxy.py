@@ -2,6 +2,7 @@
 """What stands between one worker and Redis, and holds back what Redis answers when a test wants it to."""
 import contextlib
 import hashlib
+import re
 import socket
 import sys
 import threading
