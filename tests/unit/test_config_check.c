@@ -60,6 +60,21 @@ static void a_prefix_has_nothing_that_a_pattern_or_a_cluster_reads(void **state)
     unsetenv("REDIS_PREFIX");
 }
 
+static void a_name_of_redis_is_no_longer_than_names_of_hosts_are(void **state)
+{
+    char name[255];
+
+    (void)state;
+    memset(name, 'x', sizeof(name));
+    name[254] = '\0';
+    setenv("REDIS_SERVER_NAME", name, 1);
+    assert_int_equal(load(""), CONFIG_BAD);
+    assert_non_null(strstr(problem, "REDIS_SERVER_NAME must be a host name or an IP address, of up to 253 bytes"));
+    setenv("REDIS_SERVER_NAME", name + 1, 1);
+    assert_int_equal(load(""), CONFIG_OK);
+    unsetenv("REDIS_SERVER_NAME");
+}
+
 static void a_malformed_key_is_named_and_no_secret_is_shown(void **state)
 {
     static const struct {
@@ -161,6 +176,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CLEAN(ice_servers_are_addresses_of_their_own_scheme),
         CLEAN(a_prefix_has_nothing_that_a_pattern_or_a_cluster_reads),
+        CLEAN(a_name_of_redis_is_no_longer_than_names_of_hosts_are),
         CLEAN(a_malformed_key_is_named_and_no_secret_is_shown),
         CLEAN(a_malformed_public_key_is_named),
         CLEAN(what_needs_a_key_or_a_secret_does_not_start_without),

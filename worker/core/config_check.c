@@ -11,6 +11,7 @@
 #include "signalbox/crypto.h"
 
 #define PROCESSES_MOST 256
+#define HOST_NAME_MOST 253
 
 static bool processes_is_count(void)
 {
@@ -61,6 +62,11 @@ static bool tls_is_whole(void)
 static bool redis_tls_is_whole(void)
 {
     return !*config->redis_cert_file == !*config->redis_key_file;
+}
+
+static bool redis_server_name_is_short(void)
+{
+    return strlen(config->redis_server_name) <= HOST_NAME_MOST;
 }
 
 static bool redis_prefix_is_name(void)
@@ -140,6 +146,7 @@ static const struct config_check checks[] = {
     {"LOG_LEVEL", log_level_is_known, "empty, debug, info, warning or error"},
     {"TRUSTED_PROXIES", trusted_proxies_are_ranges, "address ranges such as 10.0.0.0/8, separated by commas"},
     {"TLS_KEY", tls_is_whole, "given where TLS_CERT is, and only there", .hidden = true},
+    {"REDIS_SERVER_NAME", redis_server_name_is_short, "a host name or an IP address, of up to 253 bytes"},
     {"REDIS_PREFIX", redis_prefix_is_name, "1 to 32 letters, digits, :, - or _"},
     {"REDIS_KEY_FILE", redis_tls_is_whole, "given where REDIS_CERT_FILE is, and only there", .hidden = true},
     {"BOOTSTRAP_SIGNING_KEY", bootstrap_key_is_seed, "64 hexadecimal digits"},
