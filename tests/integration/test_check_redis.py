@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness import SLOW, WORKER, Redis, Worker, free_port, wait_until
+from harness import SLOW, UNAVAILABLE, WORKER, Redis, Worker, free_port, ready, wait_until
 from proxy import Proxy
 from test_readme import block
 
@@ -284,6 +284,19 @@ def test_a_redis_that_repeats_the_words_of_a_command_does_not_give_the_password_
     finally:
         worker.stop()
     assert "repeats the password" in "".join(worker.lines) and "s3cret" not in "".join(worker.lines)
+
+
+def test_a_redis_that_repeats_the_words_of_a_call_brings_no_id_into_the_log(redis, connect):
+    worker = Worker(f"redis://127.0.0.1:{redis('--rename-command', 'EVALSHA', '').port}/0", wait=False)
+    try:
+        wait_until(lambda: worker.events("listening"), 10, "listening")
+        worker.port = worker.events("listening")[0]["port"]
+        wait_until(lambda: ready(worker), 10, "that it is ready, for it knows of the layout by EVAL")
+        assert connect(worker).request("register", peerId="secret-of-ours")["message"] == UNAVAILABLE
+        wait_until(lambda: worker.events("script_failed"), 5, "that calls fail")
+    finally:
+        worker.stop()
+    assert "unknown command" in "".join(worker.lines) and "secret-of-ours" not in "".join(worker.lines)
 
 
 def test_a_redis_that_does_not_answer_ends_it(redis):

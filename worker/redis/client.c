@@ -230,8 +230,16 @@ static bool is_not_master(const char *error)
            strncmp(error, "LOADING ", 8) == 0 || strstr(error, " -READONLY ");
 }
 
+/* Redis repeats the words of a command that it does not know: they are nobody's business. */
 static void on_error(const struct pending *p, const char *error)
 {
+    const char *words = strstr(error, ", with args beginning with: ");
+    char text[REDIS_PROBLEM_MAX];
+
+    if (words) {
+        snprintf(text, sizeof(text), "%.*s", (int)(words - error), error);
+        error = text;
+    }
     if (strncmp(error, "NOSCRIPT", 8) != 0)
         metric_add(errors, 1);
     if (is_not_master(error))
