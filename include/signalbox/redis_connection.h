@@ -19,7 +19,7 @@ struct redis_connection {
     int db;
     bool tls;
     bool sentinel; /* it is one; else it has to be a master */
-    bool follows;  /* a replica\'s word on where its master is, which may be faster than that of the Sentinels */
+    bool follows;  /* a replica's word on where its master is, which may be faster than that of the Sentinels */
     void (*on_up)(struct redis_connection *c);   /* greeted: commands can be sent */
     void (*on_down)(struct redis_connection *c); /* after it was up; what is unanswered is told so later. May be NULL */
     void (*on_message)(const struct redisReply *r, void *connection); /* of a channel; may be NULL */

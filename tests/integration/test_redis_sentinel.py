@@ -419,6 +419,17 @@ def test_one_who_is_called_master_and_is_a_replica_is_not_believed(closing, liar
     wait_until(lambda: are_at([worker], master), ASKED + 3, "the worker at the master")
 
 
+def test_a_replica_whose_master_is_away_fills_no_log(closing, liar, launch):
+    master, replica = Group(closing, 2).servers
+    master.stop()
+    worker = wait_listening(launch(sentinel_url([liar(replica.port, 1).port]), wait=False))
+    wait_until(lambda: "refused" in readiness(worker)[1], 5, "that its master is away")
+    time.sleep(2)  # for some more tries
+    written = len(worker.lines)
+    holds(lambda: not ready(worker), 3, "503")
+    assert len(worker.lines) == written
+
+
 @pytest.mark.parametrize("words", [b"*-1\r\n", b"$-1\r\n", b"-ERR No such master with that name\r\n", b"+OK\r\n", b"*0\r\n",
                                    b"*2\r\n$2\r\nip\r\n$9\r\n127.0.0.1\r\n", b":7\r\n", b"nonsense\r\n",
                                    b"*4\r\n$2\r\nip\r\n$3\r\nxyz\r\n$4\r\nport\r\n$1\r\nz\r\n",

@@ -143,8 +143,6 @@ static void follow(struct redis_connection *c, const struct redis_place *master)
     forget_wire(c);
     forget_addresses(c);
     redis_place_set(&c->followed, master);
-    LOG_INFO("redis_followed", LOG_TEXT("connection", c->name), LOG_TEXT("host", c->followed.host),
-             LOG_INT("port", c->followed.port));
     resolver_ask(&c->lookup, c->followed.host, c->followed.port, on_resolved, c);
 }
 
@@ -176,6 +174,9 @@ static void on_greeted(const struct greeted *g, void *arg)
     if (c->connects++ > 0)
         metric_add(metric_series(reconnects(), c->name), 1);
     LOG_INFO(c->sentinel ? "sentinel_connected" : "redis_connected", LOG_TEXT("connection", c->name));
+    if (c->followed.host)
+        LOG_INFO("redis_followed", LOG_TEXT("connection", c->name), LOG_TEXT("host", c->followed.host),
+                 LOG_INT("port", c->followed.port));
     c->on_up(c);
 }
 
