@@ -51,6 +51,7 @@ class Proxy:
         self.pace = None  # (bytes, seconds): so many of an answer at once, and the pause until the next
         self.subscriber = None  # the gate of the connection that last sent a SUBSCRIBE
         self.urgent = None  # and of that which last sent a beat
+        self.first_beat = None  # and of that which did before: for commands, which sends the first
         self.url = f"redis://127.0.0.1:{self.listener.getsockname()[1]}/0"
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -72,8 +73,8 @@ class Proxy:
             while data := source.recv(1 << 18):
                 if commands and b"SUBSCRIBE" in data:
                     self.subscriber = own
-                if commands and BEAT.search(data):
-                    self.urgent = own
+                if commands and BEAT.search(data) and own is not self.urgent:
+                    self.first_beat, self.urgent = self.urgent, own
                 if commands and self.pattern and self.pattern in data:
                     self.shut = self.open if self.whole else own
                     self.shut.clear()

@@ -96,7 +96,7 @@ def test_beats_and_the_lead_do_not_wait_for_what_clients_ask(start, connect, clo
     proxy.spares_urgent, proxy.later = True, 3
     worker = Worker(proxy.url, **ENV)
     fleet.workers.append(worker)
-    wait_until(lambda: proxy.urgent, 5, "a beat on the urgent connection")
+    wait_until(lambda: proxy.first_beat, 5, "a beat on the urgent connection, too")
     client, asked, took, begun = connect(worker), collections.deque(), 0, time.monotonic()
     proxy.slow_since = begun
     while time.monotonic() < begun + 2 * LATE:  # some answer comes all the time, or the connection would be given up
