@@ -12,11 +12,16 @@ from clients import Client, Puppet
 from harness import SLOW, Fleet
 
 
+def shares(item):
+    """Whether it uses what others of its module use, too."""
+    return any(found[-1].scope == "module" for found in item._fixtureinfo.name2fixturedefs.values())
+
+
 def pytest_collection_modifyitems(items):
     """Tests with a fleet of their own take long: they come first and mixed, so that none of the processes that run
     them is left with many at the end. The others stay together with those that share their fleet."""
-    own = [item for item in items if "start" in item.fixturenames]
-    shared = [item for item in items if "start" not in item.fixturenames]
+    own = [item for item in items if not shares(item)]
+    shared = [item for item in items if shares(item)]
     random.Random(0).shuffle(own)
     items[:] = own + shared
 

@@ -3,8 +3,8 @@
 dialects talk across three workers. Then everybody is reached, nothing is left over, every message has met its receiver
 or an error, and /ready has said nothing else than what was so.
 
-CHAOS_RUNS=20 runs each fault that often behind each of them (-k swap-cutting: one of these). With CHAOS_FIGURES=FILE each run leaves a line there, and
-/usr/bin/python3 tests/integration/test_failover.py FILE prints them as a table."""
+CHAOS_RUNS=20 runs each fault that often behind each of them (-k swap-cutting: one of these). With CHAOS_FIGURES=FILE
+each run leaves a line there, and /usr/bin/python3 tests/integration/test_failover.py FILE prints them as a table."""
 import collections
 import fcntl
 import json
@@ -20,7 +20,7 @@ import pytest
 
 from crowd import Crowd
 from crowd_roles import populate
-from harness import SLOW, Worker, freeze, ready, wait_until
+from harness import ASAN, SLOW, Worker, freeze, ready, wait_until
 from invariants import persists, strays
 from redis_rigs import Group, HAProxy, Sentinels, follow, links, role
 from stream import Stream, Watch
@@ -98,11 +98,11 @@ class Fault:
         self.often = often  # the ways behind which it is tried each time
 
 
-FAULTS = [Fault("kill -9", kill, True, ["sentinel", "keeping"]),
+FAULTS = [Fault("kill -9", kill, True, ["sentinel"]),
           Fault("SIGSTOP for 12 s", stand_still, True, ["sentinel"]),
           Fault("FAILOVER TO", hand_over, False, ["keeping"]),
           Fault("SENTINEL FAILOVER", ask_sentinels, True, ["sentinel"]),
-          Fault("REPLICAOF swap", swap, False, ["keeping", "cutting"]),
+          Fault("REPLICAOF swap", swap, False, ["cutting"]),
           Fault("CLIENT PAUSE 4 s", pause, False, ["cutting"])]
 WAYS = {"sentinel": "Sentinel", "keeping": "HAProxy", "cutting": "HAProxy that cuts"}
 CASES = [pytest.param(fault, way, run, id=f"{fault.strike.__name__}-{way}-{run}") for run in range(max(1, RUNS))
@@ -111,6 +111,8 @@ CASES = [pytest.param(fault, way, run, id=f"{fault.strike.__name__}-{way}-{run}"
 
 @pytest.mark.parametrize("fault, way, run", CASES)
 def test_everybody_is_reached_and_nothing_was_lost_in_silence(closing, record_property, fault, way, run):
+    if ASAN and not RUNS and fault is not FAULTS[0]:
+        pytest.skip("one fault shows what a sanitizer can see")
     if way != "sentinel" and not shutil.which("haproxy"):
         pytest.skip("haproxy is not installed")
     seed = int(os.environ.get("CHAOS_SEED", random.randrange(1 << 32)))
