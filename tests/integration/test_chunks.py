@@ -258,6 +258,8 @@ def test_without_redis_every_chunk_message_is_refused_at_once_and_works_again_af
         assert client.recv(1)["message"] == UNAVAILABLE
         assert client.request("ping") == {"type": "pong"}
     fleet.redis.start()
+    assert known.expect_close()[0] == 1001, "Redis has forgotten what it had announced"
+    known = connect(fleet.workers[0])
     wait_until(lambda: known.request("chunk_push", chunkId="c", data=1)["type"] == "chunk_push_ack" and
                all("chunks" in get(worker, "/stats") for worker in fleet.workers), 10)
     assert new.request("chunk_request", peerId=uid(), chunkId="c")["source"] == "cache"

@@ -234,7 +234,8 @@ def test_who_may_not_ask_for_the_role_asks_a_replica_with_pauses_and_does_nothin
     launch(modest(a)).stop()  # which leaves the number of the layout
     worker = wait_listening(launch(modest(b), wait=False))
     before = b.client.info("stats")["total_connections_received"]
-    stays_unready(worker, 3)
+    wait_until(lambda: "replica" in readiness(worker)[1], 5, "the reason")
+    holds(lambda: readiness(worker)[0] == 503, 3, "503")
     assert b.client.info("stats")["total_connections_received"] - before < 3 * 20
     looks = metric(worker, 'signalbox_script_calls_total{script="schema/migrate"}')
     assert metric(worker, "signalbox_script_calls_total") == looks > 0

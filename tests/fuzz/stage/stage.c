@@ -60,6 +60,8 @@
 #define STEPS_MAX 400
 #define FAREWELL_MS 6000 /* longer than any time that a single thing waits for */
 #define FAREWELL_TURNS 64
+#define STEP_MS 100     /* longer than the steps of what is done bit by bit */
+#define RESYNC_STEPS 40 /* until a resync has settled */
 #define SEED "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
 
 bool stage_trusted;
@@ -359,6 +361,15 @@ static void answer_all(void)
     settle();
 }
 
+/* What is done bit by bit goes on. */
+static void step(void)
+{
+    fake_loop_jump(STEP_MS);
+    settle();
+    while (fake_redis_waiting() > 0)
+        answer_all();
+}
+
 static void init_once(void)
 {
     static bool done;
@@ -373,7 +384,8 @@ static void init_once(void)
     init_worker();
     fake_redis_go(true);
     settle();
-    answer_all();
+    for (unsigned i = 0; i < RESYNC_STEPS; i++)
+        step();
     timers = fake_loop_timers();
     channels = fake_redis_channels();
 }
@@ -433,6 +445,10 @@ static void farewell(void)
     all_leave();
     while (fake_redis_waiting() > 0)
         answer_all();
+    for (unsigned i = 0; fake_loop_timers() != timers; i++) {
+        assert(i < FAREWELL_TURNS);
+        step();
+    }
     lease_fini();
     pool_fini();
     for (int i = 0; i < STAGE_CLIENTS; i++)
