@@ -9,7 +9,7 @@ import pytest
 
 from front import Caller, Member
 from clients import Client, Puppet
-from harness import SLOW, Fleet
+from harness import SLOW, Fleet, Worker
 
 
 def shares(item):
@@ -61,6 +61,17 @@ def many_descriptors():
 def closing():
     with contextlib.ExitStack() as stack:
         yield stack
+
+
+@pytest.fixture
+def launch(closing):
+    """Starts a worker on that Redis."""
+    def launch(url, **options):
+        worker = Worker(url, IP_CONNECT_RATE=0, MESSAGE_RATE=0, **options)
+        closing.callback(worker.stop)
+        return worker
+
+    return launch
 
 
 @pytest.fixture

@@ -7,23 +7,12 @@ import time
 
 import pytest
 
-from harness import SLOW, UNAVAILABLE, Redis, Worker, free_port, metric, ready, uid, wait_until
+from harness import SLOW, UNAVAILABLE, Redis, free_port, metric, ready, uid, wait_until
 from proxy import Proxy
 from redis_rigs import Group, follow, holds, links, promote, readiness, reasons, service
 from test_signal import path_of, registered
 
-ENV = {"IP_CONNECT_RATE": 0, "MESSAGE_RATE": 0}
 PATIENCE = 2  # seconds without a byte after which a connection is given up
-
-
-@pytest.fixture
-def launch(closing):
-    def launch(url, **options):
-        worker = Worker(url, **ENV, **options)
-        closing.callback(worker.stop)
-        return worker
-
-    return launch
 
 
 @pytest.fixture

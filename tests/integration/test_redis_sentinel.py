@@ -12,26 +12,15 @@ import pytest
 import redis as redis_client
 
 from authority import Authority, pem
-from harness import ROOT, SLOW, UNAVAILABLE, Redis, Worker, free_port, freeze, ready, uid, wait_until
+from harness import ROOT, SLOW, UNAVAILABLE, Redis, free_port, freeze, ready, uid, wait_until
 from redis_rigs import (NAME, Group, Sentinel, Sentinels, TlsRedis, TlsSentinel, holds, links, promote, readiness,
                         reasons, role, sentinel_url, service)
 from test_check_redis import look, refused, run
 from test_redis_roles import wait_listening, works
 
-ENV = {"IP_CONNECT_RATE": 0, "MESSAGE_RATE": 0}
 DETECTED = 10  # seconds within which Sentinels have another master, on a busy machine too
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 ASKED = 5  # seconds between two questions to the Sentinels
-
-
-@pytest.fixture
-def launch(closing):
-    def launch(url, **options):
-        worker = Worker(url, **ENV, **options)
-        closing.callback(worker.stop)
-        return worker
-
-    return launch
 
 
 @pytest.fixture

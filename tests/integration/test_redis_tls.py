@@ -18,7 +18,6 @@ from test_check_redis import look, mend, refused, run
 from test_redis_roles import leave_drops, wait_listening, works
 from test_signal import path_of, registered
 
-ENV = {"IP_CONNECT_RATE": 0, "MESSAGE_RATE": 0}
 SECRET = "s3cret"
 
 
@@ -63,16 +62,6 @@ def ca(keep, authority):
 def identity(keep):
     """What a worker needs to show the certificate of that pair."""
     return lambda pair: {"REDIS_CERT_FILE": keep(pair.chain), "REDIS_KEY_FILE": keep(pair.key)}
-
-
-@pytest.fixture
-def launch(closing):
-    def launch(url, **options):
-        worker = Worker(url, **ENV, **options)
-        closing.callback(worker.stop)
-        return worker
-
-    return launch
 
 
 @pytest.fixture
