@@ -28,6 +28,9 @@ struct redis_target {
     bool tls;
 };
 
+struct redis_login redis_login_new(const char *user, const char *password); /* copies; "": there is none */
+void redis_login_free(struct redis_login *l);                               /* wipes the password */
+
 /* Reads redis://[user:pass@]host[:port][/db], rediss:// likewise, unix:///path[?db=n], or
    redis+sentinel://[user:pass@]host[:port],…/NAME[/db], rediss+sentinel:// likewise. false: t is empty, and problem
    says what is wrong without showing a password. */

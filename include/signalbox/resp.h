@@ -6,3 +6,4 @@
 
 void resp_begin(struct builder *w, size_t words);
 void resp_word(struct builder *w, struct span word);
+struct builder resp_command(size_t count, const struct span *words); /* a whole one; the caller frees it */

@@ -53,13 +53,9 @@ static bool greet(struct doctor_client *c, const char *words, const char *refusa
 
 static redisReply *ask(struct doctor_client *c, size_t count, const struct span *words)
 {
-    struct builder w = {0};
-    redisReply *r;
+    struct builder w = resp_command(count, words);
+    redisReply *r = doctor_socket_ask(c->socket, bytes_span(w.bytes));
 
-    resp_begin(&w, count);
-    for (size_t i = 0; i < count; i++)
-        resp_word(&w, words[i]);
-    r = doctor_socket_ask(c->socket, bytes_span(w.bytes));
     builder_free(&w);
     return r;
 }

@@ -66,14 +66,12 @@ static void ask_one(struct doctor_sentinels *all, const struct redis_place *plac
 
 bool doctor_sentinels_ask(struct doctor_sentinels *all, const struct redis_target *t, char problem[static 256])
 {
-    struct redis_login login = {*config->redis_sentinel_user ? mem_dup(config->redis_sentinel_user) : NULL,
-                                *config->redis_sentinel_password ? mem_dup(config->redis_sentinel_password) : NULL};
+    struct redis_login login = redis_login_new(config->redis_sentinel_user, config->redis_sentinel_password);
 
     *all = (struct doctor_sentinels){.listed = t->places_count};
     for (size_t i = 0; i < t->places_count; i++)
         ask_one(all, &t->places[i], &login, t);
-    free(login.user);
-    free(login.password);
+    redis_login_free(&login);
     if (!all->master.host)
         snprintf(problem, 256, "%s", all->silent);
     return all->master.host;

@@ -381,12 +381,9 @@ static void on_command(const struct reply *r, const char *error, void *arg)
 void redis_send(redis_callback callback, void *arg, size_t count, const struct span *words)
 {
     struct command *c = mem_alloc(sizeof(*c));
-    struct builder w = {0};
+    struct builder w = resp_command(count, words);
 
     *c = (struct command){callback, arg};
-    resp_begin(&w, count);
-    for (size_t i = 0; i < count; i++)
-        resp_word(&w, words[i]);
     redis_send_raw(on_command, c, bytes_span(w.bytes));
     builder_free(&w);
 }

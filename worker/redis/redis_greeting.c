@@ -126,13 +126,10 @@ static void say(struct greeting *g, void (*judge)(struct greeting *g, const redi
                 const struct span *words)
 {
     struct step *step = &g->steps[g->count++];
-    struct builder w = {0};
+    struct builder w = resp_command(count, words);
 
     *step = (struct step){.request = {.answered = on_answer}, .greeting = g, .judge = judge};
     g->unanswered++;
-    resp_begin(&w, count);
-    for (size_t i = 0; i < count; i++)
-        resp_word(&w, words[i]);
     wire_send(g->connection->wire, bytes_span(w.bytes), &step->request);
     builder_free(&w);
 }

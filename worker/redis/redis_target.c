@@ -239,16 +239,27 @@ bool redis_target_parse(struct redis_target *t, const char *url, char problem[st
     return ok;
 }
 
+struct redis_login redis_login_new(const char *user, const char *password)
+{
+    return (struct redis_login){*user ? mem_dup(user) : NULL, *password ? mem_dup(password) : NULL};
+}
+
+void redis_login_free(struct redis_login *l)
+{
+    if (l->password)
+        sodium_memzero(l->password, strlen(l->password));
+    free(l->user);
+    free(l->password);
+    *l = (struct redis_login){0};
+}
+
 void redis_target_free(struct redis_target *t)
 {
-    if (t->login.password)
-        sodium_memzero(t->login.password, strlen(t->login.password));
     for (size_t i = 0; i < t->places_count; i++)
         redis_place_set(&t->places[i], NULL);
     free(t->places);
     free(t->master);
-    free(t->login.user);
-    free(t->login.password);
+    redis_login_free(&t->login);
     *t = (struct redis_target){0};
 }
 

@@ -19,3 +19,13 @@ void resp_word(struct builder *w, struct span word)
     builder_add(w, word);
     builder_add(w, SPAN("\r\n"));
 }
+
+struct builder resp_command(size_t count, const struct span *words)
+{
+    struct builder w = {0};
+
+    resp_begin(&w, count);
+    for (size_t i = 0; i < count; i++)
+        resp_word(&w, words[i]);
+    return w;
+}

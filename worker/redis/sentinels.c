@@ -2,7 +2,6 @@
 #include "signalbox/sentinels.h"
 
 #include <hiredis/hiredis.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -254,10 +253,7 @@ void sentinels_init(const struct redis_target *t, const char *client_name,
 {
     master_callback = on_master;
     master_name = t->master;
-    if (*config->redis_sentinel_user)
-        login.user = mem_dup(config->redis_sentinel_user);
-    if (*config->redis_sentinel_password)
-        login.password = mem_dup(config->redis_sentinel_password);
+    login = redis_login_new(config->redis_sentinel_user, config->redis_sentinel_password);
     count = t->places_count;
     sentinels = mem_alloc(count * sizeof(*sentinels));
     for (size_t i = 0; i < count; i++) {
@@ -287,13 +283,9 @@ void sentinels_fini(void)
     }
     free(sentinels);
     free(master.host);
-    free(login.user);
-    if (login.password)
-        sodium_memzero(login.password, strlen(login.password));
-    free(login.password);
+    redis_login_free(&login);
     sentinels = NULL;
     count = 0;
     master = (struct redis_place){0};
     master_epoch = 0;
-    login = (struct redis_login){0};
 }

@@ -89,7 +89,7 @@ static void on_answer(struct wire_request *q, const redisReply *r)
 static void ask(struct channel *c, bool subscribes)
 {
     struct asking *a;
-    struct builder w = {0};
+    struct builder w;
 
     if (!subscriber.up || (farewell && subscribes))
         return;
@@ -97,9 +97,7 @@ static void ask(struct channel *c, bool subscribes)
     *a = (struct asking){{.answered = on_answer}, c, subscribes};
     c->asked++;
     unanswered++;
-    resp_begin(&w, 2);
-    resp_word(&w, subscribes ? SPAN("SUBSCRIBE") : SPAN("UNSUBSCRIBE"));
-    resp_word(&w, span_of(c->name));
+    w = resp_command(2, (struct span[]){subscribes ? SPAN("SUBSCRIBE") : SPAN("UNSUBSCRIBE"), span_of(c->name)});
     redis_connection_send(&subscriber, bytes_span(w.bytes), &a->request);
     builder_free(&w);
 }
