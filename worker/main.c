@@ -15,6 +15,7 @@
 #include "signalbox/embedded.h"
 #include "signalbox/inbox.h"
 #include "signalbox/keys.h"
+#include "signalbox/limits.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
@@ -101,6 +102,7 @@ static void stop(void)
     server_fini();
     redis_fini();
     domains_fini();
+    limits_fini(); /* turns hold addresses */
     loop_fini();
     metrics_fini();
 }

@@ -23,3 +23,8 @@ size_t address_prefix(const char *ip, unsigned bits_v4, unsigned bits_v6, unsign
 /* The text of an address in its shortest form, one that is mapped into IPv6 as IPv4. false: it is none. */
 #define ADDRESS_TEXT_MAX 46
 bool address_text(const char *ip, char out[static ADDRESS_TEXT_MAX]);
+
+/* The text of the range of so many bits that an IPv6 address is in, "2001:db8::/64"; of IPv4 that of the address. What
+   is no address stays as it is, cut. */
+#define ADDRESS_RANGE_TEXT_MAX (ADDRESS_TEXT_MAX + 4)
+void address_range_text(const char *ip, unsigned bits_v6, char out[static ADDRESS_RANGE_TEXT_MAX]);

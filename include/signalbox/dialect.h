@@ -88,5 +88,5 @@ const struct json_names *dialect_names(void); /* of the fields and members of al
 
 /* For net/websocket.c alone: a session whose messages are those of d, and then what it begins with. tokens are what was
    shown at its upgrade, each ended by a zero, and an empty one behind them; a bad one counts as none. */
-struct session *dialect_open(const struct dialect *d, struct lws *wsi);
+struct session *dialect_open(const struct dialect *d, struct lws *wsi, const char *ip);
 void dialect_opened(struct session *s, const struct opening *o, const char *tokens);

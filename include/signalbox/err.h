@@ -37,7 +37,9 @@
     X(ERR_NOT_ATTESTED, "Attestation required")                                                                        \
     X(ERR_NOT_AUTHENTICATED, "Not authenticated")                                                                      \
     X(ERR_NO_WORKERS, "No workers available")                                                                          \
-    X(ERR_TOO_MANY_IDS, "Invalid field: peerId")
+    X(ERR_TOO_MANY_IDS, "Invalid field: peerId")                                                                       \
+    X(ERR_STORAGE_LIMIT, "Storage limit reached")                                                                      \
+    X(ERR_TARGET_BUSY, "Target is busy")
 
 #define ERR_ENUM(name, text) name,
 enum err { ERR_LIST(ERR_ENUM) ERR_COUNT };

@@ -21,8 +21,15 @@ void client_ip(const char *socket_ip, const char *forwarded_for, char out[static
 
 bool ip_is_proxy(const char *ip); /* in TRUSTED_PROXIES */
 
-/* What counts for an address counts for the range of IPv6 that it is in (IP_PREFIX_V6). The first refusal in a second
-   is logged. */
+/* A client's address, or the range of IPv6 that it is in (IP_PREFIX_V6): what counts for one counts for all of it. */
+struct ip;
+struct ip *ip_find(const char *text); /* borrowed until the callback returns, unless it is held */
+void ip_hold(struct ip *ip);
+void ip_let_go(struct ip *ip);
+#define IP_RANGE_MAX (IP_TEXT_MAX + 4)
+const char *ip_range(const struct ip *ip); /* "192.0.2.7", "2001:db8:1:2::/64": the same for all that are in it */
+
+/* The first refusal in a second is logged. */
 bool ip_connect(const char *ip); /* counts a new connection; false: over IP_CONNECT_RATE */
 bool ip_request(const char *ip); /* counts an HTTP request; false: over HTTP_RATE */
 bool ip_open(const char *ip);    /* false: IP_CONNECTIONS_MAX are open. Give it back with ip_close() */

@@ -12,6 +12,7 @@
 #include "signalbox/err.h"
 
 struct dialect;
+struct ip;
 struct json_members;
 struct json_names;
 struct lws;
@@ -32,6 +33,7 @@ enum close_code {
 
 struct session *session_find(session_id id); /* borrowed until the callback returns; NULL: gone or closing */
 session_id session_id_of(const struct session *s);
+struct ip *session_ip(const struct session *s); /* of its client; borrowed as s is */
 
 /* A slot holds what a module keeps with each session, which that module frees when the session ends. A slot is made
    before there is any session. */
@@ -75,8 +77,9 @@ struct session_ops {
     void (*on_sent)(const struct session *s, struct span text);
 };
 
-/* For net/dialect.c alone. most: bytes of a message; 0: MAX_MESSAGE_BYTES */
-struct session *session_new(struct lws *wsi, const struct session_ops *ops, const struct dialect *dialect, size_t most);
+/* For net/dialect.c alone. ip: of the client. most: bytes of a message; 0: MAX_MESSAGE_BYTES */
+struct session *session_new(struct lws *wsi, const char *ip, const struct session_ops *ops,
+                            const struct dialect *dialect, size_t most);
 const struct dialect *session_dialect(const struct session *s);
 int64_t *session_attested_until(struct session *s); /* ms of the clock */
 /* Of the message that is being handled; NULL: none. */

@@ -24,6 +24,7 @@ enum session_state { SESSION_OPEN, SESSION_CLOSING, SESSION_ENDED };
 struct session {
     session_id id;
     struct lws *wsi;
+    struct ip *ip; /* held */
     const struct session_ops *ops;
     const struct dialect *dialect;
     const struct message_type *row;

@@ -10,6 +10,7 @@
 struct turn {
     session_id session;   /* of a message */
     exchange_id exchange; /* of a request */
+    struct ip *ip;        /* of its client; held, so it is there also when the client has left */
     bool holds;
     error_form form;  /* how the errors of this message are told, whatever the session is sent meanwhile */
     char *request_id; /* JSON, or "" */

@@ -312,6 +312,29 @@ static void an_address_has_one_text(void **state)
     }
 }
 
+static void a_range_is_told_as_the_shortest_text(void **state)
+{
+    static const struct {
+        const char *ip;
+        unsigned bits;
+        const char *text;
+    } rows[] = {
+        {"192.0.2.7", 64, "192.0.2.7"},
+        {"::ffff:192.0.2.7", 64, "192.0.2.7"},
+        {"2001:db8:1:2:3:4:5:6", 64, "2001:db8:1:2::/64"},
+        {"2001:db8:1:2:3:4:5:6", 128, "2001:db8:1:2:3:4:5:6"},
+        {"2001:db8:1:2:3:4:5:6", 1, "::/1"},
+        {"nobody knows", 64, "nobody knows"},
+        {"123456789012345678901234567890123456789012345678", 64, "123456789012345678901234567890123456789012345"}};
+    char text[ADDRESS_RANGE_TEXT_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        address_range_text(rows[i].ip, rows[i].bits, text);
+        assert_string_equal(text, rows[i].text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -324,6 +347,7 @@ int main(void)
         cmocka_unit_test(a_prefix_is_so_many_bits_behind_the_version),
         cmocka_unit_test(a_prefix_tells_apart_what_differs_within_its_bits),
         cmocka_unit_test(an_address_has_one_text),
+        cmocka_unit_test(a_range_is_told_as_the_shortest_text),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

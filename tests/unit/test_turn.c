@@ -66,6 +66,33 @@ void session_release(struct session *s)
     s->holds--;
 }
 
+/* In the place of net/limits.c: how often its client's address is held. */
+static unsigned ip_holds;
+
+struct ip *session_ip(const struct session *s)
+{
+    (void)s;
+    return NULL;
+}
+
+struct ip *ip_find(const char *text)
+{
+    (void)text;
+    return NULL;
+}
+
+void ip_hold(struct ip *ip)
+{
+    (void)ip;
+    ip_holds++;
+}
+
+void ip_let_go(struct ip *ip)
+{
+    (void)ip;
+    ip_holds--;
+}
+
 /* In the place of net/http.c: the one exchange, and how it was answered. */
 struct exchange {
     bool answered;
@@ -82,6 +109,12 @@ exchange_id exchange_id_of(const struct exchange *x)
 {
     (void)x;
     return 1;
+}
+
+const char *exchange_ip(const struct exchange *x)
+{
+    (void)x;
+    return "192.0.2.1";
 }
 
 static void answer(struct exchange *x, unsigned status, const char *text)
@@ -110,10 +143,11 @@ void exchange_reply_json(struct exchange *x, unsigned status, json_t *body)
 
 static const struct session_ops *ops; /* what the dispatcher has the session do */
 
-struct session *session_new(struct lws *wsi, const struct session_ops *session_ops, const struct dialect *dialect,
-                            size_t most)
+struct session *session_new(struct lws *wsi, const char *ip, const struct session_ops *session_ops,
+                            const struct dialect *dialect, size_t most)
 {
     (void)wsi;
+    (void)ip;
     (void)most;
     ops = session_ops;
     client = (struct session){.dialect = dialect};
@@ -223,7 +257,7 @@ static int start(void **state)
     count = cleared = 0;
     *state = dialect_join(&joined, own_types, 2, &other);
     dialect_init();
-    dialect_open(&joined, NULL);
+    dialect_open(&joined, NULL, "192.0.2.1");
     return 0;
 }
 
@@ -288,6 +322,7 @@ static void a_session_is_held_until_its_turn_has_ended(void **state)
     turn_end(under_way[0]);
     assert_int_equal(client.holds, 0);
     assert_int_equal(cleared, 1);
+    assert_int_equal(ip_holds, 0);
     assert_string_equal(client.heard, "hello\n");
 }
 
@@ -311,6 +346,7 @@ static void one_whose_client_has_left_says_nothing_and_is_freed(void **state)
     turn_end(under_way[0]);
     assert_string_equal(client.heard, "");
     assert_int_equal(cleared, 1);
+    assert_int_equal(ip_holds, 0);
     assert_int_equal(client.holds, 1); /* of a session that is not there any more */
 }
 
@@ -325,6 +361,7 @@ static void the_error_of_a_request_is_a_status(void **state)
     assert_string_equal(request.answer, "503 Service temporarily unavailable");
     turn_end(t);
     assert_int_equal(cleared, 1);
+    assert_int_equal(ip_holds, 0);
 }
 
 static void a_request_that_is_given_up_is_answered_with_the_sentence_or_503(void **state)
@@ -336,6 +373,7 @@ static void a_request_that_is_given_up_is_answered_with_the_sentence_or_503(void
     turn_give_up(turn_begin_http(&request, sizeof(struct turn), clear), 404, NULL);
     assert_string_equal(request.answer, "503 Service temporarily unavailable");
     assert_int_equal(cleared, 2);
+    assert_int_equal(ip_holds, 0);
 }
 
 static void only_the_first_answer_of_a_request_counts(void **state)

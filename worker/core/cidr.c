@@ -3,6 +3,7 @@
 #include "signalbox/bytes.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -174,4 +175,15 @@ bool address_text(const char *ip, char out[static ADDRESS_TEXT_MAX])
     struct address a;
 
     return read_unmapped(ip, &a) && inet_ntop(a.ipv4 ? AF_INET : AF_INET6, a.bytes, out, ADDRESS_TEXT_MAX) != NULL;
+}
+
+void address_range_text(const char *ip, unsigned bits_v6, char out[static ADDRESS_RANGE_TEXT_MAX])
+{
+    unsigned char prefix[ADDRESS_PREFIX_MAX] = {0};
+    char text[ADDRESS_TEXT_MAX];
+
+    if (!address_prefix(ip, 32, bits_v6, prefix))
+        snprintf(out, ADDRESS_RANGE_TEXT_MAX, "%.*s", ADDRESS_TEXT_MAX - 1, ip);
+    else if (inet_ntop(prefix[0] == 4 ? AF_INET : AF_INET6, prefix + 1, text, sizeof(text)))
+        snprintf(out, ADDRESS_RANGE_TEXT_MAX, prefix[0] == 4 || bits_v6 == 128 ? "%s" : "%s/%u", text, bits_v6);
 }

@@ -17,6 +17,7 @@
 #include "signalbox/reaper.h"
 #include "signalbox/resync.h"
 #include "signalbox/schedule.h"
+#include "signalbox/storage.h"
 
 static void on_redis_up(void)
 {
@@ -33,6 +34,7 @@ static void on_session_end(struct session *s)
     index_on_session_end(s);
     identity_on_session_end(s);
     probe_on_session_end(s);
+    storage_on_session_end(s);
 }
 
 static void init(void)
@@ -53,6 +55,7 @@ static void init(void)
     ghosts_init();
     orphans_init();
     schedule_init();
+    storage_init();
 }
 
 /* What a domain still waits for here fails first. */

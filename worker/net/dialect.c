@@ -352,11 +352,11 @@ static void on_over_rate(struct session *s, struct span frame)
     at_hand = NULL;
 }
 
-struct session *dialect_open(const struct dialect *d, struct lws *wsi)
+struct session *dialect_open(const struct dialect *d, struct lws *wsi, const char *ip)
 {
     static const struct session_ops ops = {&names, on_text, on_over_rate, on_sent};
 
-    return session_new(wsi, &ops, d, d->most);
+    return session_new(wsi, ip, &ops, d, d->most);
 }
 
 void dialect_opened(struct session *s, const struct opening *o, const char *tokens)

@@ -15,9 +15,9 @@
 #define SWEEP_INTERVAL_MS 10000
 #define TELL_INTERVAL_MS 1000
 
-/* Of one address, or one range of IPv6. */
 struct ip {
-    unsigned char prefix[ADDRESS_PREFIX_MAX];
+    char range[IP_RANGE_MAX];
+    unsigned holds;
     struct bucket connects, requests;
     long long connections;
     int64_t told_ms; /* in the log that it is over a limit */
@@ -90,22 +90,37 @@ void client_ip(const char *socket_ip, const char *forwarded_for, char out[static
     }
 }
 
-static struct ip *find_or_add(const char *text)
+struct ip *ip_find(const char *text)
 {
-    unsigned char prefix[ADDRESS_PREFIX_MAX] = {0};
+    char range[IP_RANGE_MAX];
     struct ip *ip;
 
-    address_prefix(text, 32, (unsigned)config->ip_prefix_v6, prefix);
-    HASH_FIND(hh, ips, prefix, sizeof(prefix), ip);
+    address_range_text(text, (unsigned)config->ip_prefix_v6, range);
+    HASH_FIND_STR(ips, range, ip);
     if (!ip) {
         ip = mem_alloc(sizeof(*ip));
-        memcpy(ip->prefix, prefix, sizeof(prefix));
+        memcpy(ip->range, range, sizeof(range));
         ip->connects = bucket_full(config->ip_connect_burst, loop_ms());
         ip->requests = bucket_full(config->http_burst, loop_ms());
         ip->told_ms = loop_ms() - TELL_INTERVAL_MS;
-        HASH_ADD(hh, ips, prefix, sizeof(prefix), ip);
+        HASH_ADD_STR(ips, range, ip);
     }
     return ip;
+}
+
+void ip_hold(struct ip *ip)
+{
+    ip->holds++;
+}
+
+void ip_let_go(struct ip *ip)
+{
+    ip->holds--;
+}
+
+const char *ip_range(const struct ip *ip)
+{
+    return ip->range;
 }
 
 /* Once a second for each address: who is over a limit may be so thousands of times. */
@@ -120,7 +135,7 @@ static bool over(struct ip *ip, const char *limit, const char *text)
 
 bool ip_connect(const char *text)
 {
-    struct ip *ip = find_or_add(text);
+    struct ip *ip = ip_find(text);
 
     return bucket_take(&ip->connects, config->ip_connect_rate, config->ip_connect_burst, loop_ms()) ||
            over(ip, "IP_CONNECT_RATE", text);
@@ -128,14 +143,14 @@ bool ip_connect(const char *text)
 
 bool ip_request(const char *text)
 {
-    struct ip *ip = find_or_add(text);
+    struct ip *ip = ip_find(text);
 
     return bucket_take(&ip->requests, config->http_rate, config->http_burst, loop_ms()) || over(ip, "HTTP_RATE", text);
 }
 
 bool ip_open(const char *text)
 {
-    struct ip *ip = find_or_add(text);
+    struct ip *ip = ip_find(text);
 
     if (config->ip_connections_max > 0 && ip->connections >= config->ip_connections_max)
         return over(ip, "IP_CONNECTIONS_MAX", text);
@@ -145,7 +160,7 @@ bool ip_open(const char *text)
 
 void ip_close(const char *text)
 {
-    find_or_add(text)->connections--;
+    ip_find(text)->connections--;
 }
 
 bool ip_is_proxy(const char *text)
@@ -158,14 +173,15 @@ static bool is_full(const struct bucket *b, long long rate, long long burst)
     return rate == 0 || loop_ms() - b->filled_ms >= burst * 1000 / rate;
 }
 
-/* An address without connections whose buckets are full again is as good as never seen. */
+/* An address that nobody holds and whose buckets are full again is as good as never seen. */
 static void forget_idle(void *arg)
 {
     struct ip *ip, *next;
 
     (void)arg;
     HASH_ITER (hh, ips, ip, next) {
-        if (ip->connections == 0 && is_full(&ip->connects, config->ip_connect_rate, config->ip_connect_burst) &&
+        if (ip->connections == 0 && ip->holds == 0 &&
+            is_full(&ip->connects, config->ip_connect_rate, config->ip_connect_burst) &&
             is_full(&ip->requests, config->http_rate, config->http_burst)) {
             HASH_DEL(ips, ip);
             free(ip);

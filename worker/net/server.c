@@ -82,6 +82,5 @@ void server_fini(void)
     websockets_fini();
     sessions_fini();
     http_fini();
-    limits_fini();
     dialect_fini();
 }

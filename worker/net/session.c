@@ -33,6 +33,11 @@ session_id session_id_of(const struct session *s)
     return s->id;
 }
 
+struct ip *session_ip(const struct session *s)
+{
+    return s->ip;
+}
+
 const struct dialect *session_dialect(const struct session *s)
 {
     return s->dialect;
@@ -80,11 +85,14 @@ void session_each_part(unsigned part, unsigned parts, void (*visit)(struct sessi
     slots_each_part(&sessions, part, parts, visit_one, &(struct visit){visit, arg});
 }
 
-struct session *session_new(struct lws *wsi, const struct session_ops *ops, const struct dialect *dialect, size_t most)
+struct session *session_new(struct lws *wsi, const char *ip, const struct session_ops *ops,
+                            const struct dialect *dialect, size_t most)
 {
     struct session *s = mem_alloc(sizeof(*s) + slot_count * sizeof(s->slots[0]));
 
     s->wsi = wsi;
+    s->ip = ip_find(ip);
+    ip_hold(s->ip);
     s->ops = ops;
     s->dialect = dialect;
     s->most = most;
@@ -243,6 +251,7 @@ void session_ended(struct session *s)
     session_set_unsent(s, 0);
     timer_free(s->timer);
     bytes_unref(s->pong);
+    ip_let_go(s->ip);
     free(s);
 }
 

@@ -3,11 +3,15 @@
 
 #include <stdlib.h>
 
+#include "signalbox/limits.h"
+
 void *turn_begin_beside(struct session *s, size_t size, void (*clear)(void *context))
 {
     struct turn *t = mem_alloc(size);
 
     t->session = session_id_of(s);
+    t->ip = session_ip(s);
+    ip_hold(t->ip);
     t->form = session_error_form(s);
     t->request_id = request_id_dup();
     t->clear = clear;
@@ -28,6 +32,8 @@ void *turn_begin_http(struct exchange *x, size_t size, void (*clear)(void *conte
     struct turn *t = mem_alloc(size);
 
     t->exchange = exchange_id_of(x);
+    t->ip = ip_find(exchange_ip(x));
+    ip_hold(t->ip);
     t->clear = clear;
     return t;
 }
@@ -89,6 +95,7 @@ void turn_end(struct turn *t)
 
     if (t->clear)
         t->clear(t);
+    ip_let_go(t->ip);
     free(t->request_id);
     free(t);
     if (s)

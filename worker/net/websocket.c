@@ -113,7 +113,7 @@ static void on_open(struct websocket *ws, struct lws *wsi)
 {
     const struct websocket_opening *o = opening;
 
-    ws->session = dialect_open(o->path->dialect, wsi);
+    ws->session = dialect_open(o->path->dialect, wsi, ws->ip);
     ws->gauge = metric_series(connections, o->path->path);
     metric_add(ws->gauge, 1);
     LOG_DEBUG("connection_open", LOG_TEXT("path", o->path->path), LOG_INT("sid", session_id_of(ws->session)),

@@ -108,7 +108,7 @@ void websocket_open(struct transport *t, const struct websocket_opening *o)
     assert(strlen(o->key) == WEBSOCKET_KEY_LEN);
     fake_wire_drop(taken.fd);
     fake_lws_close(wsi);
-    wsi->session = dialect_open(o->path->dialect, wsi);
+    wsi->session = dialect_open(o->path->dialect, wsi, o->ip);
     dialect_opened(wsi->session, &(struct opening){o->rest, o->ip, o->argument}, o->tokens);
     ip_close(o->ip);
 }
