@@ -28,6 +28,9 @@ CROWD = max(1, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)) / os.cpu_coun
 REPORTS = ("AddressSanitizer", "LeakSanitizer", "runtime error:")
 IN_USE = "Peer id in use by another connection"
 UNAVAILABLE = "Service temporarily unavailable"
+# Tests have one address for all their clients; what counts for an address is off, but where this is given.
+NO_ADDRESS_LIMITS = {"HTTP_RATE": 0}
+DEFAULT_LIMITS = dict.fromkeys(NO_ADDRESS_LIMITS)
 UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
 
@@ -220,17 +223,18 @@ class Redis:
 
 class Worker:
     """One signalbox-worker process and its log. tls: what clients of a worker that speaks TLS need, an SSLContext.
-    program: another worker than WORKER."""
+    program: another worker than WORKER. An option that is None has its default."""
 
     def __init__(self, redis_url, *args, prefix=(), patience=20, wait=True, tls=None, program=WORKER, **env):
         assert program.exists(), f"no worker at {program}: build it, or name it in SIGNALBOX_WORKER"
         base = {"PORT": 0, "HOST": "127.0.0.1", "LOG_FORMAT": "json", "LOG_LEVEL": "debug", "DRAIN_SECONDS": 0,
-                "HTTP_RATE": 0}  # one address asks for all clients
+                **NO_ADDRESS_LIMITS}
         kept = {k: v for k, v in os.environ.items() if k in ("PATH", "TMPDIR") or k.endswith("SAN_OPTIONS")}
         base.update({"REDIS_URL": redis_url} if redis_url else {}, **env)
+        given = {k: str(v) for k, v in base.items() if v is not None}
         self.patience, self.lines, self.killed, self.tls = patience, [], False, tls
         self.process = subprocess.Popen([*prefix, str(program), *args], stderr=subprocess.PIPE, text=True,
-                                        errors="replace", env={**kept, **{k: str(v) for k, v in base.items()}})
+                                        errors="replace", env={**kept, **given})
         self.pid = self.process.pid
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()

@@ -32,8 +32,8 @@ def compact(value):
 class Key:
     """An Ed25519 key: its seed as a worker takes it, its public half as an entry or an option holds it."""
 
-    def __init__(self):
-        seed = os.urandom(32)
+    def __init__(self, seed=None):
+        seed = bytes.fromhex(seed) if seed else os.urandom(32)
         self.seed, self.key = seed.hex(), Ed25519PrivateKey.from_private_bytes(seed)
         self.public = encoded(self.key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
 
