@@ -91,11 +91,12 @@ class Patience:
 
 
 def wait_until(condition, timeout=5, what="the condition"):
-    """Polls until condition() is true and returns its value; fails after timeout seconds."""
-    patience = Patience(timeout)
+    """Polls until condition() is true and returns its value; fails after timeout seconds. What takes long is asked for less
+    often: to ask takes CPU time from what is waited for."""
+    patience, begun = Patience(timeout), time.monotonic()
     while not (value := condition()):
         assert patience.left(), f"{what} did not come true within {timeout * SLOW} s"
-        time.sleep(0.01)
+        time.sleep(min(0.05, max(0.01, (time.monotonic() - begun) / 50)))
     return value
 
 
