@@ -7,9 +7,9 @@ const MEMBERS_SHOWN = 200;
 async function ask(path) {
     try {
         const answer = await fetch(path, {cache: "no-store", signal: AbortSignal.timeout(5000)});
-        return answer.ok ? await answer.json() : null;
+        return {status: answer.status, body: answer.ok ? await answer.json() : null};
     } catch {
-        return null;
+        return {status: 0, body: null};
     }
 }
 
@@ -42,12 +42,21 @@ function fillMembers(answer) {
     table.hidden = rows.length === 0;
 }
 
+function troubleOf(stats) {
+    if (stats.body) {
+        return "";
+    }
+    return stats.status === 403
+        ? "This server shows its numbers to some addresses only (STATUS_ALLOW), and yours is none of them."
+        : "The server gives no numbers just now.";
+}
+
 async function refresh() {
     const [stats, pool] = await Promise.all([ask("/stats"), ask("/workers")]);
-    fill("stats", stats);
-    fill("pool", pool);
-    fillMembers(pool);
-    const trouble = stats ? "" : "The server gives no numbers just now.";
+    fill("stats", stats.body);
+    fill("pool", pool.body);
+    fillMembers(pool.body);
+    const trouble = troubleOf(stats);
     const element = document.getElementById("trouble");
     if (element.textContent !== trouble) {
         element.textContent = trouble;

@@ -41,6 +41,8 @@
     TEXT(tls_cert, TLS_CERT, "", "file with the certificate of the port and its chain, PEM; empty: no TLS")            \
     TEXT(tls_key, TLS_KEY, "", "file with the key of that certificate, PEM")                                           \
     TEXT(trusted_proxies, TRUSTED_PROXIES, "", "address ranges whose X-Forwarded-For is believed")                     \
+    TEXT(status_allow, STATUS_ALLOW, "",                                                                               \
+         "address ranges that may read status; empty: any, or in production private ones")                             \
     TEXT(cors_origins, CORS_ORIGINS, "*", "origins that may read HTTP answers; * for all")                             \
     TEXT(allowed_origins, ALLOWED_ORIGINS, "*", "origins that may open a WebSocket; * for all")                        \
     INT(takeover_probe_ms, TAKEOVER_PROBE_MS, 2000, 1, 60000, "how long the holder of an id or a place has to answer") \

@@ -20,6 +20,7 @@ struct http_route {
     const char *name;        /* in the list of endpoints; NULL keeps it out */
     void (*handle)(struct exchange *x);
     bool always;                       /* answered also to an address that is over its limits: for probes and scrapes */
+    bool status;                       /* for those in STATUS_ALLOW alone */
     size_t body_max;                   /* bytes; 0: 64 KiB */
     bool (*admit)(struct exchange *x); /* before the body is read; false: it was answered. NULL: all are admitted */
     struct field fields[FIELDS_MAX];   /* of its body, a JSON object; without any, the handler reads it by itself */

@@ -19,7 +19,8 @@ bool bucket_take(struct bucket *b, long long rate, long long burst, int64_t now_
    (the X-Forwarded-For header, or NULL) that is not itself a trusted proxy. */
 void client_ip(const char *socket_ip, const char *forwarded_for, char out[static IP_TEXT_MAX]);
 
-bool ip_is_proxy(const char *ip); /* in TRUSTED_PROXIES */
+bool ip_is_proxy(const char *ip);      /* in TRUSTED_PROXIES */
+bool ip_sees_status(const char *text); /* in STATUS_ALLOW; false: it was counted, and logged as the refusals below */
 
 /* A client's address, or the range of IPv6 that it is in (IP_PREFIX_V6): what counts for one counts for all of it. */
 struct ip;

@@ -77,7 +77,7 @@ def test_the_schema_has_the_workers_bounds():
 
 
 TEXTS = [
-    *((name, text) for name in ("TRUSTED_PROXIES", "WORKER_ALLOW") for text in (
+    *((name, text) for name in ("TRUSTED_PROXIES", "STATUS_ALLOW", "WORKER_ALLOW") for text in (
         "", "10.0.0.0/8", "192.0.2.1 , 10.0.0.0/8,fd00::/8", "::ffff:10.0.0.1", "::/0", "10.0.0.0/8 172.16.0.0/12",
         "10.0.0.0/8,", "10.0.0.0/33", "fd00::/129", "10.0.0/8", "the-proxy")),
     *(("PROCESSES", text) for text in ("auto", "1", "256", "257", "0", "two")),

@@ -111,6 +111,13 @@ def test_numbers_that_cannot_be_had_are_dashes(start, open_page):
     assert tab.text("#trouble")
 
 
+def test_who_may_not_see_numbers_is_told_so(start, open_page):
+    worker = start(1, STATUS_ALLOW="192.0.2.1").workers[0]
+    tab = open_page(worker, "/")
+    wait_until(lambda: "STATUS_ALLOW" in tab.text("#trouble"), 15, "the reason")
+    assert number(tab, "workers") == number(tab, "connections") == "–"
+
+
 def register_app(client, code):
     client.expect("server_info")
     client.send(type="register", pairingCode=code, publicKey=KEY)

@@ -54,6 +54,11 @@ static bool trusted_proxies_are_ranges(void)
     return are_ranges(config->trusted_proxies);
 }
 
+static bool status_allow_is_ranges(void)
+{
+    return are_ranges(config->status_allow);
+}
+
 static bool tls_is_whole(void)
 {
     return !*config->tls_cert == !*config->tls_key;
@@ -145,6 +150,7 @@ static const struct config_check checks[] = {
     {"PORT", port_suits_processes, "from 1 to 65535 where PROCESSES is not 1"},
     {"LOG_LEVEL", log_level_is_known, "empty, debug, info, warning or error"},
     {"TRUSTED_PROXIES", trusted_proxies_are_ranges, "address ranges such as 10.0.0.0/8, separated by commas"},
+    {"STATUS_ALLOW", status_allow_is_ranges, "address ranges such as 10.0.0.0/8, separated by commas"},
     {"TLS_KEY", tls_is_whole, "given where TLS_CERT is, and only there", .hidden = true},
     {"REDIS_SERVER_NAME", redis_server_name_is_short, "a host name or an IP address, of up to 253 bytes"},
     {"REDIS_PREFIX", redis_prefix_is_name, "1 to 32 letters, digits, :, - or _"},

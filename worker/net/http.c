@@ -250,6 +250,8 @@ struct exchange *exchange_new(struct http_head *h, const char *ip, bool over, vo
         exchange_reply(x, 200, NULL, NULL);
     else if (!x->route)
         say_no_route(x);
+    else if (x->route->status && !ip_sees_status(ip))
+        exchange_fail(x, 403, "Forbidden");
     else if (h->body_length > exchange_body_max(x))
         exchange_fail(x, 413, "Payload Too Large");
     else if (x->route->admit)

@@ -11,9 +11,12 @@
 #include "signalbox/config.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
+#include "signalbox/metrics.h"
 
 #define SWEEP_INTERVAL_MS 10000
 #define TELL_INTERVAL_MS 1000
+#define ANY_RANGE "0.0.0.0/0, ::/0"
+#define PRIVATE_RANGES "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 127.0.0.0/8, 100.64.0.0/10, ::1, fc00::/7, fe80::/10"
 
 struct ip {
     char range[IP_RANGE_MAX];
@@ -25,7 +28,8 @@ struct ip {
 };
 
 static struct ip *ips;
-static struct cidr_list *trusted;
+static struct cidr_list *trusted, *status_readers;
+static struct metric *status_refused;
 
 struct bucket bucket_full(long long burst, int64_t now_ms)
 {
@@ -148,6 +152,14 @@ bool ip_request(const char *text)
     return bucket_take(&ip->requests, config->http_rate, config->http_burst, loop_ms()) || over(ip, "HTTP_RATE", text);
 }
 
+bool ip_sees_status(const char *text)
+{
+    if (cidr_contains(status_readers, text))
+        return true;
+    metric_add(status_refused, 1);
+    return over(ip_find(text), "STATUS_ALLOW", text);
+}
+
 bool ip_open(const char *text)
 {
     struct ip *ip = ip_find(text);
@@ -189,9 +201,18 @@ static void forget_idle(void *arg)
     }
 }
 
+static const char *status_ranges(void)
+{
+    if (*config->status_allow)
+        return config->status_allow;
+    return config->environment == ENVIRONMENT_PRODUCTION ? PRIVATE_RANGES : ANY_RANGE;
+}
+
 void limits_init(void)
 {
     trusted = cidr_parse(config->trusted_proxies);
+    status_readers = cidr_parse(status_ranges());
+    status_refused = metric_counter("signalbox_status_refused_total", "Requests refused by STATUS_ALLOW");
     timer_every(SWEEP_INTERVAL_MS, forget_idle, NULL);
 }
 
@@ -204,5 +225,6 @@ void limits_fini(void)
         free(ip);
     }
     cidr_free(trusted);
-    trusted = NULL;
+    cidr_free(status_readers);
+    trusted = status_readers = NULL;
 }

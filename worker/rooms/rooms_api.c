@@ -290,8 +290,8 @@ static void handle_room(struct exchange *x)
 }
 
 const struct http_route rooms_api_routes[] = {
-    {HTTP_GET, "/api/stats", "room_stats", handle_stats},
-    {HTTP_GET, "/api/rooms", "rooms_list", handle_rooms},
-    {HTTP_GET, "/api/rooms/*", "room", handle_room},
+    {HTTP_GET, "/api/stats", "room_stats", handle_stats, .status = true},
+    {HTTP_GET, "/api/rooms", "rooms_list", handle_rooms, .status = true},
+    {HTTP_GET, "/api/rooms/*", "room", handle_room, .status = true},
     {0},
 };

@@ -70,8 +70,8 @@ static void handle_metrics(struct exchange *x)
 static const struct http_route status_routes[] = {
     {HTTP_GET, "/health", "health", handle_health, .always = true},
     {HTTP_GET, "/ready", "ready", handle_ready, .always = true},
-    {HTTP_GET, "/api/info", "info", status_info},
-    {HTTP_GET, "/metrics", "metrics", handle_metrics, .always = true},
+    {HTTP_GET, "/api/info", "info", status_info, .status = true},
+    {HTTP_GET, "/metrics", "metrics", handle_metrics, .always = true, .status = true},
     {0},
 };
 static const struct http_route *const routes[] = {status_routes, NULL};
