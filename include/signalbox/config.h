@@ -79,7 +79,8 @@
     INT(room_ttl_ms, ROOM_TTL_MS, 300000, 1, MS_PER_WEEK, "how long a room lives once it is empty")                    \
     CHOICE(dead_drops_on_disconnect, DEAD_DROPS_ON_DISCONNECT, "remove|keep", "daily points of a peer that left")      \
     SECRET(bootstrap_signing_key, BOOTSTRAP_SIGNING_KEY, "64 hex digits, an Ed25519 seed: signs the list of /servers") \
-    CHOICE(server_registration, SERVER_REGISTRATION, "open|secret|signed", "who may write to /servers")                \
+    CHOICE(server_registration, SERVER_REGISTRATION, "unset|open|secret|signed",                                       \
+           "who may write to /servers; unset: all in development, in production it has to be set")                     \
     SECRET(server_registration_secret, SERVER_REGISTRATION_SECRET, "bearer of those who may, with secret")             \
     INT(server_ttl_ms, SERVER_TTL_MS, 300000, 1, MS_PER_WEEK, "how long a server is listed without a heartbeat")       \
     SECRET(attestation_signing_key, ATTESTATION_SIGNING_KEY, "64 hex digits, an Ed25519 seed: signs session tokens")   \
@@ -115,10 +116,12 @@ enum { ENVIRONMENT_DEVELOPMENT, ENVIRONMENT_PRODUCTION };
 enum { LEADER_ELECTION_ON, LEADER_ELECTION_OFF };
 enum { LOG_FORMAT_JSON, LOG_FORMAT_TEXT };
 enum { DEAD_DROPS_REMOVE, DEAD_DROPS_KEEP };
-enum { REGISTRATION_OPEN, REGISTRATION_SECRET, REGISTRATION_SIGNED };
+enum { REGISTRATION_UNSET, REGISTRATION_OPEN, REGISTRATION_SECRET, REGISTRATION_SIGNED };
 enum { ATTESTATION_OFF, ATTESTATION_CHUNKS, ATTESTATION_ALL };
 
 extern const struct config *const config;
+
+bool protocol_is_served(const char *name); /* PROTOCOLS is empty, or lists it */
 
 enum config_result { CONFIG_OK, CONFIG_BAD, CONFIG_HELP, CONFIG_VERSION, CONFIG_CHECK_REDIS };
 

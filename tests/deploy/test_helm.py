@@ -500,6 +500,8 @@ def test_the_schema_refuses(values):
     ({"existingSecret": "ours", "secrets": {"TURN_SECRET": "x"}}, "existingSecret holds all keys"),
     ({"existingSecret": "ours", **EXTERNAL}, "existingSecret holds all keys"),
     ({"redis": {"password": "a", "existingSecret": "ours"}}, "redis.password must be empty"),
+    ({"config": {"SERVER_REGISTRATION": "unset"}}, "must be open, secret or signed"),
+    ({"config": {"SERVER_REGISTRATION": "unset", "PROTOCOLS": "relay, registry"}}, "must be open, secret or signed"),
     ({"config": {"SERVER_REGISTRATION": "secret"}}, "needs secrets.SERVER_REGISTRATION_SECRET"),
     ({"config": {"REQUIRE_ATTESTATION": "all"}}, "needs secrets.ATTESTATION_SIGNING_KEY"),
     *(({**EXTERNAL, "externalRedis": {"url": url}, "networkPolicy": {"redisPort": port}}, f"networkPolicy.redisPort={port} keeps")

@@ -23,7 +23,7 @@ from front import KEY, Member  # noqa: E402
 from harness import SLOW, WORKER, Fleet, Redis, Worker, get, http_request  # noqa: E402
 
 FILES = {"defaults": [], "production": ["values-production.yaml"], "qa": ["values-qa.yaml"]}
-OTHER_DEFAULTS = {"ENVIRONMENT": "production"}  # what the chart sets by itself
+OTHER_DEFAULTS = {"ENVIRONMENT": "production", "SERVER_REGISTRATION": "signed"}  # what the chart sets by itself
 METRIC = re.compile(r"\b((?:signalbox|process)_[a-z_]+)")
 INSIDE = {"/metrics", "/ready"}  # what is no client's business
 

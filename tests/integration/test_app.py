@@ -15,8 +15,9 @@ REFUSED = {"type": "pair_error", "error": "Pair request could not be processed"}
 NO_REQUEST = {"type": "pair_error", "error": "No pending request from this peer"}
 FIRST = "Not registered. Send register message first."
 PROBE = 1.0 * SLOW
-ENV = {"IP_CONNECT_RATE": 0, "ENVIRONMENT": "production", "LOG_LEVEL": "debug", "NODE_ID": "node \"7\"",
-       "PUBLIC_URL": "wss://x.example/client", "REGION": "eu-north", "TAKEOVER_PROBE_MS": int(PROBE * 1000)}
+ENV = {"IP_CONNECT_RATE": 0, "ENVIRONMENT": "production", "SERVER_REGISTRATION": "open", "LOG_LEVEL": "debug",
+       "NODE_ID": "node \"7\"", "PUBLIC_URL": "wss://x.example/client", "REGION": "eu-north",
+       "TAKEOVER_PROBE_MS": int(PROBE * 1000)}
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from test_cleanup import wait_clean
 
 TIMEOUT = min(int(2000 * SLOW * CROWD), 20_000)  # a quarter of it is less than the lease of a worker
 HASTY = {"PAIR_TIMEOUT_MS": TIMEOUT, "PAIR_WARNING_MS": int(0.75 * TIMEOUT), "ENVIRONMENT": "production",
+         "SERVER_REGISTRATION": "open",
          "LOG_LEVEL": "debug"}
 PATIENT = {**HASTY, "PAIR_TIMEOUT_MS": 60_000 * SLOW, "PAIR_WARNING_MS": int(60_000 * SLOW - TIMEOUT / 4)}
 

@@ -69,7 +69,9 @@ def test_help_and_version_are_printed(flag, words):
     ([], {"DEAD_DROPS_ON_DISCONNECT": "maybe"}, "DEAD_DROPS_ON_DISCONNECT"),
     ([], {"DAILY_TTL_MS": "0"}, "DAILY_TTL_MS"), ([], {"REDIS_URL": "http://localhost"}, "REDIS_URL"),
     ([], {"PROCESSES": "many"}, "PROCESSES"),
-    ([], {"TRUSTED_PROXIES": "10.0.0.0/8,10.0.0.0/99"}, "TRUSTED_PROXIES")])
+    ([], {"TRUSTED_PROXIES": "10.0.0.0/8,10.0.0.0/99"}, "TRUSTED_PROXIES"),
+    (["--environment=production"], {}, "SERVER_REGISTRATION"),
+    (["--environment=production"], {"PROTOCOLS": "rooms, registry"}, "SERVER_REGISTRATION")])
 def test_a_bad_option_stops_the_start_with_one_sentence(args, env, named):
     done = run(*args, **env)
     assert done.returncode == 2
@@ -78,7 +80,7 @@ def test_a_bad_option_stops_the_start_with_one_sentence(args, env, named):
 
 
 def test_the_log_is_json_lines_without_secrets(start, connect):
-    fleet = start(ENVIRONMENT="production")
+    fleet = start(ENVIRONMENT="production", SERVER_REGISTRATION="open")
     a, b = (connect(worker) for worker in fleet.workers)
     secrets = {"deadDrop": "SECRET-drop", "dailyPoints": ["SECRET-point"], "hourlyTokens": ["SECRET-token"]}
     a.request("register", peerId=uid(), publicKey="SECRET-key")

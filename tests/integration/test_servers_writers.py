@@ -2,7 +2,7 @@
 """Who may write to the server registry: who knows a secret, or who has an entry's key."""
 import pytest
 
-from harness import SLOW, Worker, wait_until
+from harness import SLOW, Worker, get, wait_until
 from registry_client import Key, ask, ask_signed, bearer, compact, encoded, now_ms, refused, server, servers, signature
 from test_servers import DONE, MISSING, NOT_REGISTERED, beat, enroll, path_of
 
@@ -135,6 +135,14 @@ def test_a_stranger_may_take_a_name_that_has_ended(start):
     wait_until(lambda: servers(pair[1]) == {}, 3, "the end of the entry")
     assert ask_signed(pair[1], stranger, "POST", "/servers", server("name", publicKey=stranger.public))[0] == 200
     assert ask_signed(pair[0], owner, "POST", "/servers", server("name", publicKey=owner.public)) == UNAUTHORIZED
+
+
+def test_in_production_who_serves_no_registry_need_not_choose(start):
+    assert get(start(1, ENVIRONMENT="production", PROTOCOLS="relay, rooms").workers[0], "/ready")["status"] == "ready"
+
+
+def test_in_development_the_registry_is_open(start):
+    enroll(start(1, ENVIRONMENT="development").workers[0], server())
 
 
 @pytest.mark.parametrize("name, value", [

@@ -167,7 +167,7 @@ def test_nothing_is_left_of_those_who_have_left(start, connect, end):
 
 
 def test_no_code_is_in_the_log_of_production(start, connect):
-    fleet = start(ENVIRONMENT="production", LOG_LEVEL="debug", PAIR_REQUESTS_PER_MINUTE=2)
+    fleet = start(ENVIRONMENT="production", SERVER_REGISTRATION="open", LOG_LEVEL="debug", PAIR_REQUESTS_PER_MINUTE=2)
     a, b = [registered(connect(worker, "/signal"), publicKey=uid("key")) for worker in fleet.workers]
     for _ in range(2):
         a.send(type="pair_request", target=b.code)

@@ -47,6 +47,7 @@ static void the_environment_sets_and_a_flag_wins(void **state)
     setenv("PORT", "9001", 1);
     setenv("HOST", "::1", 1);
     setenv("ENVIRONMENT", "production", 1);
+    setenv("SERVER_REGISTRATION", "open", 1);
     assert_int_equal(load("--port 9002 --log-format=text"), CONFIG_OK);
     assert_int_equal(config->port, 9002);
     assert_string_equal(config->host, "::1");

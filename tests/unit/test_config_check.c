@@ -139,6 +139,24 @@ static void what_needs_a_key_or_a_secret_does_not_start_without(void **state)
     }
 }
 
+static void in_production_somebody_has_said_who_registers_servers(void **state)
+{
+    static const char *const good[] = {"", "--environment=production --protocols=relay,rooms",
+                                       "--environment=production --server-registration=open",
+                                       "--environment=production --server-registration=signed"};
+    static const char *const bad[] = {"--environment=production", "--environment=production --protocols=relay,registry",
+                                      "--environment=production --server-registration=unset"};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(good); i++)
+        assert_int_equal(load(good[i]), CONFIG_OK);
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        assert_int_equal(load(bad[i]), CONFIG_BAD);
+        assert_string_equal(problem, "SERVER_REGISTRATION must be open, secret or signed where ENVIRONMENT is "
+                                     "production and the registry is one of PROTOCOLS");
+    }
+}
+
 static void keys_that_are_well_formed_are_taken(void **state)
 {
     static const struct {
@@ -180,6 +198,7 @@ int main(void)
         CLEAN(a_malformed_key_is_named_and_no_secret_is_shown),
         CLEAN(a_malformed_public_key_is_named),
         CLEAN(what_needs_a_key_or_a_secret_does_not_start_without),
+        CLEAN(in_production_somebody_has_said_who_registers_servers),
         CLEAN(keys_that_are_well_formed_are_taken),
     };
 

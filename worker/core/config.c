@@ -52,6 +52,18 @@ static const struct option options[] = {CONFIG_OPTIONS(ROW_INT, ROW_TEXT, ROW_SE
 static struct config values;
 const struct config *const config = &values;
 
+bool protocol_is_served(const char *name)
+{
+    size_t len = strlen(name);
+
+    for (const char *at = config->protocols; *at; at += strcspn(at, ", ")) {
+        at += strspn(at, ", ");
+        if (strncmp(at, name, len) == 0 && (!at[len] || strchr(", ", at[len])))
+            return true;
+    }
+    return !*config->protocols;
+}
+
 __attribute__((format(printf, 2, 3))) static enum config_result bad(char *problem, const char *format, ...)
 {
     va_list args;

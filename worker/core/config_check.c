@@ -132,6 +132,12 @@ static bool registration_has_secret(void)
     return config->server_registration != REGISTRATION_SECRET || *config->server_registration_secret;
 }
 
+static bool registration_is_chosen(void)
+{
+    return config->server_registration != REGISTRATION_UNSET || config->environment != ENVIRONMENT_PRODUCTION ||
+           !protocol_is_served("registry");
+}
+
 static bool attestation_key_is_seed(void)
 {
     return is_seed_or_empty(config->attestation_signing_key) &&
@@ -156,6 +162,8 @@ static const struct config_check checks[] = {
     {"REDIS_PREFIX", redis_prefix_is_name, "1 to 32 letters, digits, :, - or _"},
     {"REDIS_KEY_FILE", redis_tls_is_whole, "given where REDIS_CERT_FILE is, and only there", .hidden = true},
     {"BOOTSTRAP_SIGNING_KEY", bootstrap_key_is_seed, "64 hexadecimal digits"},
+    {"SERVER_REGISTRATION", registration_is_chosen,
+     "open, secret or signed where ENVIRONMENT is production and the registry is one of PROTOCOLS", .hidden = true},
     {"SERVER_REGISTRATION_SECRET", registration_has_secret, "given where SERVER_REGISTRATION is secret"},
     {"ATTESTATION_SIGNING_KEY", attestation_key_is_seed,
      "64 hexadecimal digits, and given where REQUIRE_ATTESTATION is not off"},

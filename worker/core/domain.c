@@ -20,20 +20,9 @@ static struct span next_name(const char **list)
     return name;
 }
 
-static bool is_listed(const char *wanted)
-{
-    const char *list = config->protocols;
-    struct span name;
-
-    while ((name = next_name(&list)).len > 0)
-        if (span_is(name, wanted))
-            return true;
-    return false;
-}
-
 bool domain_is_served(const struct domain *d)
 {
-    return !d->name || !*config->protocols || is_listed(d->name);
+    return !d->name || protocol_is_served(d->name);
 }
 
 static bool is_known(struct span name)

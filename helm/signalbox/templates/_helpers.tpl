@@ -132,6 +132,10 @@ capabilities: {drop: [ALL]}
 
 {{- /* What the schema cannot say: values that only together are wrong. */ -}}
 {{- define "signalbox.validate" -}}
+{{- $served := regexSplit "[, ]+" .Values.config.PROTOCOLS -1 -}}
+{{- if and (eq .Values.config.SERVER_REGISTRATION "unset") (eq .Values.config.ENVIRONMENT "production") (or (not .Values.config.PROTOCOLS) (has "registry" $served)) -}}
+  {{- fail "config.SERVER_REGISTRATION must be open, secret or signed where config.ENVIRONMENT is production" -}}
+{{- end -}}
 {{- $given := list -}}
 {{- range $name, $value := .Values.secrets -}}
 {{- if $value -}}{{- $given = append $given $name -}}{{- end -}}
