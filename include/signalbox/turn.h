@@ -29,8 +29,8 @@ struct session *turn_session(const struct turn *t);
 struct exchange *turn_exchange(const struct turn *t);
 
 /* These do nothing if the client has left. */
-void turn_send(const struct turn *t, struct bytes *b);                      /* a message; takes the reference */
-void turn_fail(const struct turn *t, enum err e, const char *detail);       /* as session_fail(); of a request: 503 */
+void turn_send(const struct turn *t, struct bytes *b);                /* a message; takes the reference */
+void turn_fail(const struct turn *t, enum err e, const char *detail); /* as session_fail(); of a request: 503 or 507 */
 void turn_reply(const struct turn *t, unsigned status, struct bytes *json); /* to a request; takes the reference */
 void turn_reply_json(const struct turn *t, unsigned status, json_t *body);  /* likewise */
 

@@ -66,7 +66,7 @@ void turn_fail(const struct turn *t, enum err e, const char *detail)
     if (s)
         session_fail_as(s, t->form, t->request_id, e, detail);
     else if (x)
-        exchange_fail(x, 503, err_text(e));
+        exchange_fail(x, e == ERR_STORAGE_LIMIT ? 507 : 503, err_text(e));
 }
 
 void turn_reply(const struct turn *t, unsigned status, struct bytes *json)
