@@ -33,12 +33,13 @@ def measure(fleet, key, options):
         return lambda c: check(ask(worker, "POST", "/attest/register", body, connection=c)[0] == 200)
 
     def challenging(name):
-        return lambda c: asked.update({name: challenged(worker, name, connection=c)})
+        return lambda c: asked.update({name: challenged(worker, name, connection=c, ip=addresses[name])})
 
     def verifying(name):
         answers = reference.answers(asked[name])
         return lambda c: check(verify(worker, name, asked[name], answers, connection=c)[1]["valid"])
 
+    addresses = {name: f"10.0.{i // 250}.{i % 250}" for i, name in enumerate(names)}  # each has a limit of open challenges
     tokens = {name: build_token(key, version=reference.version, platform=reference.platform) for name in names}
     for label, make in ("register", registering), ("challenge", challenging), ("verify", verifying):
         costs[label] = http.cost([make(name) for name in names])
@@ -54,7 +55,8 @@ def main():
     print(f"Attestation of {options.devices} devices, regions of {options.region} bytes; {runner.setting()}")
     print(COLUMNS.format("", "worker", "Redis", "p50 ms", "p99"))
     print(COLUMNS.format("", "CPU µs", "each", "", ""))
-    with runner.servers(1, ATTESTATION_SIGNING_KEY=key.seed, CI_UPLOAD_SECRET=SECRET) as fleet:
+    with runner.servers(1, ATTESTATION_SIGNING_KEY=key.seed, CI_UPLOAD_SECRET=SECRET,
+                        TRUSTED_PROXIES="127.0.0.0/8") as fleet:
         for label, (cpu, times) in measure(fleet, key, options).items():
             print(COLUMNS.format(f"/attest/{label}", cpu["worker1"], cpu["redis"], times["p50"], times["p99"]))
             rows.append({"bench": "attestation", "request": label, "devices": options.devices,

@@ -87,6 +87,8 @@
     TEXT(build_token_verify_key, BUILD_TOKEN_VERIFY_KEY, "",                                                           \
          "base64 of an Ed25519 public key for build tokens; empty: that of ATTESTATION_SIGNING_KEY")                   \
     SECRET(ci_upload_secret, CI_UPLOAD_SECRET, "bearer of those who upload references and set the version policy")     \
+    INT(device_ttl_ms, DEVICE_TTL_MS, 2592000000, 1, 366LL * MS_PER_DAY,                                               \
+        "how long a device is known after it was last seen")                                                           \
     INT(nonce_ttl_ms, NONCE_TTL_MS, 300000, 1, MS_PER_DAY, "how long a device has to answer a challenge")              \
     INT(session_token_ttl_ms, SESSION_TOKEN_TTL_MS, 3600000, 1, MS_PER_WEEK, "how long an attestation holds")          \
     CHOICE(require_attestation, REQUIRE_ATTESTATION, "off|chunks|all", "messages that need a session token")           \

@@ -73,8 +73,9 @@ void key_room_peer(char out[static KEY_MAX], const char *peer);     /* hash: sb:
 void key_pool_member(char out[static KEY_MAX], const char *member); /* hash: sb:{pool:ID}, a member of the pool */
 void key_client(char out[static KEY_MAX], const char *client);      /* hash: sb:{client:ID}, a client of /signaling */
 void key_device(char out[static KEY_MAX], const char *device);      /* hash: sb:{device:ID} */
-void key_challenges(char out[static KEY_MAX], const char *device);  /* zset: …:challenges, nonce → its end, ms */
-void key_nonce(char out[static KEY_MAX], const char *nonce);        /* hash: sb:{nonce:N} */
+/* zset: sb:{ip:ADDRESS}:challenges, those that an address (ip_range()) has open: "nonce device" → its end, ms */
+void key_challenges(char out[static KEY_MAX], const char *ip);
+void key_nonce(char out[static KEY_MAX], const char *nonce); /* hash: sb:{nonce:N} */
 /* part: "" (hash: the reference of that version and platform), ":regions" (hash: index → offset length hex) */
 void key_reference(char out[static KEY_MAX], const char *version, const char *platform, const char *part);
 void key_point(char out[static KEY_MAX], const char *kind,

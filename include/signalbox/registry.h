@@ -22,15 +22,23 @@ bool require_bearer(struct exchange *x, const char *secret, const char *not_conf
 /* The version policy: minimum_version, recommended_version, blocked_versions, sunset_dates. text: as it is in Redis,
    empty where nobody has set one. A new reference. */
 json_t *policy_of(struct span text);
+/* Whether it refuses a version, with the sentence that says why. */
+#define REFUSAL_MAX (2 * ID_MAX + 64)
+bool policy_refuses(const json_t *policy, const char *version, char sentence[static REFUSAL_MAX]);
+/* The same of the policy as it is in Redis. */
+bool policy_text_refuses(struct span text, const char *version, char sentence[static REFUSAL_MAX]);
 
+void device_seen(const char *device); /* it lives for DEVICE_TTL_MS from now on, if it is registered */
+
+#define REGIONS_MOST 5                           /* that a challenge asks for */
 const struct signing_key *attestation_key(void); /* NULL: not configured */
 
 extern const struct domain registry_domain;
 
 extern const struct http_route servers_routes[], versions_routes[], devices_routes[], references_routes[],
-    challenges_routes[];
+    challenges_routes[], answers_routes[];
 void servers_init(void);
 void servers_fini(void);
 void devices_init(void);
 void devices_fini(void);
-void challenges_init(void);
+void answers_init(void);

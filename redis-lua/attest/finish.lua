@@ -3,6 +3,7 @@
 -- ARGV[1] how many regions   ARGV[2...] other fields of the reference, each before its value
 -- USES    now
 -- RETURN  {ms when it was uploaded, or 0: its regions were given up meanwhile}
+-- BOUND   the regions of the former reference, which are let go in the background
 local uploaded, reference, regions, count = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 
 if redis.call('HLEN', uploaded) ~= tonumber(count) then

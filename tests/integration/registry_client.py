@@ -153,20 +153,25 @@ class Reference:
         return answers
 
 
-def challenge(worker, device, version="1.0.0", connection=None):
-    return ask(worker, "POST", "/attest/challenge", {"device_id": device, "build_version": version},
+def by(ip):
+    """The headers of a request by that address, to a worker that trusts us as a proxy."""
+    return {"X-Forwarded-For": ip} if ip else {}
+
+
+def challenge(worker, device, version="1.0.0", connection=None, ip=None):
+    return ask(worker, "POST", "/attest/challenge", {"device_id": device, "build_version": version}, by(ip),
                connection=connection)
 
 
-def challenged(worker, device, connection=None):
-    status, body = challenge(worker, device, connection=connection)
+def challenged(worker, device, **options):
+    status, body = challenge(worker, device, **options)
     assert status == 200, body
     return body
 
 
-def verify(worker, device, asked, answers, connection=None):
+def verify(worker, device, asked, answers, connection=None, ip=None):
     return ask(worker, "POST", "/attest/verify", {"device_id": device, "nonce": asked["nonce"], "responses": answers},
-               connection=connection)
+               by(ip), connection=connection)
 
 
 def spend(worker, device, asked):

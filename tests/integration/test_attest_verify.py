@@ -29,7 +29,7 @@ def test_who_is_not_known_is_not_challenged(pair):
     reference = Reference()
     device = enlisted(pair, reference)
     assert challenge(pair[0], uid("nobody")) == NO_DEVICE
-    assert challenge(pair[0], device, version="2.0.0") == NO_REFERENCE
+    assert challenge(pair[0], device, version="2.0.0") == NO_DEVICE, "it says that it is another build than it registered"
     other = uid("device")
     assert register(pair[0], KEY, other, platform=uid("platform"))[0] == 200
     assert challenge(pair[0], other) == NO_REFERENCE

@@ -8,7 +8,8 @@ from .names import IDS, key
 
 UPLOADED, OTHER_UPLOAD, REFERENCE, REGIONS = (
     key("reference", "1.0", "linux", part) for part in (":00ff", ":11ee", "", ":regions"))
-CHALLENGES = [key("challenges", "d")]
+CHALLENGES = [key("challenges", "192.0.2.7")]
+DEVICE = [key("device", "d")]
 NONCE = [key("nonce", "00ff")]
 TTL = 60000
 
@@ -107,44 +108,80 @@ def test_an_upload_is_finished_once(db, keep, finish):
 
 @pytest.fixture
 def open_one(call):
-    return lambda nonce, ttl=TTL, most=5, keys=CHALLENGES: call("attest/open", keys, nonce, ttl, most)[0]
+    return lambda nonce, ttl=TTL, most=5, device="d", all=50, keys=CHALLENGES: call(
+        "attest/open", keys, nonce, device, ttl, most, all)[0]
 
 
 @pytest.mark.parametrize("most", [1, 2, 5])
-def test_a_device_has_so_many_challenges_at_most(db, open_one, about, most):
+def test_a_device_has_so_many_challenges_by_one_address_at_most(db, open_one, about, most):
     assert [open_one(f"n{i}", most=most) for i in range(8)] == [1] * most + [0] * (8 - most)
-    assert db.zrange(*CHALLENGES, 0, -1) == [f"n{i}" for i in range(most)]
-    assert about(db.zscore(*CHALLENGES, "n0"), TTL)
+    assert db.zrange(*CHALLENGES, 0, -1) == [f"n{i} d" for i in range(most)]
+    assert about(db.zscore(*CHALLENGES, "n0 d"), TTL)
     assert TTL - 5000 < db.pttl(*CHALLENGES) <= TTL
-    assert open_one("n", most=most, keys=[key("challenges", "another")]) == 1
+    assert open_one("nx", most=most, device="d d") == 1, "another device"
+    assert open_one("nx", most=most, keys=[key("challenges", "192.0.2.8")]) == 1, "another address"
+
+
+def test_an_address_has_so_many_challenges_at_most(db, open_one, now):
+    assert [open_one(f"n{i:02}", device=f"d{i}", all=12) for i in range(14)] == [1] * 12 + [0] * 2
+    assert db.zcard(*CHALLENGES) == 12
+    db.zadd(*CHALLENGES, {"n03 d3": now()})
+    assert [open_one(f"m{i:02}", device="e", all=12) for i in range(2)] == [1, 0]
 
 
 def test_a_challenge_that_was_answered_or_has_ended_makes_room(db, open_one, now):
     for i in range(5):
         open_one(f"n{i}")
-    assert open_one("more") == 0
-    db.zrem(*CHALLENGES, "n2")
-    assert [open_one("n5"), open_one("more")] == [1, 0]
-    db.zadd(*CHALLENGES, {"n0": now(), "n1": now() - 1})
-    assert [open_one(nonce) for nonce in ("n6", "n7", "more")] == [1, 1, 0]
-    assert set(db.zrange(*CHALLENGES, 0, -1)) == {f"n{i}" for i in range(3, 8)}
+    assert open_one("n_") == 0
+    db.zrem(*CHALLENGES, "n2 d")
+    assert [open_one("n5"), open_one("n_")] == [1, 0]
+    db.zadd(*CHALLENGES, {"n0 d": now(), "n1 d": now() - 1})
+    assert [open_one(nonce) for nonce in ("n6", "n7", "n_")] == [1, 1, 0]
+    assert set(db.zrange(*CHALLENGES, 0, -1)) == {f"n{i} d" for i in range(3, 8)}
 
 
 def test_who_asks_too_often_does_not_wait_longer(db, open_one):
     for i in range(5):
         open_one(f"n{i}", 300)
     before = db.zrange(*CHALLENGES, 0, -1, withscores=True)
-    assert open_one("more", 10 * TTL) == 0
+    assert open_one("n_", 10 * TTL) == 0
     assert db.zrange(*CHALLENGES, 0, -1, withscores=True) == before and db.pttl(*CHALLENGES) <= 300
     time.sleep(0.31)
     assert not db.exists(*CHALLENGES)
-    assert open_one("more") == 1
+    assert open_one("n_") == 1
+
+
+@pytest.fixture
+def enroll(call):
+    return lambda bytes=700, ip="192.0.2.7", ttl=TTL, keys=DEVICE, **fields: call(
+        "attest/enroll", keys, ttl, bytes, ip, *(text for pair in fields.items() for text in pair))
+
+
+def test_a_device_ends_and_a_former_one_is_told_and_replaced(db, enroll, now):
+    assert enroll(device_id="d", build_version="1 %s") == [0, 0, ""]
+    assert TTL - 5000 < db.pttl(*DEVICE) <= TTL
+    bytes, left, ip = enroll(300, "2001:db8::/64", 2 * TTL, device_id="d", platform="p")
+    assert (bytes, ip) == (700, "192.0.2.7") and TTL - 5000 < left <= TTL
+    assert TTL < db.pttl(*DEVICE) <= 2 * TTL
+    stored = db.hgetall(*DEVICE).pop("stored")
+    assert db.hgetall(*DEVICE) == {"device_id": "d", "platform": "p", "stored": stored}
+    assert enroll(device_id="d")[::2] == [300, "2001:db8::/64"]
+
+
+def test_what_counts_no_more_is_not_told_again(db, enroll):
+    enroll(ttl=30, device_id="d")
+    db.persist(*DEVICE)
+    time.sleep(0.04)
+    assert enroll(device_id="d") == [0, 0, ""]
+    db.delete(*DEVICE)
+    db.hset(*DEVICE, mapping={"device_id": "d", "build_version": "1"})  # of an older worker
+    assert enroll(device_id="d") == [0, 0, ""]
 
 
 @pytest.fixture
 def ask(call):
     return lambda device="d", version="1.0", platform="linux", indexes="7,0,3", ttl=TTL: call(
-        "attest/challenge", NONCE, ttl, device, version, platform, indexes)
+        "attest/challenge", NONCE, ttl, device, version, platform, indexes, "192.0.2.7")
 
 
 @pytest.fixture
@@ -153,8 +190,9 @@ def spend(call):
 
 
 def test_what_was_asked_is_written_down_and_given_out_once(db, ask, spend):
-    assert ask() == [4]
-    assert db.hgetall(*NONCE) == {"device_id": "d", "build_version": "1.0", "platform": "linux", "regions": "7,0,3"}
+    assert ask() == [5]
+    assert db.hgetall(*NONCE) == {"device_id": "d", "build_version": "1.0", "platform": "linux", "regions": "7,0,3",
+                                  "ip": "192.0.2.7"}
     assert TTL - 5000 < db.pttl(*NONCE) <= TTL
     assert spend() == 1
     assert db.dbsize() == 0
@@ -188,7 +226,8 @@ def test_a_nonce_that_nobody_asked_for_or_that_has_ended_is_none(ask, spend):
 def test_any_id_will_do(db, call, ask, spend, open_one, keep, finish, id):
     ask(id, id, id)
     assert spend(id) == 1
-    assert open_one(id, keys=[key("challenges", id)]) == 1
+    assert [open_one("n", most=1, device=id), open_one("m", most=1, device=id)] == [1, 0]
+    assert call("attest/enroll", [key("device", id)], TTL, 1, "::1", "device_id", id) == [0, 0, ""]
     upload, reference, whole = (key("reference", "1.0", id, part) for part in (":00ff", "", ":regions"))
     assert keep(regions(0, 1), upload=upload) == 1
     assert call("attest/finish", [upload, reference, whole], 1, "platform", id)[0] > 0

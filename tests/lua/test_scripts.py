@@ -21,7 +21,8 @@ MEETINGS = [(key("point", kind, id), key("point_ends", kind, id)) for kind in ("
 SERVERS = (key("SERVERS"), key("SERVERS_SEEN"))
 POOL = (key("POOL"), key("POOL_AT"), key("POOL_LOADS"), key("POOL_SEEN"), key("POOL_VERSION"))
 WATCHED = (*POOL, key("POOL_WATCH"))
-CHALLENGES = [(key("challenges", id),) for id in IDS]
+CHALLENGES = [(key("challenges", ip),) for ip in ("192.0.2.7", "2001:db8:1:2::/64")]
+DEVICES = [(key("device", id),) for id in IDS]
 NONCES = [(key("nonce", "00ff" * 16),)]
 
 
@@ -44,6 +45,7 @@ KEYS_OF = {
     "schedule/drop": [PULLS, (key("REQUESTS"),), (key("LINKS"),)],
     "schedule/due": [PULLS, (key("REQUESTS"),), (key("LINKS"),), LOOKS],
     "attest/challenge": NONCES,
+    "attest/enroll": DEVICES,
     "attest/finish": references(":" + "00ff" * 16, "", ":regions"),
     "attest/keep": references(":" + "00ff" * 16),
     "attest/open": CHALLENGES,

@@ -155,9 +155,9 @@ void key_device(char out[static KEY_MAX], const char *device)
     write_name(out, &key_head, "{device:%s}", device);
 }
 
-void key_challenges(char out[static KEY_MAX], const char *device)
+void key_challenges(char out[static KEY_MAX], const char *ip)
 {
-    write_name(out, &key_head, "{device:%s}:challenges", device);
+    write_name(out, &key_head, "{ip:%s}:challenges", ip);
 }
 
 void key_nonce(char out[static KEY_MAX], const char *nonce)

@@ -3,14 +3,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "scripts_data.h"
 #include "signalbox/config.h"
 #include "signalbox/crypto.h"
-#include "signalbox/log.h"
+#include "signalbox/limits.h"
 #include "signalbox/loop.h"
 #include "signalbox/registry.h"
+#include "signalbox/storage.h"
 
 #define TOKEN_AGE_MOST_MS (365LL * MS_PER_DAY)
 #define FUTURE_MOST_MS 60000
+#define DEVICE_BYTES 240
+#define SHORT_MOST 64 /* bytes of a text in a hash that Redis keeps small */
+#define LONG_BYTES 400
 #define MISSING "Missing required fields: build_token, device_id"
 #define NO_TOKEN "Invalid build_token format: must include payload and signature"
 
@@ -50,85 +55,115 @@ static const char *version_of(const struct registering *g)
     return json_text(g->device, "build_version");
 }
 
+/* --- what is stored --- */
+
+static const char *const told[] = {"device_id", "build_version", "platform", "build_hash"};
+#define TOLD (sizeof(told) / sizeof(told[0]))
+
+/* As MEMORY USAGE has it: with a text over 64 bytes it is another kind of hash. */
+static struct storing storing_of(const struct registering *g)
+{
+    size_t len = strlen(json_text(g->device, "device_id")), longest = 0; /* which is in the key, too */
+
+    for (size_t i = 0; i < TOLD; i++) {
+        size_t one = strlen(json_text(g->device, told[i]));
+
+        len += one;
+        longest = one > longest ? one : longest;
+    }
+    return (struct storing){.bytes = DEVICE_BYTES + len + len / 4 + (longest > SHORT_MOST ? LONG_BYTES : 0),
+                            .ttl_ms = config->device_ttl_ms,
+                            .outlives = true};
+}
+
+void device_seen(const char *device)
+{
+    char name[KEY_MAX], ttl[24];
+
+    key_device(name, device);
+    snprintf(ttl, sizeof(ttl), "%lld", config->device_ttl_ms);
+    redis_command(NULL, NULL, "PEXPIRE", name, ttl, NULL);
+}
+
+static void answer(const struct registering *g)
+{
+    const char *recommended = json_text(g->policy, "recommended_version");
+    bool current = version_compare(version_of(g), recommended) >= 0;
+    json_t *body = json_pack("{ss sO ss}", "status", "registered", "device", g->device, "version_status",
+                             current ? "current" : "update_recommended");
+
+    if (!current)
+        json_object_set_new(body, "recommended_version", json_string(recommended));
+    turn_reply_json(&g->turn, 200, body);
+}
+
+/* What it was before counts no more, unless that is to another address: there it counts until its end. */
 static void on_registered(const struct reply *r, void *arg)
 {
     struct registering *g = arg;
-    const char *recommended = json_text(g->policy, "recommended_version");
-    bool current = version_compare(version_of(g), recommended) >= 0;
-    json_t *body;
+    struct storing former = {.outlives = true};
+    struct span ip;
+    long long bytes;
 
-    if (!r) {
+    if (!r || !reply_read(r, "iis", &bytes, &former.ttl_ms, &ip)) {
         turn_fail(&g->turn, ERR_UNAVAILABLE, NULL);
     } else {
-        body = json_pack("{ss sO ss}", "status", "registered", "device", g->device, "version_status",
-                         current ? "current" : "update_recommended");
-        if (!current)
-            json_object_set_new(body, "recommended_version", json_string(recommended));
-        turn_reply_json(&g->turn, 200, body);
+        former.bytes = (size_t)bytes;
+        if (bytes > 0 && span_is(ip, ip_range(g->turn.ip)))
+            storage_give_back(&g->turn, &former);
+        answer(g);
     }
     turn_end(&g->turn);
 }
 
-static bool is_blocked(const json_t *policy, const char *version)
-{
-    const json_t *one;
-    size_t i;
-
-    json_array_foreach (json_object_get(policy, "blocked_versions"), i, one) {
-        if (strcmp(json_string_value(one), version) == 0)
-            return true;
-    }
-    return false;
-}
-
-static void refuse_version(struct registering *g, const char *minimum)
-{
-    const char *version = version_of(g);
-    char sentence[2 * ID_MAX + 64];
-
-    if (minimum)
-        snprintf(sentence, sizeof(sentence), "Version %s is below minimum required version %s", version, minimum);
-    else
-        snprintf(sentence, sizeof(sentence), "Version %s has been blocked", version);
-    turn_give_up(&g->turn, 403, sentence);
-}
-
 static void store(struct registering *g)
 {
-    static const char *const fields[] = {"device_id", "build_version", "platform", "build_hash"};
-    char name[KEY_MAX], at[24];
-    struct span words[12] = {SPAN("HSET")};
-    size_t n = 2;
+    struct call c = call_new(&script_attest_enroll);
+    char name[KEY_MAX];
 
     key_device(name, json_text(g->device, "device_id"));
-    words[1] = span_of(name);
-    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-        words[n++] = span_of(fields[i]);
-        words[n++] = span_of(json_text(g->device, fields[i]));
+    call_key(&c, name);
+    call_int(&c, config->device_ttl_ms);
+    call_int(&c, (long long)storing_of(g).bytes);
+    call_text(&c, ip_range(g->turn.ip));
+    for (size_t i = 0; i < TOLD; i++) {
+        call_text(&c, told[i]);
+        call_text(&c, json_text(g->device, told[i]));
     }
-    snprintf(at, sizeof(at), "%lld", (long long)json_integer_value(json_object_get(g->device, "registered_at")));
-    words[n++] = SPAN("registered_at");
-    words[n++] = span_of(at);
-    redis_send(on_registered, g, n, words);
+    call_text(&c, "registered_at");
+    call_int(&c, (long long)json_integer_value(json_object_get(g->device, "registered_at")));
+    call_send(&c, on_registered, g);
+}
+
+/* --- who may be --- */
+
+static void on_counted(struct turn *t, enum err e)
+{
+    if (e == ERR_NONE) {
+        store((struct registering *)t);
+    } else {
+        turn_fail(t, e, NULL);
+        turn_end(t);
+    }
 }
 
 static void on_policy(const struct reply *r, void *arg)
 {
     struct registering *g = arg;
-    const char *minimum;
+    char sentence[REFUSAL_MAX];
+    struct storing what;
 
     if (!r || !turn_exchange(&g->turn)) {
         turn_give_up(&g->turn, 503, NULL);
         return;
     }
     g->policy = policy_of(reply_span(r));
-    minimum = json_text(g->policy, "minimum_version");
-    if (is_blocked(g->policy, version_of(g)))
-        refuse_version(g, NULL);
-    else if (version_compare(version_of(g), minimum) < 0)
-        refuse_version(g, minimum);
-    else
-        store(g);
+    if (policy_refuses(g->policy, version_of(g), sentence)) {
+        turn_give_up(&g->turn, 403, sentence);
+        return;
+    }
+    what = storing_of(g);
+    storage_take(&g->turn, &what, on_counted);
 }
 
 /* The device that the payload of a good token describes; NULL: the exchange was answered. */

@@ -24,7 +24,7 @@ static void init(void)
 {
     servers_init();
     devices_init();
-    challenges_init();
+    answers_init();
 }
 
 static void fini(void)
@@ -33,7 +33,7 @@ static void fini(void)
     devices_fini();
 }
 
-static const struct http_route *const routes[] = {servers_routes,    versions_routes,   devices_routes,
-                                                  references_routes, challenges_routes, NULL};
+static const struct http_route *const routes[] = {
+    servers_routes, versions_routes, devices_routes, references_routes, challenges_routes, answers_routes, NULL};
 
 const struct domain registry_domain = {.name = "registry", .routes = routes, .init = init, .fini = fini};

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "signalbox/bytes.h"
 #include "signalbox/config.h"
+#include "signalbox/crypto.h"
 #include "signalbox/log.h"
 #include "signalbox/registry.h"
-
-#include <stdlib.h>
 
 static bool is_version(const json_t *value)
 {
@@ -83,6 +86,40 @@ json_t *policy_of(struct span text)
         return policy;
     LOG_WARNING("policy_malformed", LOG_TEXT("field", wrong));
     return default_policy();
+}
+
+static bool is_blocked(const json_t *policy, const char *version)
+{
+    const json_t *one;
+    size_t i;
+
+    json_array_foreach (json_object_get(policy, "blocked_versions"), i, one) {
+        if (strcmp(json_string_value(one), version) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool policy_refuses(const json_t *policy, const char *version, char sentence[static REFUSAL_MAX])
+{
+    const char *minimum = json_string_value(json_object_get(policy, "minimum_version"));
+
+    if (is_blocked(policy, version))
+        snprintf(sentence, REFUSAL_MAX, "Version %s has been blocked", version);
+    else if (version_compare(version, minimum) < 0)
+        snprintf(sentence, REFUSAL_MAX, "Version %s is below minimum required version %s", version, minimum);
+    else
+        return false;
+    return true;
+}
+
+bool policy_text_refuses(struct span text, const char *version, char sentence[static REFUSAL_MAX])
+{
+    json_t *policy = policy_of(text);
+    bool refuses = policy_refuses(policy, version, sentence);
+
+    json_decref(policy);
+    return refuses;
 }
 
 static void on_read(const struct reply *r, void *arg)
