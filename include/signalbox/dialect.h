@@ -56,8 +56,9 @@ struct dialect {
     size_t count;
     error_form wire_error;
     void (*on_open)(struct session *s, const struct opening *o); /* NULL: nothing to do */
-    size_t most;                                                 /* bytes of a message; 0: MAX_MESSAGE_BYTES */
-    const char *argument;                                        /* that on_open is given of the query; NULL: none */
+    void (*on_attested)(struct session *s); /* it has shown a session token after that, maybe not the first; NULL */
+    size_t most;                            /* bytes of a message; 0: MAX_MESSAGE_BYTES */
+    const char *argument;                   /* that on_open is given of the query; NULL: none */
     const char *const *members; /* looked for beside the rows' fields, or inside of them; ended by NULL; or NULL */
     const struct refusal *(*refuse)(const char *ip); /* of an upgrade; NULL: it is let in. NULL itself: all are */
 };
@@ -71,6 +72,9 @@ struct message_type *dialect_join(struct dialect *d, const struct message_type *
 #define PUBLIC_KEY_MAX 1024                                                     /* bytes */
 struct bytes *wire_error(enum err e, const char *text, const char *request_id); /* {"type":"error","message":TEXT} */
 enum err handle_ping(struct session *s, const struct message *m);
+
+/* It has shown a session token that holds, or REQUIRE_ATTESTATION asks for none but with messages about chunks. */
+bool is_attested(struct session *s);
 
 /* A member of the message that is being dispatched, or refused; false: it has none of that name, or there is no
    message. */

@@ -37,7 +37,8 @@ struct span exchange_raw_path(const struct exchange *x); /* not decoded */
 char *exchange_argument(const struct exchange *x, const char *name);     /* of the query: see http_head_argument() */
 const char *exchange_header(const struct exchange *x, const char *name); /* "" where there is none */
 bool exchange_has_bearer(const struct exchange *x, const char *secret);  /* compared in constant time */
-struct span exchange_body(const struct exchange *x);                     /* borrowed until it is answered */
+bool exchange_is_attested(const struct exchange *x); /* as is_attested() (dialect.h), of what this request shows */
+struct span exchange_body(const struct exchange *x); /* borrowed until it is answered */
 const struct value *exchange_values(const struct exchange *x); /* of the route's fields; until its handler returns */
 struct bytes *exchange_take_body(struct exchange *x);          /* the caller's; NULL without a body */
 /* To the answer; up to HEADERS_ADDED_MAX of them. name: kept, not copied. */

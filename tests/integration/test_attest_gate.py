@@ -4,7 +4,8 @@ import urllib.parse
 
 import pytest
 
-from harness import uid, wait_until
+from front import PATIENT, ask_bootstrap, settle
+from harness import http_request, uid, wait_until
 from registry_client import Key, compact, encoded, now_ms
 
 NOT_ATTESTED = {"type": "error", "message": "Attestation required", "code": "NOT_ATTESTED"}
@@ -95,3 +96,78 @@ def test_without_a_requirement_a_token_is_welcome(start, connect):
     client = connect(fleet.workers[0])
     assert client.request("register", peerId=uid())["type"] == "registered"
     assert client.request("attest", token=token())["type"] == "attested"
+
+
+# The front server
+
+TURN = {**PATIENT, "TURN_SERVERS": "turn:t.example", "TURN_SECRET": "shared with the TURN servers"}
+
+
+@pytest.fixture
+def front(start, join):
+    """Workers with a member in the pool, and with credentials for TURN."""
+    def front(which="all", count=1):
+        fleet = start(count, REQUIRE_ATTESTATION=which, ATTESTATION_SIGNING_KEY=KEY.seed, **TURN)
+        settle(fleet, join(fleet.workers[0]))
+        return fleet
+
+    return front
+
+
+def test_a_client_is_welcomed_when_it_has_shown_a_token(front, connect):
+    worker, wanted = front().workers[0], uid("client")
+    client = connect(worker, f"/signaling?clientId={wanted}")
+    assert client.request("ping") == {"type": "pong"}, "and no word before that"
+    assert client.request("offer", payload=1) == NOT_ATTESTED
+    assert client.request("attest", token=token(-1)) == NOT_ATTESTED
+    assert client.request("attest", token=token())["type"] == "attested"
+    welcome = client.expect("welcome")
+    assert welcome["clientId"] == wanted and welcome["worker"] and welcome["iceServers"][0]["credential"]
+    assert client.request("attest", token=token())["type"] == "attested"
+    assert client.request("ping") == {"type": "pong"}, "it is welcomed once"
+
+
+def test_a_client_that_shows_its_token_at_the_upgrade_is_welcomed_at_once(front, connect):
+    worker = front().workers[0]
+    for ending in f"?attestation={token()}", f"?clientId=mine&attestation={token()}":
+        welcome = connect(worker, f"/signaling{ending}").expect("welcome")
+        assert welcome["iceServers"][0]["credential"]
+    assert welcome["clientId"] == "mine"
+    assert connect(worker, "/signaling", {"X-Attestation-Token": token()}).expect("welcome")
+    assert connect(worker, f"/signaling?attestation={token(-1)}").request("ping") == {"type": "pong"}
+
+
+def test_who_is_not_attested_takes_no_id(front, connect, caller):
+    fleet = front(count=2)
+    wanted = uid("client")
+    squatter = connect(fleet.workers[0], f"/signaling?clientId={wanted}")
+    assert squatter.request("ping") == {"type": "pong"}
+    owner = connect(fleet.workers[1], f"/signaling?clientId={wanted}&attestation={token()}")
+    assert owner.expect("welcome")["clientId"] == wanted
+    squatter.close()
+    assert owner.request("ping") == {"type": "pong"}
+    assert fleet.redis.client.exists(f"sb:{{client:{wanted}}}")
+
+
+@pytest.mark.parametrize("show", [
+    lambda text: ("/bootstrap", {"Authorization": f"Bearer {text}"}),
+    lambda text: ("/bootstrap", {"X-Attestation-Token": text}),
+    lambda text: (f"/bootstrap?attestation={urllib.parse.quote(text, safe='')}", {}),
+], ids=["bearer", "header", "query"])
+def test_bootstrap_wants_a_token(front, show):
+    worker = front().workers[0]
+    for bad in token(-1), token(key=Key()), "x", "":
+        path, headers = show(bad)
+        status, _, body = http_request(worker, "POST", path, b"{}", headers)
+        assert (status, body) == (401, {"error": "Attestation required"})
+    path, headers = show(token())
+    status, _, body = http_request(worker, "POST", path, b"{}", headers)
+    assert status == 200 and body["iceServers"][0]["credential"]
+    assert worker.events("auth_refused")[0]["path"] == "/bootstrap"
+
+
+@pytest.mark.parametrize("which", ["off", "chunks"])
+def test_clients_need_no_token_where_not_all_is_gated(front, caller, which):
+    worker = front(which).workers[0]
+    assert ask_bootstrap(worker)[0] == 200
+    assert caller(worker).welcome["iceServers"][0]["credential"]

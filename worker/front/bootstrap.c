@@ -3,11 +3,21 @@
 #include "signalbox/front.h"
 #include "signalbox/http.h"
 #include "signalbox/leader.h"
+#include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/pool.h"
 #include "signalbox/turn.h"
 
 #define CHOICES 3 /* its worker, and two alternates */
+
+static bool admit_attested(struct exchange *x)
+{
+    if (exchange_is_attested(x))
+        return true;
+    LOG_WARNING("auth_refused", LOG_TEXT("path", exchange_path(x)));
+    exchange_fail(x, 401, err_text(ERR_NOT_ATTESTED));
+    return false;
+}
 
 static void answer(struct exchange *x, const char *client, const char *region)
 {
@@ -63,6 +73,6 @@ static void handle_workers(struct exchange *x)
 const struct http_route bootstrap_routes[] = {
     {HTTP_GET, "/workers", "workers", handle_workers},
     {HTTP_POST, "/bootstrap", "bootstrap", handle_bootstrap, .fields = {{FIELD_ID, "clientId"}, {FIELD_ID, "region"}},
-     .may_be_empty = true},
+     .admit = admit_attested, .may_be_empty = true},
     {0},
 };

@@ -16,10 +16,10 @@
 #define SWEEP_SOCKETS 500 /* about so many are looked at in one iteration of the loop */
 
 struct client {
-    char *id;
+    char *id; /* that it asks for, or has; NULL: none yet */
     char ip[IP_TEXT_MAX];
     char *worker; /* id of the member it was assigned; NULL: there was none */
-    bool welcomed;
+    bool begun, welcomed;
 };
 
 static size_t slot; /* of a session: struct client */
@@ -148,19 +148,31 @@ static void on_claimed(struct session *s, enum claim_result result, void *arg)
     give_new_id(s, arg);
 }
 
+/* Nobody gets an id, nor what welcome tells, before it is attested where that is asked for. */
+static void begin(struct session *s)
+{
+    struct client *c = client_of(s);
+    struct turn *t;
+
+    if (c->begun || !is_attested(s))
+        return;
+    c->begun = true;
+    t = turn_begin(s, sizeof(*t), NULL);
+    if (c->id)
+        identity_claim(s, &signaling_kind, c->id, 0, NULL, on_claimed, t);
+    else
+        give_new_id(s, t);
+}
+
 static void on_open(struct session *s, const struct opening *o)
 {
     struct client *c = mem_alloc(sizeof(*c));
-    struct turn *t = turn_begin(s, sizeof(*t), NULL);
 
     snprintf(c->ip, sizeof(c->ip), "%s", o->ip);
     *session_slot(s, slot) = c;
-    if (!is_id(o->argument)) {
-        give_new_id(s, t);
-        return;
-    }
-    take_id(s, o->argument);
-    identity_claim(s, &signaling_kind, o->argument, 0, NULL, on_claimed, t);
+    if (is_id(o->argument))
+        take_id(s, o->argument);
+    begin(s);
 }
 
 void signaling_init(void)
@@ -220,4 +232,5 @@ const struct dialect signaling_dialect = {.name = "signaling",
                                           .count = sizeof(types) / sizeof(types[0]),
                                           .wire_error = wire_error,
                                           .on_open = on_open,
+                                          .on_attested = begin,
                                           .argument = "clientId"};

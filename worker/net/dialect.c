@@ -5,8 +5,8 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "signalbox/attestation.h"
 #include "signalbox/config.h"
-#include "signalbox/crypto.h"
 #include "signalbox/domain.h"
 #include "signalbox/keys.h"
 #include "signalbox/loop.h"
@@ -36,8 +36,6 @@ static struct json_members members;        /* of `unread`, once it is read */
 static const struct json_members *at_hand; /* of the message at hand; NULL: there is none, or it is malformed */
 static struct span unread;                 /* a message that is refused: it is read when it is asked for a member */
 static struct texts texts;                 /* of the message at hand */
-static unsigned char public_key[PUBLIC_KEY_LEN]; /* that session tokens are signed with; none: no token counts */
-static bool has_key;
 static struct counted *counted;
 static struct sent *sent;
 static struct metric_family *messages_in, *messages_out, *failures;
@@ -49,10 +47,15 @@ static bool show(struct session *s, struct span token)
 {
     int64_t until_ms;
 
-    if (!has_key || !session_token_verify(public_key, token, clock_ms(), &until_ms))
+    if (!attestation_holds(token, &until_ms))
         return false;
     *session_attested_until(s) = until_ms;
     return true;
+}
+
+bool is_attested(struct session *s)
+{
+    return config->require_attestation != ATTESTATION_ALL || *session_attested_until(s) > clock_ms();
 }
 
 /* REQUIRE_ATTESTATION (docs/design.md, "The registry and attestation") */
@@ -75,6 +78,8 @@ static enum err handle_attest(struct session *s, const struct message *m)
         return ERR_NOT_ATTESTED;
     builder_printf(&w, "{\"type\":\"attested\",\"expires_at\":%lld}", (long long)*session_attested_until(s));
     session_send(s, builder_take(&w));
+    if (session_dialect(s)->on_attested)
+        session_dialect(s)->on_attested(s);
     return ERR_NONE;
 }
 
@@ -84,16 +89,6 @@ static const struct message_type attest_row = {"attest",
                                                {{FIELD_TEXT, "token", .required = true, .most = TOKEN_MOST}},
                                                .wire_error = wire_error,
                                                .gate = GATE_NEVER};
-
-static void read_public_key(void)
-{
-    struct signing_key *k = signing_key_new(config->attestation_signing_key);
-
-    has_key = k != NULL;
-    if (k)
-        memcpy(public_key, signing_key_public(k), sizeof(public_key));
-    signing_key_free(k);
-}
 
 /* --- names and rows --- */
 
@@ -133,7 +128,7 @@ void dialect_init(void)
     bytes_in = metric_counter("signalbox_bytes_in_total", "Bytes of messages received");
     bytes_out = metric_counter("signalbox_bytes_out_total", "Bytes of messages sent to clients");
     unattested = metric_counter("signalbox_unattested_messages_total", "Messages refused by REQUIRE_ATTESTATION");
-    read_public_key();
+    attestation_init();
 }
 
 void dialect_fini(void)

@@ -7,6 +7,7 @@
 #include <strings.h>
 #include <time.h>
 
+#include "signalbox/attestation.h"
 #include "signalbox/config.h"
 #include "signalbox/crypto.h"
 #include "signalbox/domain.h"
@@ -103,6 +104,11 @@ bool exchange_has_bearer(const struct exchange *x, const char *secret)
 
     return strncasecmp(given, scheme, sizeof(scheme) - 1) == 0 &&
            secret_equals(span_of(given + sizeof(scheme) - 1), secret);
+}
+
+bool exchange_is_attested(const struct exchange *x)
+{
+    return config->require_attestation != ATTESTATION_ALL || attestation_shown(x->head);
 }
 
 struct span exchange_body(const struct exchange *x)

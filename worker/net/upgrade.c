@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "signalbox/attestation.h"
 #include "signalbox/config.h"
 #include "signalbox/dialect.h"
 #include "signalbox/http.h"
@@ -85,31 +86,6 @@ static struct bytes *refuse(struct upgrade *u, const struct refusal *why)
     return http_refusal(why->status, why->sentence, h);
 }
 
-/* In either field, or in the query. All that are there, each ended by a zero, and an empty one behind them; the caller
-   wipes and frees them. */
-static char *tokens_of(const struct http_head *h, size_t *len)
-{
-    const char *bearer = http_head_field(h, "authorization").at, *token = http_head_field(h, "x-attestation-token").at;
-    char *argument = http_head_argument(h, "attestation");
-    struct builder all = {0};
-
-    if (strncasecmp(bearer, "Bearer ", 7) == 0 && bearer[7])
-        builder_printf(&all, "%s%c", bearer + 7, '\0');
-    if (*token)
-        builder_printf(&all, "%s%c", token, '\0');
-    if (argument && *argument)
-        builder_printf(&all, "%s%c", argument, '\0');
-    builder_add(&all, (struct span){"", 1});
-    *len = builder_len(&all);
-    token = span_dup(bytes_span(all.bytes));
-    sodium_memzero(bytes_data(all.bytes), *len);
-    builder_free(&all);
-    if (argument)
-        sodium_memzero(argument, strlen(argument));
-    free(argument);
-    return (char *)token;
-}
-
 struct bytes *upgrade_open(struct upgrade *u)
 {
     const struct http_head *h = u->head;
@@ -120,7 +96,7 @@ struct bytes *upgrade_open(struct upgrade *u)
 
     if (!may_open(u, path, &why))
         return refuse(u, &why);
-    tokens = tokens_of(h, &tokens_len);
+    tokens = attestation_tokens(h, &tokens_len);
     argument = path->dialect->argument ? http_head_argument(h, path->dialect->argument) : NULL;
     websocket_open(u->transport, &(struct websocket_opening){.path = path,
                                                              .rest = rest_of(h, path),
