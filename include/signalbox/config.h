@@ -82,6 +82,7 @@
     CHOICE(server_registration, SERVER_REGISTRATION, "unset|open|secret|signed",                                       \
            "who may write to /servers; unset: all in development, in production it has to be set")                     \
     SECRET(server_registration_secret, SERVER_REGISTRATION_SECRET, "bearer of those who may, with secret")             \
+    INT(servers_max, SERVERS_MAX, 1000, 1, 10000, "servers that are listed at most")                                   \
     INT(server_ttl_ms, SERVER_TTL_MS, 300000, 1, MS_PER_WEEK, "how long a server is listed without a heartbeat")       \
     SECRET(attestation_signing_key, ATTESTATION_SIGNING_KEY, "64 hex digits, an Ed25519 seed: signs session tokens")   \
     TEXT(build_token_verify_key, BUILD_TOKEN_VERIFY_KEY, "",                                                           \

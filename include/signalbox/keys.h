@@ -30,19 +30,21 @@
     KEY(KEY_SOURCE_COUNTS, "{chunks}:sources:counts") /* hash: chunk -> sources */                                     \
     KEY(KEY_WAITS, "{chunks}:waits")                  /* the same for those who wait */                                \
     KEY(KEY_WAIT_COUNTS, "{chunks}:waits:counts")                                                                      \
-    KEY(KEY_SERVERS, "{servers}:all")       /* hash: server -> its entry, JSON up to lastSeen */                       \
-    KEY(KEY_SERVERS_SEEN, "{servers}:seen") /* zset: server -> lastSeen, ms */                                         \
-    KEY(KEY_POLICY, "policy")               /* string: the version policy, JSON */                                     \
-    KEY(KEY_ROOMS, "{rooms}:all")           /* zset: rooms, all of one score */                                        \
-    KEY(KEY_ROOM_LOOKS, "{rooms}:looks")    /* zset: room -> when to look whether it is still there, ms */             \
-    KEY(KEY_POOL, "{pool}")                 /* hash: member -> what it has registered, JSON */                         \
-    KEY(KEY_POOL_AT, "{pool}:at")           /* hash: member -> address, status, since when */                          \
-    KEY(KEY_POOL_LOADS, "{pool}:loads")     /* hash: member -> load */                                                 \
-    KEY(KEY_POOL_SEEN, "{pool}:seen")       /* zset: member -> last heartbeat, ms */                                   \
-    KEY(KEY_POOL_VERSION, "{pool}:version") /* number of the last change of the ring */                                \
-    KEY(KEY_POOL_WATCH, "{pool}:watch")     /* hash: born, last, from: who looks for silent members (pool/expire) */   \
-    KEY(KEY_REQUESTS, "{requests}")         /* zset: request to pair of an app -> when to look at it, ms */            \
-    KEY(KEY_LINKS, "{links}")               /* zset: device TAB web client -> when the request ends, ms */
+    KEY(KEY_SERVERS, "{servers}:all")             /* hash: server -> its entry, JSON up to lastSeen */                 \
+    KEY(KEY_SERVERS_SEEN, "{servers}:seen")       /* zset: server -> lastSeen, ms */                                   \
+    KEY(KEY_SERVERS_CHANGED, "{servers}:changed") /* number of the last change of the list */                          \
+    KEY(KEY_SERVERS_SIGNED, "{servers}:signed")   /* zset: server -> timestamp of its last signed write, ms */         \
+    KEY(KEY_POLICY, "policy")                     /* string: the version policy, JSON */                               \
+    KEY(KEY_ROOMS, "{rooms}:all")                 /* zset: rooms, all of one score */                                  \
+    KEY(KEY_ROOM_LOOKS, "{rooms}:looks")          /* zset: room -> when to look whether it is still there, ms */       \
+    KEY(KEY_POOL, "{pool}")                       /* hash: member -> what it has registered, JSON */                   \
+    KEY(KEY_POOL_AT, "{pool}:at")                 /* hash: member -> address, status, since when */                    \
+    KEY(KEY_POOL_LOADS, "{pool}:loads")           /* hash: member -> load */                                           \
+    KEY(KEY_POOL_SEEN, "{pool}:seen")             /* zset: member -> last heartbeat, ms */                             \
+    KEY(KEY_POOL_VERSION, "{pool}:version")       /* number of the last change of the ring */                          \
+    KEY(KEY_POOL_WATCH, "{pool}:watch") /* hash: born, last, from: who looks for silent members (pool/expire) */       \
+    KEY(KEY_REQUESTS, "{requests}")     /* zset: request to pair of an app -> when to look at it, ms */                \
+    KEY(KEY_LINKS, "{links}")           /* zset: device TAB web client -> when the request ends, ms */
 
 /* Made by keys_init(), then constant. */
 #define FIXED_NAME(name, ...) extern char name[FIXED_NAME_MAX];

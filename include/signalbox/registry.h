@@ -37,8 +37,15 @@ extern const struct domain registry_domain;
 
 extern const struct http_route servers_routes[], versions_routes[], devices_routes[], references_routes[],
     challenges_routes[], answers_routes[];
-void servers_init(void);
-void servers_fini(void);
+/* The list of servers as the fleet has it, of this worker: as Redis answers that it is after the call, but for
+   heartbeats of the last second. ready runs once, later; false: Redis was not reached. */
+void server_list_read(struct turn *t, void (*ready)(struct turn *t, bool ok));
+/* For ready alone. */
+void server_list_reply(struct turn *t); /* answers with the list, signed if there is a key */
+void server_list_wire_others(struct builder *b, const char *server); /* a JSON array of all entries but that one's */
+void server_list_init(void);
+void server_list_fini(void);
+
 void devices_init(void);
 void devices_fini(void);
 void answers_init(void);

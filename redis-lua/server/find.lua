@@ -3,6 +3,7 @@
 -- ARGV[1] id   ARGV[2] ms that an entry lives
 -- USES    now
 -- RETURN  {its entry, "" if there is none that is fresh; now ms}
+-- BOUND   constant
 local entries, seen = KEYS[1], KEYS[2]
 local id, ttl = ARGV[1], tonumber(ARGV[2])
 

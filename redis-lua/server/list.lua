@@ -1,28 +1,23 @@
--- server/list: all servers that are fresh; before that, one of them may be seen again.
+-- server/list: all servers that are fresh, unless the caller knows them.
 -- KEYS[1] entries (hash: id, JSON up to lastSeen)   KEYS[2] when they were last seen (zset: id, ms)
--- ARGV[1] ms that an entry lives   ARGV[2] id of the one that is seen now, and left out; "" for none
--- ARGV[3] its entry as it was looked at, or "*" if nobody looked
+-- KEYS[3] number of the last change of the list
+-- ARGV[1] ms that an entry lives   ARGV[2] number of the change that the caller knows of, "-" for none
+-- ARGV[3] servers at most
 -- USES    now
--- RETURN  {1, or 0 if that one is not there; now ms; {entry, last seen ms, ...}}
-local entries, seen = KEYS[1], KEYS[2]
-local ttl, id, looked = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+-- RETURN  {1, or 0 if nothing has changed since; now ms; number of the last change; {id, entry, last seen ms, ...}}
+-- BOUND   ARGV[3] servers
+local entries, seen, changed = unpack(KEYS)
+local ttl, known, most = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 
-if id ~= '' then
-  local last = redis.call('ZSCORE', seen, id)
-  local entry = redis.call('HGET', entries, id)
-  if not last or tonumber(last) <= now - ttl or not entry or (looked ~= '*' and entry ~= looked) then
-    return {0, now, {}}
-  end
-  redis.call('ZADD', seen, now, id)
-  for _, key in ipairs(KEYS) do
-    redis.call('PEXPIRE', key, ttl)
-  end
+local number = redis.call('GET', changed) or ''
+if number == known then
+  return {0, now, number, {}}
 end
-local fresh, list = redis.call('ZRANGEBYSCORE', seen, '(' .. string.format('%.0f', now - ttl), '+inf', 'WITHSCORES'), {}
+local fresh, list = redis.call('ZRANGEBYSCORE', seen, '(' .. string.format('%.0f', now - ttl), '+inf', 'WITHSCORES',
+  'LIMIT', 0, most), {}
 for i = 1, #fresh, 2 do
-  if fresh[i] ~= id then
-    list[#list + 1] = redis.call('HGET', entries, fresh[i])
-    list[#list + 1] = fresh[i + 1]
-  end
+  list[#list + 1] = fresh[i]
+  list[#list + 1] = redis.call('HGET', entries, fresh[i])
+  list[#list + 1] = fresh[i + 1]
 end
-return {1, now, list}
+return {1, now, number, list}

@@ -101,9 +101,14 @@ def servers(worker):
     return listed
 
 
+stamped = 0  # the timestamp that was signed last: the next one has to be newer
+
+
 def signature(key, method, path, body=b"", timestamp=None):
     """The headers of a write that is signed."""
-    timestamp = now_ms() if timestamp is None else timestamp
+    global stamped
+    if timestamp is None:
+        timestamp = stamped = max(now_ms(), stamped + 1)
     return {"X-Server-Timestamp": str(timestamp),
             "X-Server-Signature": key.sign(f"{method}\n{path}\n{timestamp}\n".encode() + body)}
 

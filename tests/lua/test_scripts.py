@@ -18,7 +18,7 @@ LOOKS = (key("ROOM_LOOKS"),)
 IDENTITIES = [(key(name, id),) for name in ("peer", "room_peer", "pool_member", "client") for id in IDS]
 ROOMS = [(key("room", id), key("room_peers", id)) for id in IDS]
 MEETINGS = [(key("point", kind, id), key("point_ends", kind, id)) for kind in ("day", "hour") for id in IDS]
-SERVERS = (key("SERVERS"), key("SERVERS_SEEN"))
+SERVERS = (key("SERVERS"), key("SERVERS_SEEN"), key("SERVERS_CHANGED"), key("SERVERS_SIGNED"))
 POOL = (key("POOL"), key("POOL_AT"), key("POOL_LOADS"), key("POOL_SEEN"), key("POOL_VERSION"))
 WATCHED = (*POOL, key("POOL_WATCH"))
 CHALLENGES = [(key("challenges", ip),) for ip in ("192.0.2.7", "2001:db8:1:2::/64")]
@@ -93,8 +93,9 @@ KEYS_OF = {
     "room/leave": ROOMS,
     "room/list": ROOMS,
     "schema/migrate": [(key("SCHEMA"), key("MIGRATION"))],
-    "server/find": [SERVERS],
-    "server/list": [SERVERS],
+    "server/beat": [SERVERS],
+    "server/find": [SERVERS[:2]],
+    "server/list": [SERVERS[:3]],
     "server/put": [SERVERS],
     "server/remove": [SERVERS],
     "signal/answer": coded("requests"),
@@ -114,7 +115,8 @@ KEYS_OF = {
 FORBIDDEN = {"KEYS", "SCAN", "SSCAN", "HSCAN", "ZSCAN", "SMEMBERS", "HKEYS", "HVALS", "SORT", "RANDOMKEY", "DBSIZE",
              "FLUSHDB", "FLUSHALL", "EVAL", "CONFIG", "SAVE", "SUNION", "SINTER", "SDIFF"}
 # What the pieces in redis-lua/shared are there for.
-SHARED = {"now": ("now", "us"), "publish": ("publish", "frame_to", "tell")}
+SHARED = {"now": ("now", "us"), "publish": ("publish", "frame_to", "tell"),
+          "signed": ("is_replay", "note_signed")}
 each_script = pytest.mark.parametrize("script", ALL, ids=lambda script: script.name)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from .names import IDS, key
 
-KEYS = ENTRIES, SEEN = [key("SERVERS"), key("SERVERS_SEEN")]
+KEYS = ENTRIES, SEEN, CHANGED, SIGNED = [key(name) for name in ("SERVERS", "SERVERS_SEEN", "SERVERS_CHANGED", "SERVERS_SIGNED")]
 TTL = 60000
 ENTRY, OTHER = '{"serverId":"s","publicKey":"k %s"', '{"serverId":"s","publicKey":"caf\u00e9"'
 
@@ -18,23 +18,36 @@ class Servers:
     def __init__(self, db, call):
         self.db, self.call = db, call
 
-    def put(self, id="s", entry=ENTRY, looked="*", ttl=TTL):
-        done, self.now = self.call("server/put", KEYS, id, entry, ttl, looked)
-        return done
+    def write(self, id="s", entry=ENTRY, looked="*", ttl=TTL, most=1000, timestamp=""):
+        outcome, self.now = self.call("server/put", KEYS, id, entry, ttl, looked, most, timestamp)
+        return outcome
+
+    def put(self, *args, **options):
+        return {"done": 1, "changed": 0}[self.write(*args, **options)]
 
     def find(self, id="s", ttl=TTL):
-        entry, self.now = self.call("server/find", KEYS, id, ttl)
+        entry, self.now = self.call("server/find", KEYS[:2], id, ttl)
         return entry
 
-    def list(self, seen="", looked="*", ttl=TTL):
-        """{entry: when it was last seen}, or None if the one that is seen now is not there"""
-        there, self.now, flat = self.call("server/list", KEYS, ttl, seen, looked)
-        assert there or not flat
-        return dict(zip(flat[0::2], map(int, flat[1::2]))) if there else None
+    def beat(self, id="s", looked="*", ttl=TTL, timestamp=""):
+        return self.call("server/beat", KEYS, id, ttl, looked, timestamp)[0]
+
+    def read(self, known="-", ttl=TTL, most=1000):
+        """({id: (entry, when it was last seen)} or None where nothing has changed, number of the change)"""
+        new, self.now, number, flat = self.call("server/list", KEYS[:3], ttl, known, most)
+        assert new or not flat
+        return dict(zip(flat[0::3], zip(flat[1::3], map(int, flat[2::3])))) if new else None, number
+
+    def list(self):
+        """{entry: when it was last seen}"""
+        return dict(self.read()[0].values())
 
     def remove(self, id="s", looked="*", ttl=TTL):
-        [gone] = self.call("server/remove", KEYS, id, ttl, looked)
-        return gone
+        return {"done": 1, "changed": 0}[self.unlist(id, looked, ttl)]
+
+    def unlist(self, id="s", looked="*", ttl=TTL, timestamp=""):
+        [outcome] = self.call("server/remove", KEYS, id, ttl, looked, timestamp)
+        return outcome
 
     def entry(self, id="s"):
         return self.db.hget(ENTRIES, id) or ""
@@ -51,7 +64,7 @@ class Servers:
 def test_there_may_be_no_servers(db, servers, about):
     assert servers.find() == "" and about(servers.now, 0)
     assert servers.list() == {} and about(servers.now, 0)
-    assert servers.list("s") is None and about(servers.now, 0)
+    assert servers.beat() == "gone"
     assert servers.remove() == 1
     assert db.dbsize() == 0
 
@@ -63,7 +76,7 @@ def test_a_server_is_registered_dated_and_found(db, servers, about):
     assert servers.state() == ({"s": entry}, [("s", put)])
     assert servers.find() == entry and servers.now >= put
     assert servers.list() == {entry: put}
-    assert all(TTL - 1000 < db.pttl(name) <= TTL for name in KEYS), "nothing stays when nobody writes any more"
+    assert all(TTL - 1000 < db.pttl(name) <= TTL for name in KEYS[:3]), "nothing stays when nobody writes any more"
 
 
 def test_registering_again_replaces_its_entry(servers):
@@ -104,7 +117,7 @@ def test_an_entry_ends_when_it_was_not_seen_for_long_enough(servers, age, fresh)
     entry = servers.entry()
     assert servers.find() == (entry if fresh else "")
     assert list(servers.list()) == [entry] * fresh
-    assert servers.list("s") == ({} if fresh else None)
+    assert servers.beat() == ("done" if fresh else "gone")
     assert servers.find() == (entry if fresh else ""), "one that ended is not seen again"
     assert servers.remove(looked="") == (not fresh)
 
@@ -120,15 +133,15 @@ def test_all_that_are_fresh_are_listed(servers):
     assert servers.list() == expected
 
 
-def test_who_is_seen_is_left_out_of_its_own_list(db, servers):
+def test_who_is_seen_is_fresh_again_and_nothing_else_changes(db, servers, about):
     for id in "abc":
         servers.put(id, f'{{"serverId":"{id}"')
     servers.age(5000, *"abc")
-    before = servers.state()
-    assert set(servers.list("b")) == {servers.entry("a"), servers.entry("c")}
-    assert db.zscore(SEEN, "b") == servers.now
-    assert db.zrange(SEEN, 0, -1) == ["a", "c", "b"] and db.hgetall(ENTRIES) == before[0]
-    assert set(servers.list("c", servers.entry("c"))) == {servers.entry("a"), servers.entry("b")}
+    before, number = servers.state(), servers.read()[1]
+    assert servers.beat("b") == servers.beat("b", servers.entry("b")) == "done"
+    assert about(db.zscore(SEEN, "b"), 0) and db.zrange(SEEN, 0, -1) == ["a", "c", "b"]
+    assert db.hgetall(ENTRIES) == before[0] and servers.read(number) == (None, number)
+    assert servers.read()[0].keys() == set("abc")
 
 
 @pytest.mark.parametrize("looked", ["", ENTRY, OTHER])
@@ -136,10 +149,74 @@ def test_nobody_is_seen_with_an_entry_that_was_not_looked_at(servers, looked):
     servers.put()
     servers.age(5000, "s")
     before = servers.state()
-    assert servers.list("s", looked) is None
-    assert servers.list("nobody", looked) is None
-    assert servers.list("nobody") is None
+    assert servers.beat("s", looked) == servers.beat("nobody", looked) == servers.beat("nobody") == "gone"
     assert servers.state() == before
+
+
+def test_a_list_is_told_to_whom_it_is_new(servers):
+    assert servers.read("") == (None, ""), "there never was one"
+    servers.put()
+    listed, number = servers.read()
+    assert listed == {"s": (servers.entry(), listed["s"][1])} and servers.read(number) == (None, number)
+    for change in lambda: servers.put("t"), servers.put, lambda: servers.remove("t"):
+        change()
+        listed, after = servers.read(number)
+        assert listed and after != number and servers.read(after) == (None, after)
+        number = after
+    servers.remove("nobody")
+    assert servers.read(number) == (None, number), "nothing was there"
+
+
+def test_so_many_are_listed_at_most(db, servers):
+    assert [servers.write(f"s{i}", most=3) for i in range(5)] == ["done"] * 3 + ["full"] * 2
+    assert servers.write("s1", OTHER, most=3) == "done", "it is there already"
+    assert db.hlen(ENTRIES) == db.zcard(SEEN) == 3
+    assert len(servers.read(most=2)[0]) == 2
+    servers.age(TTL, "s2")
+    assert [servers.write(f"t{i}", most=3) for i in range(2)] == ["done", "full"], "what ended makes room"
+    servers.remove("t0")
+    assert servers.write("u", most=3) == "done"
+
+
+def test_a_signed_write_is_newer_than_the_one_before(servers, now):
+    at = now()
+    assert [servers.write(timestamp=at + ms) for ms in (0, 0, -1, 1)] == ["done", "replay", "replay", "done"]
+    assert [servers.beat(timestamp=at + ms) for ms in (1, 2, 2)] == ["replay", "done", "replay"]
+    assert servers.write("t", timestamp=at) == "done", "of another server"
+    assert servers.unlist(timestamp=at + 2) == "replay" and servers.entry()
+    assert servers.unlist(timestamp=at + 3) == "done" and not servers.entry()
+
+
+def test_a_write_from_before_a_removal_brings_nothing_back(db, servers, now):
+    at = now()
+    servers.write(timestamp=at)
+    assert servers.unlist(timestamp=at + 60_000) == "done"
+    assert servers.write(timestamp=at) == servers.write(timestamp=at + 60_000) == "replay"
+    assert 120_000 < db.pttl(SIGNED) <= 240_000
+    assert servers.unlist(timestamp=at) == "done", "nothing is there, and nothing changes"
+    assert db.zscore(SIGNED, "s") == at + 60_000
+    assert servers.write(timestamp=at + 60_001) == "done"
+
+
+def test_what_is_not_there_gets_no_timestamp(db, servers, now):
+    servers.unlist(timestamp=now() + 60_000)
+    assert servers.beat(timestamp=now() + 60_000) == "gone"
+    assert not db.exists(SIGNED)
+    assert servers.write(timestamp=now()) == "done"
+
+
+def test_timestamps_that_nobody_can_use_any_more_are_forgotten(db, servers, now):
+    db.zadd(SIGNED, {"old": now() - 121_000, "late": now() - 110_000})
+    servers.write(timestamp=now())
+    assert db.zrange(SIGNED, 0, -1) == ["late", "s"]
+
+
+def test_removed_servers_leave_so_many_timestamps_at_most(db, servers, now):
+    outcomes = []
+    for i in range(7):
+        outcomes.append(servers.write(f"s{i}", most=3, timestamp=now()))
+        servers.unlist(f"s{i}", timestamp=now() + 1)
+    assert outcomes == ["done"] * 6 + ["full"] and db.zcard(SIGNED) == 6
 
 
 @pytest.mark.parametrize("looked, gone", [("*", 1), ("its own", 1), ("", 0), (ENTRY, 0), (OTHER, 0)])
@@ -156,7 +233,7 @@ def test_what_is_not_there_or_has_ended_can_be_removed_any_time(db, servers, loo
     servers.put()
     servers.age(TTL, "s")
     assert [servers.remove(looked=looked) for _ in range(2)] == [1, 1]
-    assert db.dbsize() == 0
+    assert db.keys() == [CHANGED] and db.pttl(CHANGED) > 0
 
 
 def test_registering_forgets_a_hundred_that_ended_the_oldest_first(db, servers):
@@ -189,6 +266,6 @@ def test_any_id_will_do(db, servers, id):
     assert servers.find(id) == servers.entry(id)
     assert list(servers.list()) == [servers.entry(id)]
     assert servers.put(id, OTHER, servers.entry(id)) == 1
-    assert servers.list(id, servers.entry(id)) == {}
+    assert servers.beat(id, servers.entry(id)) == "done" and list(servers.read()[0]) == [id]
     assert servers.remove(id, servers.entry(id)) == 1
-    assert db.dbsize() == 0
+    assert db.keys() == [CHANGED]

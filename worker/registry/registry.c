@@ -22,14 +22,14 @@ bool require_bearer(struct exchange *x, const char *secret, const char *not_conf
 
 static void init(void)
 {
-    servers_init();
+    server_list_init();
     devices_init();
     answers_init();
 }
 
 static void fini(void)
 {
-    servers_fini();
+    server_list_fini();
     devices_fini();
 }
 

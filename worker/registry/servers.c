@@ -13,9 +13,8 @@
 #define SIGNED_WITHIN_MS 60000
 #define LOOKED_ANY "*"
 #define ENDPOINT_MOST 2048
-#define TRIES_MAX 3 /* when the entry was another each time it was to be written */
-
-static struct signing_key *bootstrap_key;
+#define ENTRY_MOST (4096 - 64) /* bytes of JSON; with registeredAt and lastSeen, 4 KiB */
+#define TRIES_MAX 3            /* when the entry was another each time it was to be written */
 
 enum action { ACTION_PUT, ACTION_REMOVE, ACTION_BEAT };
 
@@ -29,6 +28,7 @@ struct writing {
     char *public_key; /* likewise */
     struct bytes *body;
     char *timestamp, *signature;
+    long long signed_ms; /* that timestamp; 0: nothing has to be signed */
     int tries;
 };
 
@@ -45,65 +45,38 @@ static void writing_clear(void *arg)
     free(w->signature);
 }
 
-static struct call servers_call(const struct script *script)
+/* Of a script that changes the list. */
+static struct call write_call(const struct script *script)
 {
     struct call c = call_new(script);
 
     call_key(&c, KEY_SERVERS);
     call_key(&c, KEY_SERVERS_SEEN);
+    call_key(&c, KEY_SERVERS_CHANGED);
+    call_key(&c, KEY_SERVERS_SIGNED);
     return c;
 }
 
-/* --- lists --- */
-
-static void wire_entries(struct builder *b, const struct reply *list)
+static void call_timestamp(struct call *c, const struct writing *w)
 {
-    builder_text(b, "[");
-    for (size_t i = 0; i + 1 < reply_count(list); i += 2) {
-        builder_text(b, i ? "," : "");
-        builder_add(b, reply_span(reply_at(list, i)));
-        builder_printf(b, ",\"lastSeen\":%lld}", reply_int(reply_at(list, i + 1)));
-    }
-    builder_text(b, "]");
+    if (w->signed_ms)
+        call_int(c, w->signed_ms);
+    else
+        call_text(c, "");
 }
 
-static void on_listed(const struct reply *r, void *arg)
+static void on_list(struct turn *t, bool ok)
 {
-    struct turn *t = arg;
-    struct exchange *x = turn_exchange(t);
-    char signature[SIGNATURE_TEXT_MAX];
-    const struct reply *list;
-    struct builder b = {0};
-    long long now;
-
-    if (!r || !reply_read(r, "-ir", &now, &list)) {
+    if (ok)
+        server_list_reply(t);
+    else
         turn_fail(t, ERR_UNAVAILABLE, NULL);
-    } else if (x) {
-        builder_text(&b, "{\"servers\":");
-        wire_entries(&b, list);
-        builder_printf(&b, ",\"timestamp\":%lld}", now);
-        if (bootstrap_key) {
-            sign_base64(bootstrap_key, bytes_span(b.bytes), signature);
-            exchange_add_header(x, "x-bootstrap-signature", signature);
-        }
-        turn_reply(t, 200, builder_take(&b));
-    }
     turn_end(t);
-}
-
-static void call_list(const char *seen, const char *looked, redis_callback callback, void *arg)
-{
-    struct call c = servers_call(&script_server_list);
-
-    call_int(&c, config->server_ttl_ms);
-    call_text(&c, seen);
-    call_text(&c, looked);
-    call_send(&c, callback, arg);
 }
 
 static void handle_list(struct exchange *x)
 {
-    call_list("", LOOKED_ANY, on_listed, turn_begin_http(x, sizeof(struct turn), NULL));
+    server_list_read(turn_begin_http(x, sizeof(struct turn), NULL), on_list);
 }
 
 /* --- what a write does --- */
@@ -128,84 +101,103 @@ static void look_again(struct writing *w)
         refuse(w);
 }
 
+/* What a script says of a write: true if it was done; else its client was answered, or it begins anew. */
+static bool was_done(struct writing *w, const struct reply *r)
+{
+    struct span outcome = reply_span(r ? reply_at(r, 0) : NULL);
+
+    if (span_is(outcome, "done"))
+        return true;
+    if (span_is(outcome, "changed"))
+        look_again(w);
+    else if (span_is(outcome, "replay"))
+        refuse(w);
+    else if (span_is(outcome, "full"))
+        turn_give_up(&w->turn, 507, err_text(ERR_STORAGE_LIMIT));
+    else if (span_is(outcome, "gone"))
+        turn_give_up(&w->turn, 404, "Server not registered");
+    else
+        turn_give_up(&w->turn, 503, NULL);
+    return false;
+}
+
 static void on_put(const struct reply *r, void *arg)
 {
     struct writing *w = arg;
     struct builder b = {0};
-    long long done, now;
+    long long now;
 
-    if (!r || !reply_read(r, "ii", &done, &now)) {
-        turn_give_up(&w->turn, 503, NULL);
-    } else if (!done) {
-        look_again(w);
-    } else {
-        LOG_INFO("server_registered", LOG_TEXT("server", w->id));
-        builder_printf(&b, "{\"success\":true,\"server\":%s,\"registeredAt\":%lld,\"lastSeen\":%lld}}", w->entry, now,
-                       now);
-        turn_reply(&w->turn, 200, builder_take(&b));
-        turn_end(&w->turn);
-    }
+    if (!was_done(w, r))
+        return;
+    now = reply_int(reply_at(r, 1));
+    LOG_INFO("server_registered", LOG_TEXT("server", w->id));
+    builder_printf(&b, "{\"success\":true,\"server\":%s,\"registeredAt\":%lld,\"lastSeen\":%lld}}", w->entry, now, now);
+    turn_reply(&w->turn, 200, builder_take(&b));
+    turn_end(&w->turn);
 }
 
 static void on_removed(const struct reply *r, void *arg)
 {
     struct writing *w = arg;
-    long long done;
 
-    if (!r || !reply_read(r, "i", &done)) {
-        turn_give_up(&w->turn, 503, NULL);
-    } else if (!done) {
-        look_again(w);
+    if (!was_done(w, r))
+        return;
+    turn_reply_json(&w->turn, 200, json_pack("{sb}", "success", 1));
+    turn_end(&w->turn);
+}
+
+static void on_peers(struct turn *t, bool ok)
+{
+    const struct writing *w = (struct writing *)t;
+    struct builder b = {0};
+
+    if (ok) {
+        builder_text(&b, "{\"success\":true,\"peers\":");
+        server_list_wire_others(&b, w->id);
+        builder_text(&b, "}");
+        turn_reply(t, 200, builder_take(&b));
     } else {
-        turn_reply_json(&w->turn, 200, json_pack("{sb}", "success", 1));
-        turn_end(&w->turn);
+        turn_fail(t, ERR_UNAVAILABLE, NULL);
     }
+    turn_end(t);
 }
 
 static void on_beat(const struct reply *r, void *arg)
 {
     struct writing *w = arg;
-    const struct reply *list;
-    struct builder b = {0};
-    long long there;
 
-    if (!r || !reply_read(r, "i-r", &there, &list)) {
-        turn_give_up(&w->turn, 503, NULL);
-    } else if (!there) {
-        turn_give_up(&w->turn, 404, "Server not registered");
-    } else {
-        builder_text(&b, "{\"success\":true,\"peers\":");
-        wire_entries(&b, list);
-        builder_text(&b, "}");
-        turn_reply(&w->turn, 200, builder_take(&b));
-        turn_end(&w->turn);
-    }
+    if (was_done(w, r))
+        server_list_read(&w->turn, on_peers);
+}
+
+static void put(struct writing *w, const char *looked)
+{
+    struct call c = write_call(&script_server_put);
+
+    call_text(&c, w->id);
+    call_text(&c, w->entry);
+    call_int(&c, config->server_ttl_ms);
+    call_text(&c, looked);
+    call_int(&c, config->servers_max);
+    call_timestamp(&c, w);
+    call_send(&c, on_put, w);
 }
 
 static void act(struct writing *w, const char *looked)
 {
+    bool removes = w->action == ACTION_REMOVE;
     struct call c;
 
-    switch (w->action) {
-    case ACTION_PUT:
-        c = servers_call(&script_server_put);
-        call_text(&c, w->id);
-        call_text(&c, w->entry);
-        call_int(&c, config->server_ttl_ms);
-        call_text(&c, looked);
-        call_send(&c, on_put, w);
-        break;
-    case ACTION_REMOVE:
-        c = servers_call(&script_server_remove);
-        call_text(&c, w->id);
-        call_int(&c, config->server_ttl_ms);
-        call_text(&c, looked);
-        call_send(&c, on_removed, w);
-        break;
-    case ACTION_BEAT:
-        call_list(w->id, looked, on_beat, w);
-        break;
+    if (w->action == ACTION_PUT) {
+        put(w, looked);
+        return;
     }
+    c = write_call(removes ? &script_server_remove : &script_server_beat);
+    call_text(&c, w->id);
+    call_int(&c, config->server_ttl_ms);
+    call_text(&c, looked);
+    call_timestamp(&c, w);
+    call_send(&c, removes ? on_removed : on_beat, w);
 }
 
 /* --- who may write --- */
@@ -294,19 +286,22 @@ static void on_found(const struct reply *r, void *arg)
 
 static void look(struct writing *w)
 {
-    struct call c = servers_call(&script_server_find);
+    struct call c = call_new(&script_server_find);
 
+    call_key(&c, KEY_SERVERS);
+    call_key(&c, KEY_SERVERS_SEEN);
     call_text(&c, w->id);
     call_int(&c, config->server_ttl_ms);
     call_send(&c, on_found, w);
 }
 
-static bool is_timely(const char *timestamp)
+/* ms; 0: it is none, or not of this minute. */
+static long long timely(const char *timestamp)
 {
     char *end;
     long long ms = strtoll(timestamp, &end, 10), now = clock_ms();
 
-    return *timestamp && !*end && ms >= now - SIGNED_WITHIN_MS && ms <= now + SIGNED_WITHIN_MS;
+    return *timestamp && !*end && ms >= now - SIGNED_WITHIN_MS && ms <= now + SIGNED_WITHIN_MS ? ms : 0;
 }
 
 /* Before anything of the body is looked at, but a signature, which covers it. */
@@ -317,7 +312,7 @@ static bool may_write(struct exchange *x)
     if (config->server_registration == REGISTRATION_SECRET)
         ok = exchange_has_bearer(x, config->server_registration_secret);
     else if (config->server_registration == REGISTRATION_SIGNED)
-        ok = is_timely(exchange_header(x, "x-server-timestamp")) && *exchange_header(x, "x-server-signature");
+        ok = timely(exchange_header(x, "x-server-timestamp")) && *exchange_header(x, "x-server-signature");
     if (!ok)
         unauthorized(x);
     return ok;
@@ -331,30 +326,54 @@ static void write_entry(struct exchange *x, struct writing *w, enum action actio
     w->timestamp = mem_dup(exchange_header(x, "x-server-timestamp"));
     w->signature = mem_dup(exchange_header(x, "x-server-signature"));
     w->body = exchange_take_body(x);
-    if (config->server_registration == REGISTRATION_SIGNED)
+    if (config->server_registration == REGISTRATION_SIGNED) {
+        w->signed_ms = strtoll(w->timestamp, NULL, 10);
         look(w);
-    else
+    } else {
         act(w, LOOKED_ANY);
+    }
 }
 
 /* --- requests --- */
 
+/* Its JSON, up to registeredAt. NULL: it is too long, and *longest the member that takes most of it. */
+static char *entry_of(const struct value *v, const char **longest)
+{
+    static const char *const members[] = {"serverId", "endpoint", "publicKey", "region"};
+    struct builder entry = {0};
+    size_t most = 0;
+    char *text;
+
+    builder_text(&entry, "{");
+    for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+        size_t before = builder_len(&entry);
+
+        builder_member(&entry, members[i], v[i].present ? v[i].text : "unknown");
+        if (builder_len(&entry) - before > most) {
+            most = builder_len(&entry) - before;
+            *longest = members[i];
+        }
+    }
+    text = builder_len(&entry) <= ENTRY_MOST ? span_dup(bytes_span(entry.bytes)) : NULL;
+    builder_free(&entry);
+    return text;
+}
+
 static void handle_register(struct exchange *x)
 {
     const struct value *v = exchange_values(x);
-    const char *id = v[0].text, *endpoint = v[1].text, *public_key = v[2].text;
-    struct builder entry = {0};
-    struct writing *w = turn_begin_http(x, sizeof(*w), writing_clear);
+    const char *longest = NULL;
+    char *entry = entry_of(v, &longest);
+    struct writing *w;
 
-    builder_text(&entry, "{");
-    builder_member(&entry, "serverId", id);
-    builder_member(&entry, "endpoint", endpoint);
-    builder_member(&entry, "publicKey", public_key);
-    builder_member(&entry, "region", v[3].present ? v[3].text : "unknown");
-    w->entry = span_dup(bytes_span(entry.bytes));
-    w->public_key = mem_dup(public_key);
-    builder_free(&entry);
-    write_entry(x, w, ACTION_PUT, id);
+    if (!entry) {
+        fail_field(x, longest);
+        return;
+    }
+    w = turn_begin_http(x, sizeof(*w), writing_clear);
+    w->entry = entry;
+    w->public_key = mem_dup(v[2].text);
+    write_entry(x, w, ACTION_PUT, v[0].text);
 }
 
 static void handle_heartbeat(struct exchange *x)
@@ -390,15 +409,3 @@ const struct http_route servers_routes[] = {
     {HTTP_DELETE, "/servers/*", "servers_unregister", handle_remove, .admit = may_write},
     {0},
 };
-
-void servers_init(void)
-{
-    if (*config->bootstrap_signing_key)
-        bootstrap_key = signing_key_new(config->bootstrap_signing_key);
-}
-
-void servers_fini(void)
-{
-    signing_key_free(bootstrap_key);
-    bootstrap_key = NULL;
-}
