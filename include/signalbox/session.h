@@ -57,6 +57,11 @@ void session_release(struct session *s);
 void session_forwarding(struct session *s, size_t bytes);
 void session_forwarded(struct session *s, size_t bytes);
 
+/* For net/turn.c alone: what a turn of that session keeps, which counts with all that this worker keeps for clients.
+   0, or one that has left: for a client that cannot be closed for it. */
+void session_turn_keeps(session_id id, size_t bytes); /* may close sessions, that one too */
+void session_turn_kept(session_id id, size_t bytes);  /* it keeps them no more */
+
 void session_ping(struct session *s);
 int64_t session_silent_ms(const struct session *s); /* since anything at all came from it */
 void session_trust(struct session *s);              /* frees it of MESSAGE_RATE, because it speaks for many clients */

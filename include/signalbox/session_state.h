@@ -36,6 +36,7 @@ struct session {
     struct frames out, waiting; /* to the client; from it, while held */
     size_t out_bytes;
     size_t pending_bytes, pending_count; /* from it: waiting, or on their way through Redis */
+    size_t turn_bytes;                   /* that its turns keep */
     struct builder part;                 /* of a message whose end has not come */
     struct bytes *pong;                  /* to be written: it answers the last ping */
     size_t unsent;                       /* of the frame that lws could write only in part, and keeps */

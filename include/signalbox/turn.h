@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include <sys/queue.h>
+
 #include "signalbox/dialect.h"
 #include "signalbox/http.h"
 
@@ -15,6 +17,10 @@ struct turn {
     error_form form;  /* how the errors of this message are told, whatever the session is sent meanwhile */
     char *request_id; /* JSON, or "" */
     void (*clear)(void *context);
+    size_t kept;
+    bool gathers;
+    void (*gather)(void *context);
+    STAILQ_ENTRY(turn) next;
 };
 
 /* Returns a context of `size` bytes, which begins with the turn and is zero behind it. The session is held until the
@@ -33,6 +39,14 @@ void turn_send(const struct turn *t, struct bytes *b);                /* a messa
 void turn_fail(const struct turn *t, enum err e, const char *detail); /* as session_fail(); of a request: 503 or 507 */
 void turn_reply(const struct turn *t, unsigned status, struct bytes *json); /* to a request; takes the reference */
 void turn_reply_json(const struct turn *t, unsigned status, json_t *body);  /* likewise */
+
+/* What the context has allocated counts with all that this worker keeps for clients, until the turn ends. That may be
+   too much: then those with most are closed, maybe this client. */
+void turn_keeps(struct turn *t, size_t bytes);
+/* For a turn that is about to gather what may be big: calls gather(context), maybe before this returns, once fewer than
+   8 such turns are under way; they come in their order, and each is under way until it ends. If its client has left by
+   then, the turn ends instead. */
+void turn_gather(struct turn *t, void (*gather)(void *context));
 
 /* Ends the turn; call it once. Messages that have waited may be handled before it returns, so a handler that calls it
    does not touch its own message any more, and returns ERR_NONE. */

@@ -1,26 +1,53 @@
 -- rendezvous/meet: leave a peer's entry at a daily point or an hourly token, and read the others' there.
--- KEYS[1] the meeting (hash: peer, "address since LF text")   KEYS[2] when its entries end (zset: peer, ms)
+-- KEYS[1] the meeting (hash: peer, "address since LF text"; TAB peer, "address range", which former workers did not note)
+-- KEYS[2] when its entries end (zset: peer, ms)
 -- ARGV[1] peer   ARGV[2] its address   ARGV[3] ms since when it has its id there   ARGV[4] text for the others
 -- ARGV[5] ttl ms   ARGV[6] entries kept at most   ARGV[7] bytes of others' entries in the reply at most
+-- ARGV[8] range of the client's address   ARGV[9] entries of one socket kept at most
+-- ARGV[10] "socket" or "range": whose former entry of this peer counts as replaced
+-- ARGV[11] "all" or "some": what is to fit in the reply. If not all does that is to, nothing is done
 -- USES    now
--- RETURN  {1, or 0 if a later holder of the peer's id has registered here, {peer, entry, peer, entry, ...} newest first,
---          {"address peer" of entries that were dropped, being the oldest of too many}, entries left out of the reply}
+-- BOUND   the entries kept at most and the one that is new, 65, and the bytes of the reply
+-- RETURN  {1, or 2 if nothing is done, or 0 if a later holder of the peer's id has registered here,
+--          {peer, entry, peer, entry, ...} newest first, {"address peer" of entries that were dropped, being too many},
+--          entries left out of the reply, bytes of the text of the entry that was replaced, or -1}
 local meeting, ends = KEYS[1], KEYS[2]
 local peer, address, since, text = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local ttl, most, budget = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local range, socket_most, whose, wanted = ARGV[8], tonumber(ARGV[9]), ARGV[10], ARGV[11]
+local mark = address .. ' ' .. range
 
 local own = redis.call('HGET', meeting, peer)
+local held_at
 if own then
-  local held_at, held_since = own:match('^(%S+) (%d+)\n')
+  local held_since
+  held_at, held_since = own:match('^(%S+) (%d+)\n')
   if held_at ~= address and tonumber(held_since) > since then
-    return {0, {}, {}, 0}
+    return {0, {}, {}, 0, -1}
   end
 end
 
-local ended = redis.call('ZRANGEBYSCORE', ends, '-inf', now)
-if #ended > 0 then
-  redis.call('HDEL', meeting, unpack(ended))
-  redis.call('ZREM', ends, unpack(ended))
+-- Marks lie in the same hash, and no id begins with a tab. One whose entry was removed by a former worker is overwritten
+-- with the next of that peer.
+local function remove(peers)
+  if #peers == 0 then
+    return
+  end
+  local fields = {unpack(peers)}
+  for _, gone in ipairs(peers) do
+    fields[#fields + 1] = '\t' .. gone
+  end
+  redis.call('HDEL', meeting, unpack(fields))
+  redis.call('ZREM', ends, unpack(peers))
+end
+remove(redis.call('ZRANGEBYSCORE', ends, '-inf', now))
+
+local replaced = -1
+if own and redis.call('ZSCORE', ends, peer) then
+  local former = redis.call('HGET', meeting, '\t' .. peer)
+  if held_at == address or (whose == 'range' and former == held_at .. ' ' .. range) then
+    replaced = #own - own:find('\n', 1, true)
+  end
 end
 local others, left_out = {}, 0
 for _, other in ipairs(redis.call('ZREVRANGE', ends, 0, -1)) do
@@ -30,6 +57,8 @@ for _, other in ipairs(redis.call('ZREVRANGE', ends, 0, -1)) do
       budget = budget - size
       others[#others + 1] = other
       others[#others + 1] = redis.call('HGET', meeting, other)
+    elseif wanted == 'all' then
+      return {2, {}, {}, 0, -1}
     else
       left_out = left_out + 1
     end
@@ -37,25 +66,64 @@ for _, other in ipairs(redis.call('ZREVRANGE', ends, 0, -1)) do
 end
 
 -- Entries of one millisecond keep their order too: the new one is never the oldest.
-local newest = redis.call('ZREVRANGE', ends, 0, 0, 'WITHSCORES')[2]
+local last = redis.call('ZREVRANGE', ends, 0, 0, 'WITHSCORES')[2]
 local score = now + ttl
-if newest and tonumber(newest) >= score and tonumber(newest) < score + 1 then
-  score = tonumber(newest) + 0.001
+if last and tonumber(last) >= score and tonumber(last) < score + 1 then
+  score = tonumber(last) + 0.001
 end
-redis.call('HSET', meeting, peer, string.format('%s %.0f\n%s', address, since, text))
+redis.call('HSET', meeting, peer, string.format('%s %.0f\n%s', address, since, text), '\t' .. peer, mark)
 redis.call('ZADD', ends, string.format('%.3f', score), peer)
-local dropped = {}
-local too_many = redis.call('ZCARD', ends) - most
-if too_many > 0 then
-  local oldest = redis.call('ZRANGE', ends, 0, too_many - 1)
-  for i, entry in ipairs(redis.call('HMGET', meeting, unpack(oldest))) do
-    dropped[i] = (entry or ''):match('^%S*') .. ' ' .. oldest[i]
+
+-- The peers that are here, the oldest first, and what tells them apart: their marks, or their sockets.
+local peers, marks = redis.call('ZRANGE', ends, 0, -1), {}
+local dropped, names = {}, {}
+local function address_of(other)
+  return (redis.call('HGET', meeting, other) or ''):match('^%S*')
+end
+local function drop(i)
+  names[#names + 1] = peers[i]
+  dropped[#dropped + 1] = address_of(peers[i]) .. ' ' .. peers[i]
+  table.remove(peers, i)
+  table.remove(marks, i)
+end
+-- The oldest of whoever has most here: so nobody can push out the others.
+local function heaviest()
+  local count, oldest, found = {}, {}, nil
+  for i, one in ipairs(marks) do
+    local client = one:match(' (.*)') or one
+    count[client] = (count[client] or 0) + 1
+    oldest[client] = oldest[client] or i
   end
-  redis.call('HDEL', meeting, unpack(oldest))
-  redis.call('ZREM', ends, unpack(oldest))
+  for client, n in pairs(count) do
+    if not found or n > count[found] or (n == count[found] and oldest[client] < oldest[found]) then
+      found = client
+    end
+  end
+  return oldest[found]
+end
+if #peers > socket_most or #peers > most then
+  local fields = {}
+  for i, one in ipairs(peers) do
+    fields[i] = '\t' .. one
+  end
+  local ours, first = 0, nil
+  marks = redis.call('HMGET', meeting, unpack(fields))
+  for i, one in ipairs(marks) do
+    marks[i] = one or address_of(peers[i])
+    if marks[i] == mark then
+      ours, first = ours + 1, first or i
+    end
+  end
+  if ours > socket_most then
+    drop(first)
+  end
+  while #peers > most do
+    drop(heaviest())
+  end
+  remove(names)
 end
 if redis.call('PTTL', ends) < ttl then
   redis.call('PEXPIRE', meeting, ttl)
   redis.call('PEXPIRE', ends, ttl)
 end
-return {1, others, dropped, left_out}
+return {1, others, dropped, left_out, replaced}

@@ -117,16 +117,33 @@ def test_registering_again_replaces_the_entry(pair):
     assert meet(b, uid(), dailyPoints=[point]) == EMPTY
 
 
-def test_the_oldest_of_too_many_entries_are_dropped(pair):
-    a, b = pair
-    point, token, peers = uid("point"), uid("token"), [uid(f"{i:03}") for i in range(70)]
-    a.send_all([{"type": "register_rendezvous", "peerId": peer, "dailyPoints": [point], "hourlyTokens": [token],
-                 "deadDrop": peer} for peer in peers])
+def come(client, peers, point, token):
+    """One after the other, with what each leaves there; the matches are read over."""
+    client.send_all([{"type": "register_rendezvous", "peerId": peer, "dailyPoints": [point], "hourlyTokens": [token],
+                      "deadDrop": peer} for peer in peers])
     results = 0
     while results < len(peers):
-        results += a.recv()["type"] == "rendezvous_result"
-    assert meet(b, uid(), dailyPoints=[point], hourlyTokens=[token]) == result(
+        results += client.recv()["type"] == "rendezvous_result"
+
+
+def test_the_oldest_of_too_many_entries_are_dropped(fleet, connect):
+    """Of one socket 8 are kept."""
+    point, token, peers = uid("point"), uid("token"), [uid(f"{i:03}") for i in range(72)]
+    sockets = [connect(fleet.workers[i % 2]) for i in range(10)]
+    for i, client in enumerate(sockets[:9]):
+        come(client, peers[8 * i:8 * i + 8], point, token)
+    assert meet(sockets[9], uid(), dailyPoints=[point], hourlyTokens=[token]) == result(
         [live(peer) for peer in peers[-64:]], [drop(peer, peer) for peer in peers[-64:]])
+
+
+def test_the_oldest_of_too_many_entries_of_one_socket_are_dropped(fleet, connect):
+    a, b, c = (connect(fleet.workers[i % 2]) for i in range(3))
+    point, token, other, peers = uid("point"), uid("token"), uid("000"), [uid(f"{i:03}") for i in range(70)]
+    come(b, [other], point, token)
+    come(a, peers, point, token)
+    kept = [other, *peers[-8:]]
+    assert meet(c, uid(), dailyPoints=[point], hourlyTokens=[token]) == result(
+        [live(peer) for peer in kept], [drop(peer, peer) for peer in kept])
 
 
 @pytest.mark.parametrize("ttl, place, other", [

@@ -8,6 +8,7 @@ from .names import IDS, key
 
 POINT = [key("point", "day", "p1"), key("point_ends", "day", "p1")]
 HERE, THERE = "1f0c9a3e.1", "1f0c9a3e.12"
+RANGE, OF_SOCKET = "192.0.2.7", 8
 TTL, KEPT, BUDGET, SINCE = 60000, 64, 1 << 20, 1763723106999
 
 
@@ -15,19 +16,35 @@ def entry(text="{}", address=HERE, since=SINCE):
     return f"{address} {since}\n{text}"
 
 
+def peers_of(db, keys, marks=True):
+    """Who is in the hash: as many marks as entries, if all were made by workers that make any; and their ends agree."""
+    fields = db.hkeys(keys[0])
+    peers = {field for field in fields if field[0] != "\t"}
+    assert peers == set(db.zrange(keys[1], 0, -1)), "the two keys disagree"
+    assert not marks or {"\t" + peer for peer in peers} == set(fields) - peers, "the marks and the entries disagree"
+    return peers
+
+
 @pytest.fixture
-def register(db, call):
-    """register(peer, text): [1 or 0, [(other, entry)], [dropped], left out]"""
-    def register(peer, text="{}", address=HERE, since=SINCE, ttl=TTL, kept=KEPT, budget=BUDGET, keys=POINT):
-        done, others, dropped, left_out = call("rendezvous/meet", keys, peer, address, since, text, ttl, kept, budget)
+def meet_raw(db, call):
+    """meet_raw(peer, text): [1 or 0, [(other, entry)], [dropped], left out, bytes that were replaced or -1]"""
+    def meet_raw(peer, text="{}", address=HERE, since=SINCE, ttl=TTL, kept=KEPT, budget=BUDGET, keys=POINT,
+                 range=RANGE, of_socket=KEPT, whose="socket", wanted="some", marks=True):
+        done, others, dropped, left_out, replaced = call("rendezvous/meet", keys, peer, address, since, text, ttl, kept,
+                                                         budget, range, of_socket, whose, wanted)
         others = list(zip(others[0::2], others[1::2], strict=True))
         assert peer not in dict(others) and len(dict(others)) == len(others)
         assert sum(len(one.encode()) for _, one in others) <= budget
-        assert set(db.hkeys(keys[0])) == set(db.zrange(keys[1], 0, -1)), "the two keys disagree"
-        assert done == 0 or db.hlen(keys[0]) <= kept
-        return [done, others, dropped, left_out]
+        assert done != 1 or len(peers_of(db, keys, marks)) <= kept
+        return [done, others, dropped, left_out, replaced]
 
-    return register
+    return meet_raw
+
+
+@pytest.fixture
+def register(meet_raw):
+    """register(peer, text): [1 or 0, [(other, entry)], [dropped], left out]"""
+    return lambda *args, **kw: meet_raw(*args, **kw)[:4]
 
 
 @pytest.fixture
@@ -45,7 +62,7 @@ def meet(register):
 def leave(db, call):
     def leave(peer, address=HERE, keys=POINT):
         [removed] = call("rendezvous/leave", keys, peer, address)
-        assert set(db.hkeys(keys[0])) == set(db.zrange(keys[1], 0, -1)), "the two keys disagree"
+        peers_of(db, keys)
         return removed
 
     return leave
@@ -60,7 +77,7 @@ def test_each_meets_who_came_before(meet):
 def test_coming_twice_meets_the_same_and_leaves_one_entry(db, meet):
     meet("a")
     assert meet("b") == meet("b") == ({"a": entry()}, [])
-    assert db.hlen(POINT[0]) == 2
+    assert peers_of(db, POINT) == {"a", "b"}
 
 
 def test_coming_again_replaces_ones_entry(meet):
@@ -100,7 +117,7 @@ def test_an_ended_entry_is_never_answered_though_its_key_lives(db, meet, now):
         meet(peer)
     db.zadd(POINT[1], {"a": now() - 1, "b": now()})
     assert set(meet("d")[0]) == {"c"}
-    assert set(db.hkeys(POINT[0])) == {"c", "d"}
+    assert peers_of(db, POINT) == {"c", "d"}
 
 
 def test_who_stays_outlives_who_does_not_come_again(meet):
@@ -156,11 +173,12 @@ def test_entries_of_one_millisecond_keep_their_order(db, call):
     peers = [f"{i * 7919 % 1000:03}" for i in range(400)]
     pipeline = db.pipeline(transaction=True)
     for peer in peers:
-        call("rendezvous/meet", POINT, peer, HERE, SINCE, "", TTL, KEPT, BUDGET, client=pipeline)
+        call("rendezvous/meet", POINT, peer, HERE, SINCE, "", TTL, KEPT, BUDGET, RANGE, KEPT, "socket", "some",
+             client=pipeline)
     replies = pipeline.execute()
-    dropped = [peer for _, _, gone, _ in replies for peer in gone]
+    dropped = [peer for _, _, gone, _, _ in replies for peer in gone]
     assert dropped == [f"{HERE} {peer}" for peer in peers[:-KEPT]]
-    for i, (_, others, _, _) in enumerate(replies):
+    for i, (_, others, _, _, _) in enumerate(replies):
         assert others[0::2] == peers[max(0, i - KEPT):i][::-1], "newest first"
     kept = db.zrange(POINT[1], 0, -1, withscores=True)
     assert [peer for peer, _ in kept] == peers[-KEPT:]
@@ -257,7 +275,7 @@ def test_the_newest_that_fit_are_answered_and_the_others_counted(db, register, s
     done, others, dropped, left_out = register("x", budget=3 * len(entry()) + spare)
     assert [peer for peer, _ in others] == list(answered)
     assert (done, dropped, left_out) == (1, [], 4 - len(answered))
-    assert set(db.hkeys(POINT[0])) == set("abcdx"), "left out is not dropped"
+    assert peers_of(db, POINT) == set("abcdx"), "left out is not dropped"
     assert len(register("y")[1]) == 5
 
 

@@ -22,6 +22,7 @@ struct session {
     const struct message_type *row;
     int holds;
     bool gone;
+    size_t kept;
     char heard[512];
 };
 static struct session client;
@@ -54,6 +55,18 @@ void session_send(struct session *s, struct bytes *b)
 
     snprintf(s->heard + len, sizeof(s->heard) - len, "%.*s\n", (int)text.len, text.at);
     bytes_unref(b);
+}
+
+void session_turn_keeps(session_id id, size_t bytes)
+{
+    (void)id;
+    client.kept += bytes;
+}
+
+void session_turn_kept(session_id id, size_t bytes)
+{
+    (void)id;
+    client.kept -= bytes;
 }
 
 void session_hold(struct session *s)
@@ -388,6 +401,80 @@ static void only_the_first_answer_of_a_request_counts(void **state)
     assert_string_equal(request.answer, "200 {}");
 }
 
+/* Turns of requests that gather: which of them are under way, in the order in which they came to be. */
+struct gatherer {
+    struct turn turn;
+    int number;
+};
+static int gathered[16];
+static size_t gathered_count;
+
+static void gather(void *context)
+{
+    gathered[gathered_count++] = ((struct gatherer *)context)->number;
+}
+
+static void gather_and_end(void *context)
+{
+    gather(context);
+    turn_end(context);
+}
+
+static void begin_to_gather(struct gatherer *all[], int n, void (*then)(void *context))
+{
+    gathered_count = 0;
+    for (int i = 0; i < n; i++) {
+        all[i] = turn_begin_http(&request, sizeof(*all[i]), clear);
+        all[i]->number = i;
+        turn_gather(&all[i]->turn, then);
+    }
+}
+
+static void eight_turns_gather_and_the_others_follow_in_their_order(void **state)
+{
+    struct gatherer *all[12];
+
+    (void)state;
+    begin_to_gather(all, 12, gather);
+    assert_int_equal(gathered_count, 8);
+    for (int i = 3; i < 12; i++)
+        turn_end(&all[i == 11 ? 0 : i]->turn);
+    assert_int_equal(gathered_count, 12);
+    for (int i = 0; i < 12; i++)
+        assert_int_equal(gathered[i], i);
+    turn_end(&all[1]->turn);
+    turn_end(&all[2]->turn);
+    turn_end(&all[11]->turn);
+    begin_to_gather(all, 12, gather_and_end);
+    assert_int_equal(gathered_count, 12);
+    assert_int_equal(cleared, 24);
+}
+
+static void one_whose_client_has_left_gathers_nothing(void **state)
+{
+    struct gatherer *all[9];
+
+    (void)state;
+    begin_to_gather(all, 9, gather);
+    request.answered = true;
+    for (int i = 0; i < 8; i++)
+        turn_end(&all[i]->turn);
+    assert_int_equal(gathered_count, 8);
+    assert_int_equal(cleared, 9);
+}
+
+static void what_a_turn_keeps_counts_until_it_ends(void **state)
+{
+    struct turn *t = turn_begin_http(&request, sizeof(*t), NULL);
+
+    (void)state;
+    turn_keeps(t, 100);
+    turn_keeps(t, 20);
+    assert_int_equal(client.kept, 120);
+    turn_end(t);
+    assert_int_equal(client.kept, 0);
+}
+
 int main(void)
 {
 #define TURN_TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
@@ -401,6 +488,9 @@ int main(void)
         TURN_TEST(the_error_of_a_request_is_a_status),
         TURN_TEST(a_request_that_is_given_up_is_answered_with_the_sentence_or_503),
         TURN_TEST(only_the_first_answer_of_a_request_counts),
+        TURN_TEST(eight_turns_gather_and_the_others_follow_in_their_order),
+        TURN_TEST(one_whose_client_has_left_gathers_nothing),
+        TURN_TEST(what_a_turn_keeps_counts_until_it_ends),
     };
 
     return cmocka_run_group_tests(tests, load_config, forget_config);

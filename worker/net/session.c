@@ -20,7 +20,8 @@ static struct slots sessions;
 static size_t open_count, slot_count;
 static TAILQ_HEAD(, session) by_ping = TAILQ_HEAD_INITIALIZER(by_ping);
 static void (*heard_callback)(struct session *);
-static size_t kept; /* see session_kept_add() */
+static size_t kept;      /* see session_kept_add() */
+static size_t kept_past; /* of that, what turns keep whose session has left: to close others would not help */
 static struct metric *kept_bytes, *shed_clients, *ping_timeouts;
 
 struct session *session_find(session_id id)
@@ -151,10 +152,39 @@ void session_kept_sub(size_t bytes)
     kept -= bytes;
 }
 
+void session_turn_keeps(session_id id, size_t bytes)
+{
+    struct session *s = session_find(id);
+
+    kept += bytes;
+    if (s)
+        s->turn_bytes += bytes;
+    else
+        kept_past += bytes;
+    session_shed();
+}
+
+void session_turn_kept(session_id id, size_t bytes)
+{
+    struct session *s = session_find(id);
+
+    kept -= bytes;
+    if (s)
+        s->turn_bytes -= bytes;
+    else
+        kept_past -= bytes;
+}
+
+static void leave_turns(struct session *s)
+{
+    kept_past += s->turn_bytes;
+    s->turn_bytes = 0;
+}
+
 /* What it makes this worker keep. */
 static size_t weight(const struct session *s)
 {
-    return s->out_bytes + s->pending_bytes + builder_len(&s->part) + s->unsent;
+    return s->out_bytes + s->pending_bytes + s->turn_bytes + builder_len(&s->part) + s->unsent;
 }
 
 /* Its close frame could not be written behind a frame that is written in part: it is hung up on. */
@@ -179,14 +209,14 @@ void session_shed(void)
     struct session *s;
     size_t most;
 
-    while (kept > KEPT_MAX) {
+    while (kept - kept_past > KEPT_MAX) {
         most = 0;
         TAILQ_FOREACH (s, &by_ping, by_ping)
             most = weight(s) > most ? weight(s) : most;
         if (most == 0)
             return;
         TAILQ_FOREACH (s, &by_ping, by_ping)
-            if (weight(s) > most / 2 && kept > KEPT_AFTER_SHEDDING)
+            if (weight(s) > most / 2 && kept - kept_past > KEPT_AFTER_SHEDDING)
                 shed(s);
     }
 }
@@ -218,6 +248,7 @@ void session_close(struct session *s, enum close_code code, const char *reason)
     if (s->state != SESSION_OPEN)
         return;
     session_drop_waiting(s);
+    leave_turns(s);
     s->state = SESSION_CLOSING;
     s->close_code = code;
     s->close_reason = reason;
@@ -231,6 +262,7 @@ void session_end(struct session *s)
     if (s->state == SESSION_ENDED)
         return;
     s->state = SESSION_ENDED;
+    leave_turns(s);
     slots_drop(&sessions, s->id);
     open_count--;
     TAILQ_REMOVE(&by_ping, s, by_ping);

@@ -5,6 +5,11 @@
 
 #include "signalbox/limits.h"
 
+#define GATHERING_MAX 8
+
+static STAILQ_HEAD(turns, turn) waiting = STAILQ_HEAD_INITIALIZER(waiting); /* until they may gather */
+static size_t gathering;
+
 void *turn_begin_beside(struct session *s, size_t size, void (*clear)(void *context))
 {
     struct turn *t = mem_alloc(size);
@@ -89,15 +94,56 @@ void turn_reply_json(const struct turn *t, unsigned status, json_t *body)
         json_decref(body);
 }
 
+void turn_keeps(struct turn *t, size_t bytes)
+{
+    t->kept += bytes;
+    session_turn_keeps(t->session, bytes);
+}
+
+/* A turn that ends at once makes place for the next without going deeper. */
+static void let_gather(void)
+{
+    static bool letting;
+
+    if (letting)
+        return;
+    letting = true;
+    while (gathering < GATHERING_MAX && !STAILQ_EMPTY(&waiting)) {
+        struct turn *t = STAILQ_FIRST(&waiting);
+
+        STAILQ_REMOVE_HEAD(&waiting, next);
+        t->gathers = true;
+        gathering++;
+        if (turn_session(t) || turn_exchange(t))
+            t->gather(t);
+        else
+            turn_end(t);
+    }
+    letting = false;
+}
+
+void turn_gather(struct turn *t, void (*gather)(void *context))
+{
+    t->gather = gather;
+    STAILQ_INSERT_TAIL(&waiting, t, next);
+    let_gather();
+}
+
 void turn_end(struct turn *t)
 {
     struct session *s = t->holds ? turn_session(t) : NULL;
+    bool gathered = t->gathers;
 
     if (t->clear)
         t->clear(t);
+    session_turn_kept(t->session, t->kept);
     ip_let_go(t->ip);
     free(t->request_id);
     free(t);
+    if (gathered) {
+        gathering--;
+        let_gather();
+    }
     if (s)
         session_release(s);
 }

@@ -15,11 +15,11 @@
 #include "signalbox/rendezvous.h"
 #include "signalbox/script.h"
 
-#define ENTRIES_KEPT 64
-#define RESULT_BYTES_MAX (8 << 20) /* of others' entries in one result, shared by its points */
+#define MATCH_BYTES 256 /* that are kept for a match, beside its texts */
 
-const struct meeting_kind meeting_day = {"day", {KEY_DAYS, KEY_DAY_COUNTS}};
-const struct meeting_kind meeting_hour = {"hour", {KEY_HOURS, KEY_HOUR_COUNTS}};
+const struct meeting_kind meeting_day = {DAYS, "day", {KEY_DAYS, KEY_DAY_COUNTS}};
+const struct meeting_kind meeting_hour = {HOURS, "hour", {KEY_HOURS, KEY_HOUR_COUNTS}};
+const struct meeting_kind *const meeting_kinds[] = {&meeting_day, &meeting_hour};
 
 struct matched {
     char *peer;
@@ -28,9 +28,14 @@ struct matched {
 
 static struct metric *matches, *left_out;
 
-static long long ttl_of(const struct meeting_kind *kind)
+long long meeting_ttl(const struct meeting_kind *kind)
 {
     return kind == &meeting_day ? config->daily_ttl_ms : config->hourly_ttl_ms;
+}
+
+bool meeting_outlives(const struct meeting_kind *kind)
+{
+    return kind == &meeting_day && config->dead_drops_on_disconnect == DEAD_DROPS_KEEP;
 }
 
 static void registering_clear(void *arg)
@@ -38,8 +43,8 @@ static void registering_clear(void *arg)
     struct registering *r = arg;
     struct matched *m, *next;
 
+    registering_give_back(r);
     for (size_t i = 0; i < r->count; i++) {
-        free(r->meetings[i].entry);
         free(r->meetings[i].point);
         bytes_unref(r->meetings[i].text);
     }
@@ -48,23 +53,14 @@ static void registering_clear(void *arg)
         free(m->peer);
         free(m);
     }
+    for (size_t i = 0; i < r->target_count; i++)
+        free((char *)r->targets[i].entry);
     free(r->targets);
     free(r->meetings);
     bytes_unref(r->match);
     builder_free(&r->live);
     builder_free(&r->drops);
     free(r->peer);
-}
-
-/* Those whose entry had to go for a newer one, as "address peer". */
-static void on_dropped(const struct meeting *m, const struct reply *dropped)
-{
-    for (size_t i = 0; i < reply_count(dropped); i++) {
-        char *entry = tally_entry_new(m->point, reply_span(reply_at(dropped, i)));
-
-        tally_remove(&m->kind->tally, 1, (const char *const *)&entry);
-        free(entry);
-    }
 }
 
 static bool first_match(struct registering *r, const char *peer)
@@ -98,26 +94,26 @@ static void add_match(struct registering *r, const struct meeting *m, const char
     snprintf(entry, sizeof(entry), "hour\t%s\t%s", m->point, peer);
     r->targets = mem_grow(r->targets, (r->target_count + 1) * sizeof(*r->targets));
     r->targets[r->target_count++] = (struct target){*holder, mem_dup(entry)};
+    turn_keeps(&r->turn, MATCH_BYTES + strlen(entry) + strlen(peer));
 }
 
 /* value is "address since LF text". An entry of a dead worker is gone, unless drops are kept for peers that are
    offline. */
-static void on_other(struct registering *r, const struct meeting *m, const char *peer, struct span value)
+void registering_add(const struct meeting *m, const char *peer, struct span value)
 {
     const char *space = memchr(value.at, ' ', value.len), *line_end = memchr(value.at, '\n', value.len);
     struct span text;
     struct address holder;
-    bool kept = m->kind == &meeting_day && config->dead_drops_on_disconnect == DEAD_DROPS_KEEP;
 
     if (!space || !line_end || !address_parse((struct span){value.at, (size_t)(space - value.at)}, &holder))
         return;
-    if (!kept && !worker_alive(holder.wid))
+    if (!meeting_outlives(m->kind) && !worker_alive(holder.wid))
         return;
     text = (struct span){line_end + 1, (size_t)(value.at + value.len - line_end - 1)};
     if (m->kind == &meeting_hour)
-        add_match(r, m, peer, &holder, text);
+        add_match(m->owner, m, peer, &holder, text);
     else if (text.len)
-        add_element(&r->drops, text);
+        add_element(&m->owner->drops, text);
 }
 
 static void wire_result(struct builder *w, const struct registering *r)
@@ -136,24 +132,18 @@ static long long longest_ttl(const struct registering *r)
     long long longest = 0;
 
     for (size_t i = 0; i < r->count; i++)
-        if (ttl_of(r->meetings[i].kind) > longest)
-            longest = ttl_of(r->meetings[i].kind);
+        if (meeting_ttl(r->meetings[i].kind) > longest)
+            longest = meeting_ttl(r->meetings[i].kind);
     return longest;
 }
 
-/* The others are told even if this session has left meanwhile: its clean-up comes behind. */
-static void finish(struct registering *r)
+static void answer(struct registering *r)
 {
-    struct session *s = turn_session(&r->turn);
     struct builder w = {0};
 
-    if (s && r->count && r->failed == ERR_NONE)
-        index_stored(s, longest_ttl(r));
-    metric_add(matches, (double)r->target_count);
-    if (r->target_count)
-        delivery_send(r->match, r->target_count, r->targets, r->turn.session);
-    for (size_t i = 0; i < r->target_count; i++)
-        free((char *)r->targets[i].entry);
+    metric_add(left_out, (double)r->left_out);
+    if (r->left_out)
+        LOG_WARNING("rendezvous_result_cut", LOG_INT("entries", r->left_out));
     if (r->failed != ERR_NONE) {
         turn_fail(&r->turn, r->failed, NULL);
     } else {
@@ -163,111 +153,64 @@ static void finish(struct registering *r)
     turn_end(&r->turn);
 }
 
-static void meet(struct meeting *m);
-
-static void read_met(struct meeting *m, const struct reply *reply)
+/* The others are told even if this session has left meanwhile: its clean-up comes behind. */
+static void on_met(struct registering *r)
 {
-    const struct reply *others, *dropped;
-    long long current, omitted;
+    struct session *s = turn_session(&r->turn);
 
-    if (!reply || !reply_read(reply, "irri", &current, &others, &dropped, &omitted)) {
-        m->owner->failed = ERR_UNAVAILABLE;
-        return;
-    }
-    if (!current)
-        m->owner->failed = ERR_PEER_IN_USE;
-    for (size_t i = 0; i + 1 < reply_count(others); i += 2)
-        on_other(m->owner, m, reply_span(reply_at(others, i)).at, reply_span(reply_at(others, i + 1)));
-    on_dropped(m, dropped);
-    metric_add(left_out, (double)omitted);
-    if (omitted)
-        LOG_WARNING("rendezvous_result_cut", LOG_INT("entries", omitted));
+    if (s && r->count && r->failed == ERR_NONE)
+        index_stored(s, longest_ttl(r));
+    metric_add(matches, (double)r->target_count);
+    if (r->target_count)
+        delivery_send(r->match, r->target_count, r->targets, r->turn.session);
+    answer(r);
 }
 
-static void on_met(const struct reply *reply, void *arg)
-{
-    struct meeting *m = arg;
-    struct registering *r = m->owner;
-
-    read_met(m, reply);
-    r->answers++;
-    if (r->sent < r->count)
-        meet(&r->meetings[r->sent++]);
-    else if (r->answers == r->count)
-        finish(r);
-}
-
-static void meet(struct meeting *m)
-{
-    struct registering *r = m->owner;
-    struct call c = call_new(&script_rendezvous_meet);
-    char key[KEY_MAX], address[ADDRESS_MAX];
-
-    self_address_text(r->turn.session, address);
-    key_point(key, m->kind->word, m->point);
-    call_key(&c, key);
-    key_point_ends(key, m->kind->word, m->point);
-    call_key(&c, key);
-    call_text(&c, r->peer);
-    call_text(&c, address);
-    call_int(&c, r->since_ms);
-    call_span(&c, m->text ? bytes_span(m->text) : (struct span){"", 0});
-    call_int(&c, ttl_of(m->kind));
-    call_int(&c, ENTRIES_KEPT);
-    call_int(&c, RESULT_BYTES_MAX / (long long)r->count);
-    call_send(&c, on_met, m);
-}
-
-static void tally_meetings(const struct registering *r, const struct meeting_kind *kind)
-{
-    const char **entries = mem_alloc((r->count + 1) * sizeof(*entries));
-    struct address self = self_address(r->turn.session);
-    size_t n = 0;
-
-    for (size_t i = 0; i < r->count; i++)
-        if (r->meetings[i].kind == kind)
-            entries[n++] = tally_entry_at(r->meetings[i].point, &self, r->peer);
-    tally_add(&kind->tally, ttl_of(kind), n, entries);
-    for (size_t i = 0; i < n; i++)
-        free((char *)entries[i]);
-    free(entries);
-}
-
-/* Many go out at once, so that a message of usual size takes one round trip; a big one leaves room for others. */
-static void meet_all(struct session *s, void *arg)
+static void begin(struct session *s, void *arg)
 {
     struct registering *r = arg;
 
     if (r->count == 0) {
-        finish(r);
+        answer(r);
         return;
     }
     r->since_ms = identity_since(s, &peer_kind, r->peer);
-    tally_meetings(r, &meeting_day);
-    tally_meetings(r, &meeting_hour);
-    while (r->sent < r->count && r->sent < CALLS_AT_ONCE)
-        meet(&r->meetings[r->sent++]);
+    registering_meet(r, on_met);
+}
+
+/* Entries at points that outlive their socket are not undone with it. */
+static void claim(struct registering *r)
+{
+    struct note *notes = mem_alloc((r->count + 1) * sizeof(*notes));
+    char entry[ENTRY_MAX];
+    size_t noted = 0;
+
+    for (size_t i = 0; i < r->count; i++) {
+        const struct meeting *m = &r->meetings[i];
+
+        if (meeting_outlives(m->kind))
+            continue;
+        snprintf(entry, sizeof(entry), "%s\t%s\t%s", m->kind->word, m->point, r->peer);
+        notes[noted++] = (struct note){mem_dup(entry), meeting_ttl(m->kind)};
+    }
+    peer_claim(CLAIM_IF_NEW, &r->turn, r->peer, noted, notes, begin);
+    for (size_t i = 0; i < noted; i++)
+        free((char *)notes[i].entry);
+    free(notes);
 }
 
 enum err handle_register_rendezvous(struct session *s, const struct message *m)
 {
     struct registering *r = turn_begin(s, sizeof(*r), registering_clear);
-    struct note *notes;
-    const char *wrong;
-    size_t noted = 0;
+    const char *wrong = registering_read(r, m);
 
-    wrong = registering_read(r, m);
     if (wrong) {
         turn_fail(&r->turn, ERR_INVALID_FIELD, wrong);
         turn_end(&r->turn);
         return ERR_NONE;
     }
-    notes = mem_alloc((r->count + 1) * sizeof(*notes));
-    for (size_t i = 0; i < r->count; i++)
-        if (r->meetings[i].kind == &meeting_hour || config->dead_drops_on_disconnect == DEAD_DROPS_REMOVE)
-            notes[noted++] = (struct note){r->meetings[i].entry, ttl_of(r->meetings[i].kind)};
-    peer_claim(CLAIM_IF_NEW, &r->turn, r->peer, noted, notes, meet_all);
-    free(notes);
+    turn_keeps(&r->turn, m->frame.len + r->count * sizeof(*r->meetings));
+    registering_count(r, claim);
     return ERR_NONE;
 }
 
@@ -327,4 +270,5 @@ void rendezvous_init(void)
 {
     matches = metric_counter("signalbox_rendezvous_matches_total", "Live matches of hourly tokens");
     left_out = metric_counter("signalbox_rendezvous_left_out_total", "Entries that did not fit in a result");
+    meetings_init();
 }

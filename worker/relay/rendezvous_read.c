@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
@@ -44,17 +43,16 @@ static struct listed *read_points(struct registering *r, const struct meeting_ki
 {
     struct span rest = array.len > 0 ? json_elements(array) : array, element;
     struct listed *all = NULL, *l;
-    char point[ID_MAX + 1], entry[ENTRY_MAX];
+    char point[ID_MAX + 1];
     size_t len;
 
     while (json_next(&rest, &element) && json_read_string(element, point, sizeof(point), &len)) {
         HASH_FIND(hh, all, point, len, l);
         if (l)
             continue;
-        snprintf(entry, sizeof(entry), "%s\t%s\t%s", kind->word, point, r->peer);
         l = mem_alloc(sizeof(*l));
         l->meeting = &r->meetings[r->count++];
-        *l->meeting = (struct meeting){.kind = kind, .entry = mem_dup(entry), .point = mem_dup(point), .owner = r};
+        *l->meeting = (struct meeting){.kind = kind, .point = mem_dup(point), .owner = r};
         HASH_ADD_KEYPTR(hh, all, l->meeting->point, len, l);
     }
     return all;
@@ -128,7 +126,7 @@ static bool read_days(struct registering *r, const struct message *m, struct spa
 {
     const struct value *drop = &m->values[DEAD_DROP], *drops = &m->values[DEAD_DROPS];
     struct bytes *text = drop->present ? text_of_drop(r, drop->text, relay_id) : NULL;
-    struct listed *days = read_points(r, &meeting_day, m->values[DAILY_POINTS].raw), *l, *next;
+    struct listed *days = read_points(r, meeting_kinds[DAYS], m->values[DAILY_POINTS].raw), *l, *next;
     bool ok = !drops->present || read_drops(days, drops->raw, relay_id);
 
     HASH_ITER (hh, days, l, next)
@@ -142,14 +140,15 @@ static bool read_days(struct registering *r, const struct message *m, struct spa
 static void read_hours(struct registering *r, struct span array, struct span relay_id)
 {
     size_t i = r->count;
+    struct builder w = {0};
+    struct bytes *text;
 
-    listed_free(read_points(r, &meeting_hour, array));
-    for (; i < r->count; i++) {
-        struct builder w = {0};
-
-        wire_match(&w, r->peer, relay_id);
-        r->meetings[i].text = builder_take(&w);
-    }
+    listed_free(read_points(r, meeting_kinds[HOURS], array));
+    wire_match(&w, r->peer, relay_id);
+    text = builder_take(&w);
+    for (; i < r->count; i++)
+        r->meetings[i].text = bytes_ref(text);
+    bytes_unref(text);
 }
 
 const char *registering_read(struct registering *r, const struct message *m)
@@ -166,5 +165,6 @@ const char *registering_read(struct registering *r, const struct message *m)
     if (!read_days(r, m, relay_id))
         return "deadDrops";
     read_hours(r, m->values[HOURLY_TOKENS].raw, relay_id);
+    r->meetings = mem_grow(r->meetings, r->count * sizeof(*r->meetings));
     return NULL;
 }
