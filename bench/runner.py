@@ -22,7 +22,7 @@ from redis_rigs import TlsRedis  # noqa: E402
 
 PROGRAMS = WORKER.parent
 LOAD = PROGRAMS / "signalbox-load"
-ENV = {"IP_CONNECT_RATE": 0, "IP_CONNECTIONS_MAX": 0, "MESSAGE_RATE": 0, "LOG_LEVEL": "info",
+ENV = {"IP_CONNECT_RATE": 0, "IP_CONNECTIONS_MAX": 0, "MESSAGE_RATE": 0, "COST_RATE": 0, "LOG_LEVEL": "info",
        "PING_INTERVAL_MS": 3_600_000, "SIGNAL_PRESENCE_MAX": 0}
 CPUS = sorted(os.sched_getaffinity(0))
 SERVERS, LOADERS = (CPUS[:-1], CPUS[-1:]) if len(CPUS) > 1 else (CPUS, CPUS)

@@ -48,11 +48,15 @@
     INT(takeover_probe_ms, TAKEOVER_PROBE_MS, 2000, 1, 60000, "how long the holder of an id or a place has to answer") \
     INT(message_rate, MESSAGE_RATE, 100, 0, 1000000, "messages per second and connection; 0 for no limit")             \
     INT(message_burst, MESSAGE_BURST, 200, 1, 1000000, "messages a connection may send at once")                       \
+    INT(cost_rate, COST_RATE, 1000, 0, 1000000, "units of 10 us of CPU per second and connection; 0 for no limit")     \
+    INT(cost_burst, COST_BURST, 20000, 1, 1000000000, "units that a connection may take at once")                      \
     INT(pair_requests_per_minute, PAIR_REQUESTS_PER_MINUTE, 10, 0, 1000000, "per connection; 0 for no limit")          \
     INT(ip_connections_max, IP_CONNECTIONS_MAX, 1000, 0, 1000000,                                                      \
         "open connections per client address, HTTP or WebSocket; 0 for no limit")                                      \
     INT(ip_connect_rate, IP_CONNECT_RATE, 100, 0, 1000000, "new connections per second and address; 0 for no limit")   \
     INT(ip_connect_burst, IP_CONNECT_BURST, 500, 1, 1000000, "new connections an address may open at once")            \
+    INT(ip_cost_rate, IP_COST_RATE, 2000, 0, 1000000, "units of 10 us per second and address; 0 for no limit")         \
+    INT(ip_cost_burst, IP_COST_BURST, 120000, 1, 1000000000, "units that an address may take at once")                 \
     INT(ip_prefix_v6, IP_PREFIX_V6, 64, 1, 128, "bits of an IPv6 address that count as one client")                    \
     INT(http_rate, HTTP_RATE, 50, 0, 1000000, "HTTP requests per second and address; 0 for no limit")                  \
     INT(http_burst, HTTP_BURST, 100, 1, 1000000, "HTTP requests an address may send at once")                          \

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "signalbox/bytes.h"
+#include "signalbox/cost.h"
 #include "signalbox/err.h"
 #include "signalbox/fields.h"
 #include "signalbox/session.h"
@@ -35,7 +36,14 @@ struct message_type {
     error_form wire_error;
     enum gate gate;
     enum err missing; /* said where a required field is absent; ERR_NONE: ERR_MISSING_FIELD */
+    struct cost cost; /* its items are the elements of all arrays among its fields */
 };
+
+/* Of a row whose messages go on to another client. */
+#define COST_OF_FORWARD                                                                                                \
+    {                                                                                                                  \
+        .base = 8, .kib = 5                                                                                            \
+    }
 
 /* A socket as it is opened. Borrowed until on_open returns. */
 struct opening {
@@ -81,6 +89,12 @@ bool is_attested(struct session *s);
 bool message_member(const char *name, struct span *value);
 
 char *request_id_dup(void); /* of that message: JSON, or "" where it has none that is text; the caller frees it */
+
+/* Sends the answer to a message of that type, which is not at hand any more, and charges for it; takes one reference.
+   row NULL: it answers none. */
+void session_answer(struct session *s, const struct message_type *row, struct bytes *b);
+/* Charges for what was not known when a message of that type came. */
+void session_charge_for(struct session *s, const struct message_type *row, double units);
 
 /* As session_fail(), for a message that is not at hand any more. */
 void session_fail_as(struct session *s, error_form form, const char *request_id, enum err e, const char *detail);

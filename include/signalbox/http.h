@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "signalbox/bytes.h"
+#include "signalbox/cost.h"
 #include "signalbox/fields.h"
 
 struct exchange;
@@ -26,14 +27,16 @@ struct http_route {
     struct field fields[FIELDS_MAX];   /* of its body, a JSON object; without any, the handler reads it by itself */
     const char *missing;               /* said where one is absent; then, one of another type is as absent too */
     bool may_be_empty;                 /* no body at all is an object without members */
+    struct cost cost;                  /* the address pays it, unless `always` */
 };
 
 struct exchange *exchange_find(exchange_id id); /* NULL: gone, or answered already */
 exchange_id exchange_id_of(const struct exchange *x);
 
-const char *exchange_ip(const struct exchange *x);       /* of the client */
-const char *exchange_path(const struct exchange *x);     /* percent-decoded once, as it was sent otherwise */
-struct span exchange_raw_path(const struct exchange *x); /* not decoded */
+const struct cost *exchange_cost(const struct exchange *x); /* of its route; NULL: nobody pays it */
+const char *exchange_ip(const struct exchange *x);          /* of the client */
+const char *exchange_path(const struct exchange *x);        /* percent-decoded once, as it was sent otherwise */
+struct span exchange_raw_path(const struct exchange *x);    /* not decoded */
 char *exchange_argument(const struct exchange *x, const char *name);     /* of the query: see http_head_argument() */
 const char *exchange_header(const struct exchange *x, const char *name); /* "" where there is none */
 bool exchange_has_bearer(const struct exchange *x, const char *secret);  /* compared in constant time */

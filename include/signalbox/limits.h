@@ -10,6 +10,8 @@ struct bucket {
     int64_t filled_ms;
 };
 struct bucket bucket_full(long long burst, int64_t now_ms);
+/* What is in it now. Whoever takes more leaves it with less than nothing. */
+double bucket_level(struct bucket *b, long long rate, long long burst, int64_t now_ms);
 /* Takes one token of a bucket that fills by rate a second up to burst; rate 0: always true. */
 bool bucket_take(struct bucket *b, long long rate, long long burst, int64_t now_ms);
 
@@ -30,10 +32,13 @@ void ip_let_go(struct ip *ip);
 #define IP_RANGE_MAX (IP_TEXT_MAX + 4)
 const char *ip_range(const struct ip *ip); /* "192.0.2.7", "2001:db8:1:2::/64": the same for all that are in it */
 
+struct bucket *ip_cost(struct ip *ip); /* of IP_COST_RATE; borrowed as it is */
+
 /* The first refusal in a second is logged. */
-bool ip_connect(const char *ip); /* counts a new connection; false: over IP_CONNECT_RATE */
-bool ip_request(const char *ip); /* counts an HTTP request; false: over HTTP_RATE */
-bool ip_open(const char *ip);    /* false: IP_CONNECTIONS_MAX are open. Give it back with ip_close() */
+void ip_tell(struct ip *ip, const char *limit); /* logs that it is over that limit */
+bool ip_connect(const char *ip);                /* counts a new connection; false: over IP_CONNECT_RATE */
+bool ip_request(const char *ip);                /* counts an HTTP request; false: over HTTP_RATE */
+bool ip_open(const char *ip);                   /* false: IP_CONNECTIONS_MAX are open. Give it back with ip_close() */
 void ip_close(const char *ip);
 
 void limits_init(void);

@@ -64,7 +64,7 @@ void session_turn_kept(session_id id, size_t bytes);  /* it keeps them no more *
 
 void session_ping(struct session *s);
 int64_t session_silent_ms(const struct session *s); /* since anything at all came from it */
-void session_trust(struct session *s);              /* frees it of MESSAGE_RATE, because it speaks for many clients */
+void session_trust(struct session *s); /* frees it of MESSAGE_RATE and of costs, as it speaks for many clients */
 
 size_t session_count(void);
 /* Visits the sessions of one of several parts of about equal size; part 0 of 1 is all. */
@@ -79,7 +79,7 @@ struct session_ops {
     const struct json_names *names; /* the members that are kept of a message */
     void (*on_text)(struct session *s, struct span text, const struct json_members *m); /* NULL: it is malformed */
     void (*on_over_rate)(struct session *s, struct span text); /* it was dropped; "": it is binary, which is not read */
-    void (*on_sent)(const struct session *s, struct span text);
+    void (*on_sent)(struct session *s, struct span text);
 };
 
 /* For net/dialect.c alone. ip: of the client. most: bytes of a message; 0: MAX_MESSAGE_BYTES */
@@ -87,8 +87,11 @@ struct session *session_new(struct lws *wsi, const char *ip, const struct sessio
                             const struct dialect *dialect, size_t most);
 const struct dialect *session_dialect(const struct session *s);
 int64_t *session_attested_until(struct session *s); /* ms of the clock */
-/* Of the message that is being handled; NULL: none. */
+/* Of the message that is being handled, or answered; NULL: none. */
 const struct message_type **session_row(struct session *s);
+/* Take units (cost.h) of s and of its address. false: it has not got so many, and is read no further for a moment. */
+bool session_afford(struct session *s, double units);
+void session_charge(struct session *s, double units); /* whether it has them or not */
 
 /* For net/websocket.c alone. */
 void session_pinged(struct session *s, struct span payload);

@@ -42,10 +42,10 @@ struct session {
     size_t unsent;                       /* of the frame that lws could write only in part, and keeps */
     unsigned holds;
     struct timer *timer; /* ends a pause of reading; of one that is closing, its patience */
-    unsigned refused;    /* for its rate, since reading paused for that */
+    unsigned refused;    /* for its rate, since reading paused */
     bool reading_stopped, over_bound, read_in_portions, write_wanted, flush_wanted, ping_wanted, watched, trusted;
 
-    struct bucket rate;
+    struct bucket rate, cost;
     int64_t excess_since_ms, excess_last_ms;
     int64_t heard_ms, ping_due_ms, attested_until_ms;
     TAILQ_ENTRY(session) by_ping;

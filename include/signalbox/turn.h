@@ -10,9 +10,11 @@
 #include "signalbox/http.h"
 
 struct turn {
-    session_id session;   /* of a message */
-    exchange_id exchange; /* of a request */
-    struct ip *ip;        /* of its client; held, so it is there also when the client has left */
+    session_id session;             /* of a message */
+    exchange_id exchange;           /* of a request */
+    struct ip *ip;                  /* of its client; held, so it is there also when the client has left */
+    const struct message_type *row; /* of the message; NULL: of a request, or there is none */
+    const struct cost *cost;        /* of either; NULL: none */
     bool holds;
     error_form form;  /* how the errors of this message are told, whatever the session is sent meanwhile */
     char *request_id; /* JSON, or "" */
@@ -34,8 +36,9 @@ void *turn_begin_http(struct exchange *x, size_t size, void (*clear)(void *conte
 struct session *turn_session(const struct turn *t);
 struct exchange *turn_exchange(const struct turn *t);
 
-/* These do nothing if the client has left. */
+/* If the client has left, these do nothing, but its address is charged all the same. */
 void turn_send(const struct turn *t, struct bytes *b);                /* a message; takes the reference */
+void turn_charge(const struct turn *t, double units);                 /* for what was not known at its begin */
 void turn_fail(const struct turn *t, enum err e, const char *detail); /* as session_fail(); of a request: 503 or 507 */
 void turn_reply(const struct turn *t, unsigned status, struct bytes *json); /* to a request; takes the reference */
 void turn_reply_json(const struct turn *t, unsigned status, json_t *body);  /* likewise */

@@ -12,6 +12,7 @@
 
 #include "signalbox/config.h"
 #include "signalbox/domain.h"
+#include "signalbox/limits.h"
 
 #define OF_OWN "{\"type\":\"own\",\"request_id\":\"1\"}"
 #define OF_OTHER "{\"type\":\"other\",\"request_id\":\"2\"}"
@@ -21,8 +22,9 @@ struct session {
     const struct dialect *dialect;
     const struct message_type *row;
     int holds;
-    bool gone;
+    bool gone, poor;
     size_t kept;
+    double charged;
     char heard[512];
 };
 static struct session client;
@@ -48,11 +50,27 @@ const struct message_type **session_row(struct session *s)
     return &s->row;
 }
 
+bool session_afford(struct session *s, double units)
+{
+    if (s->poor)
+        return false;
+    s->charged += units;
+    return true;
+}
+
+void session_charge(struct session *s, double units)
+{
+    s->charged += units;
+}
+
+static const struct session_ops *ops; /* what the dispatcher has the session do */
+
 void session_send(struct session *s, struct bytes *b)
 {
     struct span text = bytes_span(b);
     size_t len = strlen(s->heard);
 
+    ops->on_sent(s, text);
     snprintf(s->heard + len, sizeof(s->heard) - len, "%.*s\n", (int)text.len, text.at);
     bytes_unref(b);
 }
@@ -79,8 +97,34 @@ void session_release(struct session *s)
     s->holds--;
 }
 
-/* In the place of net/limits.c: how often its client's address is held. */
+/* In the place of net/limits.c: how often its client's address is held, and what it has. */
 static unsigned ip_holds;
+static struct bucket address;
+
+struct bucket *ip_cost(struct ip *ip)
+{
+    (void)ip;
+    return &address;
+}
+
+void ip_tell(struct ip *ip, const char *limit)
+{
+    (void)ip;
+    (void)limit;
+}
+
+struct bucket bucket_full(long long burst, int64_t now_ms)
+{
+    return (struct bucket){(double)burst, now_ms};
+}
+
+double bucket_level(struct bucket *b, long long rate, long long burst, int64_t now_ms)
+{
+    (void)rate;
+    (void)burst;
+    (void)now_ms;
+    return b->tokens;
+}
 
 struct ip *session_ip(const struct session *s)
 {
@@ -124,6 +168,14 @@ exchange_id exchange_id_of(const struct exchange *x)
     return 1;
 }
 
+const struct cost *exchange_cost(const struct exchange *x)
+{
+    static const struct cost cost = {.reply_kib = 10};
+
+    (void)x;
+    return &cost;
+}
+
 const char *exchange_ip(const struct exchange *x)
 {
     (void)x;
@@ -153,8 +205,6 @@ void exchange_reply_json(struct exchange *x, unsigned status, json_t *body)
     answer(x, status, json_string_value(body));
     json_decref(body);
 }
-
-static const struct session_ops *ops; /* what the dispatcher has the session do */
 
 struct session *session_new(struct lws *wsi, const char *ip, const struct session_ops *session_ops,
                             const struct dialect *dialect, size_t most)
@@ -236,7 +286,10 @@ static struct bytes *tell_other(enum err e, const char *text, const char *reques
     return tell("other", e, request_id);
 }
 
-static const struct message_type own_types[] = {{"own", handle_beside}, {"own_held", handle_held}};
+static const struct message_type own_types[] = {
+    {"own", handle_beside},
+    {"own_held", handle_held},
+    {"dear", handle_beside, {{FIELD_IDS, "ids", .most = 9}}, .cost = {.base = 10, .item = 20, .reply_kib = 10240}}};
 static const struct message_type other_types[] = {
     {"other", handle_beside}, {"other_silent", handle_silently}, {"other_refused", handle_refused}};
 static const char *const members[] = {"request_id", NULL};
@@ -268,7 +321,9 @@ static int start(void **state)
 {
     request = (struct exchange){0};
     count = cleared = 0;
-    *state = dialect_join(&joined, own_types, 2, &other);
+    address.tokens = 0;
+    *state = dialect_join(&joined, own_types, 3, &other);
+    cost_init();
     dialect_init();
     dialect_open(&joined, NULL, "192.0.2.1");
     return 0;
@@ -361,6 +416,49 @@ static void one_whose_client_has_left_says_nothing_and_is_freed(void **state)
     assert_int_equal(cleared, 1);
     assert_int_equal(ip_holds, 0);
     assert_int_equal(client.holds, 1); /* of a session that is not there any more */
+}
+
+static void a_message_is_charged_by_its_row_and_its_answer_when_it_is_known(void **state)
+{
+    (void)state;
+    receive("{\"type\":\"dear\",\"ids\":[\"a\",\"b\"]}");
+    assert_true(client.charged == 1 + 2 * 2);
+    turn_send(under_way[0], bytes_copy(SPAN("ten bytes.")));
+    assert_true(client.charged == 1 + 2 * 2 + 10);
+    turn_end(under_way[0]);
+    receive("{\"type\":\"own\"}");
+    turn_send(under_way[1], bytes_copy(SPAN("for nothing")));
+    turn_end(under_way[1]);
+    assert_true(client.charged == 1 + 2 * 2 + 10);
+    session_send(&client, bytes_copy(SPAN("no answer")));
+    assert_true(client.charged == 1 + 2 * 2 + 10);
+}
+
+static void who_cannot_pay_for_a_message_is_told_in_its_form_and_nothing_is_done(void **state)
+{
+    (void)state;
+    client.poor = true;
+    receive("{\"type\":\"dear\",\"request_id\":\"5\"}");
+    receive("{\"type\":\"other\",\"request_id\":\"6\"}");
+    assert_string_equal(client.heard, "own ERR_RATE_LIMIT \"5\"\nother ERR_RATE_LIMIT \"6\"\n");
+    assert_int_equal(count, 0);
+}
+
+static void the_address_of_who_has_left_pays_for_the_answer(void **state)
+{
+    struct turn *t;
+
+    (void)state;
+    receive("{\"type\":\"dear\",\"ids\":[\"a\"]}");
+    client.gone = true;
+    turn_send(under_way[0], bytes_copy(SPAN("ten bytes.")));
+    turn_end(under_way[0]);
+    assert_true(address.tokens == -10);
+    t = turn_begin_http(&request, sizeof(*t), NULL);
+    request.answered = true;
+    turn_reply_json(t, 200, json_pack("[s]", "1234567890"));
+    turn_end(t);
+    assert_true(address.tokens < -10);
 }
 
 static void the_error_of_a_request_is_a_status(void **state)
@@ -485,6 +583,9 @@ int main(void)
         TURN_TEST(a_session_is_held_until_its_turn_has_ended),
         TURN_TEST(a_turn_beside_holds_nothing),
         TURN_TEST(one_whose_client_has_left_says_nothing_and_is_freed),
+        TURN_TEST(a_message_is_charged_by_its_row_and_its_answer_when_it_is_known),
+        TURN_TEST(who_cannot_pay_for_a_message_is_told_in_its_form_and_nothing_is_done),
+        TURN_TEST(the_address_of_who_has_left_pays_for_the_answer),
         TURN_TEST(the_error_of_a_request_is_a_status),
         TURN_TEST(a_request_that_is_given_up_is_answered_with_the_sentence_or_503),
         TURN_TEST(only_the_first_answer_of_a_request_counts),

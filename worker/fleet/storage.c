@@ -25,6 +25,7 @@ void storage_take(struct turn *t, const struct storing *what, void (*done)(struc
         done(t, ERR_STORAGE_LIMIT);
         return;
     }
+    turn_charge(t, cost_of_stored(what->bytes));
     if (stored)
         *stored += what->bytes;
     done(t, ERR_NONE);

@@ -210,13 +210,8 @@ static void undo(const char *id, const struct address *holder)
 
 #define FORWARD_ROW(name)                                                                                              \
     {                                                                                                                  \
-        name, handle_forward,                                                                                          \
-        {                                                                                                              \
-            {FIELD_ID, "target"},                                                                                      \
-            {                                                                                                          \
-                FIELD_ANY, "payload", .required = true                                                                 \
-            }                                                                                                          \
-        }                                                                                                              \
+        name, handle_forward, {{FIELD_ID, "target"}, {FIELD_ANY, "payload", .required = true}},                        \
+            .cost = COST_OF_FORWARD                                                                                    \
     }
 
 static const struct message_type types[] = {

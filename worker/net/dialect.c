@@ -16,10 +16,10 @@
 #define TYPE_MAX 4096 /* bytes; an unknown one is told back */
 #define TOKEN_MOST 8192
 
-/* The counter of one row, or of a dialect's unknown types. */
+/* The counters of one row, or of a dialect's unknown types. */
 struct counted {
     const void *row;
-    struct metric *messages;
+    struct metric *messages, *cost;
     UT_hash_handle hh;
 };
 
@@ -169,7 +169,7 @@ struct message_type *dialect_join(struct dialect *d, const struct message_type *
     return types;
 }
 
-static struct metric *received(const void *row, const char *dialect, const char *type)
+static struct counted *counters(const void *row, const char *dialect, const char *type)
 {
     struct counted *c;
 
@@ -178,9 +178,10 @@ static struct metric *received(const void *row, const char *dialect, const char 
         c = mem_alloc(sizeof(*c));
         c->row = row;
         c->messages = metric_series(messages_in, dialect, type);
+        c->cost = cost_counter(dialect, type);
         HASH_ADD_PTR(counted, row, c);
     }
-    return c->messages;
+    return c;
 }
 
 /* Every message of ours begins with its type. */
@@ -206,8 +207,21 @@ static struct metric *sent_series(const char *dialect, struct span message)
     return found->messages;
 }
 
-static void on_sent(const struct session *s, struct span message)
+void session_charge_for(struct session *s, const struct message_type *row, double units)
 {
+    if (units == 0)
+        return;
+    metric_add(counters(row, session_dialect(s)->name, row->type)->cost, units);
+    session_charge(s, units);
+}
+
+/* While a message of its own is at hand, what a session is sent is the answer. */
+static void on_sent(struct session *s, struct span message)
+{
+    const struct message_type *row = *session_row(s);
+
+    if (row)
+        session_charge_for(s, row, cost_of_reply(&row->cost, message.len));
     metric_add(sent_series(session_dialect(s)->name, message), 1);
     metric_add(bytes_out, (double)message.len);
 }
@@ -228,6 +242,15 @@ void session_fail_as(struct session *s, error_form form, const char *request_id,
     builder_add(&text, (struct span){"", 1});
     session_send(s, form(e, bytes_span(text.bytes).at, request_id));
     builder_free(&text);
+}
+
+void session_answer(struct session *s, const struct message_type *row, struct bytes *b)
+{
+    const struct message_type *before = *session_row(s);
+
+    *session_row(s) = row;
+    session_send(s, b);
+    *session_row(s) = before;
 }
 
 error_form session_error_form(struct session *s)
@@ -284,18 +307,48 @@ static const struct message_type *find_type(const struct dialect *d, const char 
     return strcmp(type, attest_row.type) == 0 ? &attest_row : NULL;
 }
 
+static size_t count_items(const struct value *v)
+{
+    struct span rest, element;
+    size_t n = 0;
+
+    if (!v->present || json_kind(v->raw) != JSON_KIND_ARRAY)
+        return 0;
+    for (rest = json_elements(v->raw); json_next(&rest, &element); n++)
+        ;
+    return n;
+}
+
+/* That it was read is paid for. */
+static bool afford(struct session *s, const struct message *m, const struct message_type *row, struct counted *c)
+{
+    size_t items = 0;
+    double units;
+
+    for (size_t i = 0; row->cost.item > 0 && i < FIELDS_MAX; i++)
+        items += count_items(&m->values[i]);
+    units = cost_least(&row->cost, items, m->frame.len);
+    if (!session_afford(s, units))
+        return false;
+    metric_add(c->cost, units);
+    return true;
+}
+
 static enum err dispatch(struct session *s, struct span frame, const char **detail)
 {
     const struct dialect *d = session_dialect(s);
     struct message m = {.frame = frame};
     const struct message_type *row;
+    struct counted *c;
     struct value type = {0};
     enum err e;
 
     *detail = type_field.name;
     e = read_field(&type_field, &type);
     row = e == ERR_NONE ? find_type(d, type.text) : NULL;
-    metric_add(received(row ? (const void *)row : d, d->name, row ? row->type : "unknown"), 1);
+    c = counters(row ? (const void *)row : d, d->name, row ? row->type : "unknown");
+    metric_add(c->messages, 1);
+    metric_add(c->cost, cost_of_text(frame.len));
     if (e != ERR_NONE)
         return e;
     *detail = type.text;
@@ -317,7 +370,7 @@ static enum err dispatch(struct session *s, struct span frame, const char **deta
     }
     *detail = NULL;
     m.type = row->type;
-    return row->handle(s, &m);
+    return afford(s, &m, row, c) ? row->handle(s, &m) : ERR_RATE_LIMIT;
 }
 
 static void on_text(struct session *s, struct span frame, const struct json_members *m)

@@ -15,10 +15,12 @@
 #include "signalbox/http_head.h"
 #include "signalbox/limits.h"
 #include "signalbox/log.h"
+#include "signalbox/metrics.h"
 #include "signalbox/slots.h"
 #include "signalbox/socket_path.h"
 
 #define BODY_MAX (64 * 1024)
+#define READ_UNITS 3 /* to read any request and to answer it, beside its bytes */
 
 struct exchange {
     exchange_id id; /* 0 once it is answered */
@@ -41,6 +43,38 @@ struct exchange {
 };
 
 static struct slots exchanges;
+
+/* --- what it costs --- */
+
+const struct cost *exchange_cost(const struct exchange *x)
+{
+    return x->route && !x->route->always ? &x->route->cost : NULL;
+}
+
+static struct metric *counter_of(const struct exchange *x)
+{
+    return cost_counter("http", x->route && x->route->name ? x->route->name : "unknown");
+}
+
+/* It has been read by now, whether its address can pay or not. */
+static bool afford(const struct exchange *x)
+{
+    const struct cost *c = exchange_cost(x);
+    double units = READ_UNITS + (c ? cost_least(c, 0, 0) : 0);
+
+    if (cost_take(NULL, ip_find(x->ip), units) > 0)
+        return false;
+    metric_add(counter_of(x), units);
+    return true;
+}
+
+static void charge(const struct exchange *x, double units)
+{
+    if (units == 0)
+        return;
+    metric_add(counter_of(x), units);
+    cost_charge(NULL, ip_find(x->ip), units);
+}
 
 static void each_route(void (*visit)(const struct http_route *r, void *arg), void *arg)
 {
@@ -140,6 +174,8 @@ void exchange_reply(struct exchange *x, unsigned status, const char *content_typ
         bytes_unref(body);
         return;
     }
+    if (exchange_cost(x) && body)
+        charge(x, cost_of_reply(exchange_cost(x), bytes_len(body)));
     slots_drop(&exchanges, x->id);
     x->id = 0;
     x->status = status;
@@ -250,7 +286,7 @@ struct exchange *exchange_new(struct http_head *h, const char *ip, bool over, vo
     snprintf(x->ip, sizeof(x->ip), "%s", ip);
     x->id = slots_put(&exchanges, x);
     find_route(x);
-    if (!(x->route && x->route->always) && (over || !ip_request(ip)))
+    if (!(x->route && x->route->always) && (over || !ip_request(ip) || !afford(x)))
         exchange_fail(x, 429, "Too Many Requests");
     else if (h->method == HTTP_OPTIONS)
         exchange_reply(x, 200, NULL, NULL);
@@ -285,6 +321,8 @@ void exchange_body_end(struct exchange *x)
 {
     struct texts texts = {0};
 
+    if (x->id && exchange_cost(x))
+        charge(x, cost_of_bytes(exchange_cost(x), exchange_body(x).len));
     if (x->id && read_fields(x, &texts))
         x->route->handle(x);
     texts_free(&texts);

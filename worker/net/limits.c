@@ -21,7 +21,7 @@
 struct ip {
     char range[IP_RANGE_MAX];
     unsigned holds;
-    struct bucket connects, requests;
+    struct bucket connects, requests, cost;
     long long connections;
     int64_t told_ms; /* in the log that it is over a limit */
     UT_hash_handle hh;
@@ -36,15 +36,20 @@ struct bucket bucket_full(long long burst, int64_t now_ms)
     return (struct bucket){(double)burst, now_ms};
 }
 
-bool bucket_take(struct bucket *b, long long rate, long long burst, int64_t now_ms)
+double bucket_level(struct bucket *b, long long rate, long long burst, int64_t now_ms)
 {
-    if (rate == 0)
-        return true;
     b->tokens += (double)(now_ms - b->filled_ms) * (double)rate / 1000;
     b->filled_ms = now_ms;
     if (b->tokens > (double)burst)
         b->tokens = (double)burst;
-    if (b->tokens < 1)
+    return b->tokens;
+}
+
+bool bucket_take(struct bucket *b, long long rate, long long burst, int64_t now_ms)
+{
+    if (rate == 0)
+        return true;
+    if (bucket_level(b, rate, burst, now_ms) < 1)
         return false;
     b->tokens -= 1;
     return true;
@@ -106,6 +111,7 @@ struct ip *ip_find(const char *text)
         memcpy(ip->range, range, sizeof(range));
         ip->connects = bucket_full(config->ip_connect_burst, loop_ms());
         ip->requests = bucket_full(config->http_burst, loop_ms());
+        ip->cost = bucket_full(config->ip_cost_burst, loop_ms());
         ip->told_ms = loop_ms() - TELL_INTERVAL_MS;
         HASH_ADD_STR(ips, range, ip);
     }
@@ -127,6 +133,11 @@ const char *ip_range(const struct ip *ip)
     return ip->range;
 }
 
+struct bucket *ip_cost(struct ip *ip)
+{
+    return &ip->cost;
+}
+
 /* Once a second for each address: who is over a limit may be so thousands of times. */
 static bool over(struct ip *ip, const char *limit, const char *text)
 {
@@ -135,6 +146,11 @@ static bool over(struct ip *ip, const char *limit, const char *text)
         LOG_INFO("limit_hit", LOG_TEXT("limit", limit), LOG_TEXT("ip", text));
     }
     return false;
+}
+
+void ip_tell(struct ip *ip, const char *limit)
+{
+    over(ip, limit, ip->range);
 }
 
 bool ip_connect(const char *text)
@@ -180,9 +196,9 @@ bool ip_is_proxy(const char *text)
     return cidr_contains(trusted, text);
 }
 
-static bool is_full(const struct bucket *b, long long rate, long long burst)
+static bool is_full(struct bucket *b, long long rate, long long burst)
 {
-    return rate == 0 || loop_ms() - b->filled_ms >= burst * 1000 / rate;
+    return rate == 0 || bucket_level(b, rate, burst, loop_ms()) >= (double)burst;
 }
 
 /* An address that nobody holds and whose buckets are full again is as good as never seen. */
@@ -194,7 +210,8 @@ static void forget_idle(void *arg)
     HASH_ITER (hh, ips, ip, next) {
         if (ip->connections == 0 && ip->holds == 0 &&
             is_full(&ip->connects, config->ip_connect_rate, config->ip_connect_burst) &&
-            is_full(&ip->requests, config->http_rate, config->http_burst)) {
+            is_full(&ip->requests, config->http_rate, config->http_burst) &&
+            is_full(&ip->cost, config->ip_cost_rate, config->ip_cost_burst)) {
             HASH_DEL(ips, ip);
             free(ip);
         }

@@ -8,6 +8,7 @@
 
 #include "signalbox/config.h"
 #include "signalbox/connection.h"
+#include "signalbox/cost.h"
 #include "signalbox/dialect.h"
 #include "signalbox/http.h"
 #include "signalbox/limits.h"
@@ -62,6 +63,7 @@ bool server_init(bool share_port)
     dialect_init();
     connections_init();
     limits_init();
+    cost_init();
     if (websockets_init(descriptors))
         port = listener_open(config->host, (int)config->port, share_port, on_accepted);
     if (port < 0) {

@@ -100,6 +100,7 @@ struct session *session_new(struct lws *wsi, const char *ip, const struct sessio
     s->heard_ms = loop_ms();
     s->ping_due_ms = s->heard_ms + config->ping_interval_ms;
     s->rate = bucket_full(config->message_burst, s->heard_ms);
+    s->cost = bucket_full(config->cost_burst, s->heard_ms);
     STAILQ_INIT(&s->out);
     STAILQ_INIT(&s->waiting);
     TAILQ_INSERT_TAIL(&by_ping, s, by_ping);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "signalbox/config.h"
+#include "signalbox/cost.h"
 #include "signalbox/json_scan.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
@@ -67,11 +68,29 @@ static void on_paused(void *arg)
 }
 
 /* Answers cost time that is the others': who is far over its rate is read, and answered, a little at a time. */
-static void pause_reading(struct session *s)
+static void pause_reading(struct session *s, int64_t ms)
 {
+    if (s->timer)
+        return;
     s->refused = 0;
-    s->timer = timer_once(REFUSED_PAUSE_MS, on_paused, s);
+    s->timer = timer_once(ms, on_paused, s);
     set_reading(s);
+}
+
+/* Who goes on asking for what it cannot have is not read meanwhile, so that refusals cost little. */
+bool session_afford(struct session *s, double units)
+{
+    int64_t wait_ms = s->trusted ? 0 : cost_take(&s->cost, s->ip, units);
+
+    if (wait_ms > 0 && s->state == SESSION_OPEN)
+        pause_reading(s, wait_ms);
+    return wait_ms == 0;
+}
+
+void session_charge(struct session *s, double units)
+{
+    if (!s->trusted)
+        cost_charge(&s->cost, s->ip, units);
 }
 
 /* false: it is over its rate. Who is so for long is closed. */
@@ -87,8 +106,8 @@ static bool take_rate(struct session *s)
         LOG_INFO("limit_hit", LOG_TEXT("limit", "MESSAGE_RATE"), LOG_INT("sid", s->id));
     }
     s->excess_last_ms = now;
-    if (++s->refused >= REFUSED_IN_A_ROW && !s->timer)
-        pause_reading(s);
+    if (++s->refused >= REFUSED_IN_A_ROW)
+        pause_reading(s, REFUSED_PAUSE_MS);
     return false;
 }
 
@@ -99,9 +118,9 @@ static void close_if_loud(struct session *s)
 }
 
 /* false: the message is dropped. */
-static bool within_rate(struct session *s, struct span text, bool binary)
+static bool within_limits(struct session *s, struct span text, bool binary)
 {
-    if (take_rate(s))
+    if (take_rate(s) && session_afford(s, cost_of_text(text.len)))
         return true;
     if (binary)
         text.len = 0;
@@ -314,7 +333,7 @@ static void wait_turn(struct session *s, struct span text, struct bytes *whole, 
 
 static void received(struct session *s, struct span text, struct bytes *whole, bool binary)
 {
-    if (!within_rate(s, text, binary))
+    if (!within_limits(s, text, binary))
         return;
     if (s->holds > 0 || !STAILQ_EMPTY(&s->waiting) || is_long(text.len, binary))
         wait_turn(s, text, whole, binary);

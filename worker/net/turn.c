@@ -17,6 +17,8 @@ void *turn_begin_beside(struct session *s, size_t size, void (*clear)(void *cont
     t->session = session_id_of(s);
     t->ip = session_ip(s);
     ip_hold(t->ip);
+    t->row = *session_row(s);
+    t->cost = t->row ? &t->row->cost : NULL;
     t->form = session_error_form(s);
     t->request_id = request_id_dup();
     t->clear = clear;
@@ -39,6 +41,7 @@ void *turn_begin_http(struct exchange *x, size_t size, void (*clear)(void *conte
     t->exchange = exchange_id_of(x);
     t->ip = ip_find(exchange_ip(x));
     ip_hold(t->ip);
+    t->cost = exchange_cost(x);
     t->clear = clear;
     return t;
 }
@@ -53,14 +56,32 @@ struct exchange *turn_exchange(const struct turn *t)
     return exchange_find(t->exchange);
 }
 
+/* Who asks and leaves has had Redis do the same. */
+void turn_charge(const struct turn *t, double units)
+{
+    struct session *s = turn_session(t);
+
+    if (s && t->row)
+        session_charge_for(s, t->row, units);
+    else if (t->cost)
+        cost_charge(NULL, t->ip, units);
+}
+
+static void charge_left(const struct turn *t, size_t bytes)
+{
+    turn_charge(t, t->cost ? cost_of_reply(t->cost, bytes) : 0);
+}
+
 void turn_send(const struct turn *t, struct bytes *b)
 {
     struct session *s = turn_session(t);
 
-    if (s)
-        session_send(s, b);
-    else
+    if (s) {
+        session_answer(s, t->row, b);
+    } else {
+        charge_left(t, bytes_len(b));
         bytes_unref(b);
+    }
 }
 
 void turn_fail(const struct turn *t, enum err e, const char *detail)
@@ -78,20 +99,25 @@ void turn_reply(const struct turn *t, unsigned status, struct bytes *json)
 {
     struct exchange *x = turn_exchange(t);
 
-    if (x)
+    if (x) {
         exchange_reply(x, status, "application/json", json);
-    else
-        bytes_unref(json);
+        return;
+    }
+    if (json)
+        charge_left(t, bytes_len(json));
+    bytes_unref(json);
 }
 
 void turn_reply_json(const struct turn *t, unsigned status, json_t *body)
 {
     struct exchange *x = turn_exchange(t);
 
-    if (x)
+    if (x) {
         exchange_reply_json(x, status, body);
-    else
-        json_decref(body);
+        return;
+    }
+    charge_left(t, json_dumpb(body, NULL, 0, JSON_COMPACT));
+    json_decref(body);
 }
 
 void turn_keeps(struct turn *t, size_t bytes)

@@ -225,6 +225,6 @@ const struct http_route references_routes[] = {
                 {FIELD_ID, "build_hash", .required = true},
                 {FIELD_ANY, "size"},
                 {FIELD_ARRAY, "critical_regions"}},
-     .missing = "Missing required fields: version, platform, build_hash"},
+     .missing = "Missing required fields: version, platform, build_hash", .cost = {.base = 200, .kib = 12}},
     {0},
 };

@@ -55,6 +55,7 @@ static void serve_waiters(const struct pushing *p, const struct reply *waiters)
     delivery_count_remote(n - n_here);
     metric_add(multicasts, n > 0);
     metric_add(receivers, (double)n);
+    turn_charge(&p->turn, cost_of_told(p->turn.cost, n, bytes_len(message)));
     tally_remove(&chunk_waits, n, entries);
     bytes_unref(message);
     for (size_t i = 0; i < n; i++)

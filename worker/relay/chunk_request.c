@@ -101,6 +101,7 @@ static void wait_for_chunk(struct session *s, struct requesting *q)
     char key[KEY_MAX], holder[HOLDER_MAX], entry[ENTRY_MAX];
 
     chunk_entry(entry, "wait", q->chunk, q->peer);
+    turn_charge(&q->turn, cost_of_told(q->turn.cost, 1, 0));
     index_note(s, 1, &(struct note){entry, config->chunk_wait_ttl_ms});
     tally_wait(q, true);
     chunk_watch(q->chunk);

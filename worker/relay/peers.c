@@ -10,6 +10,8 @@
 #include "signalbox/resync.h"
 #include "signalbox/script.h"
 
+#define CLAIM_UNITS 6 /* of cost: to take an id, and to let it go */
+
 struct claiming {
     struct turn *turn;
     char *peer;
@@ -49,6 +51,7 @@ void peer_claim(enum claim_when when, struct turn *t, const char *peer, size_t n
         index_note(s, note_count, notes);
         next(s, t);
     } else {
+        turn_charge(t, CLAIM_UNITS);
         c = mem_alloc(sizeof(*c));
         *c = (struct claiming){t, mem_dup(peer), next};
         identity_claim(s, &peer_kind, peer, note_count, notes, on_claimed, c);

@@ -186,7 +186,7 @@ static void on_left(const struct reply *r, void *arg)
         set_room(p, NULL, NULL);
         wire_envelope(&w, "ACK", NULL, NULL);
         builder_text(&w, ",\"payload\":{\"message\":\"left room\"}");
-        session_send(s, wire_envelope_end(&w, a->turn.request_id));
+        turn_send(&a->turn, wire_envelope_end(&w, a->turn.request_id));
     }
     turn_end(&a->turn);
 }
@@ -217,7 +217,8 @@ static void joined(struct session *s, const struct asking *a, const struct reply
     set_room(p, a->room, a->info);
     wire_envelope(&w, "ACK", p->id, a->room);
     wire_room(&w, a->room, records);
-    session_send(s, wire_envelope_end(&w, a->turn.request_id));
+    turn_send(&a->turn, wire_envelope_end(&w, a->turn.request_id));
+    turn_charge(&a->turn, cost_of_told(a->turn.cost, reply_count(records) / 2, 0));
     key_room_channel(channel, a->room);
     group_admit(channel, session_id_of(s), (uint64_t)number);
 }

@@ -238,15 +238,17 @@ static void on_open(struct session *s, const struct opening *o)
 #define FORWARD_ROW(name)                                                                                              \
     {                                                                                                                  \
         name, handle_forward,                                                                                          \
-        {                                                                                                              \
-            {FIELD_ID, "target_id", .required = true}, {FIELD_ANY, "payload", .required = true}, REQUEST_ID            \
-        }                                                                                                              \
+            {{FIELD_ID, "target_id", .required = true}, {FIELD_ANY, "payload", .required = true}, REQUEST_ID},         \
+            .cost = COST_OF_FORWARD                                                                                    \
     }
 
 static const struct message_type own_types[] = {
-    {"JOIN", handle_join, {{FIELD_ID, "room_id", .required = true}, {FIELD_OBJECT, "payload"}, REQUEST_ID}},
-    {"LEAVE", handle_leave, {REQUEST_ID}},
-    {"DISCOVER", handle_discover, {{FIELD_ID, "room_id"}, REQUEST_ID}},
+    {"JOIN",
+     handle_join,
+     {{FIELD_ID, "room_id", .required = true}, {FIELD_OBJECT, "payload"}, REQUEST_ID},
+     .cost = {.base = 120, .reply_kib = 13, .told = 6}},
+    {"LEAVE", handle_leave, {REQUEST_ID}, .cost = {.base = 10}},
+    {"DISCOVER", handle_discover, {{FIELD_ID, "room_id"}, REQUEST_ID}, .cost = {.base = 15, .reply_kib = 13}},
     FORWARD_ROW("OFFER"),
     FORWARD_ROW("ANSWER"),
     FORWARD_ROW("CANDIDATE"),

@@ -203,26 +203,24 @@ static enum err handle_forward(struct session *s, const struct message *m)
 
 #define TO_PEER(name, handler)                                                                                         \
     {                                                                                                                  \
-        name, handler,                                                                                                 \
-        {                                                                                                              \
-            {FIELD_ID, "target", .required = true},                                                                    \
-            {                                                                                                          \
-                FIELD_ANY, "payload", .required = true                                                                 \
-            }                                                                                                          \
-        }                                                                                                              \
+        name, handler, {{FIELD_ID, "target", .required = true}, {FIELD_ANY, "payload", .required = true}},             \
+            .cost = COST_OF_FORWARD                                                                                    \
     }
 
 static const struct message_type own_types[] = {
     {"register",
      handle_code_register,
      {{FIELD_ANY, "pairingCode", .required = true}, {FIELD_ANY, "publicKey", .required = true}},
-     .only_with = "pairingCode"},
+     .only_with = "pairingCode",
+     .cost = {.base = 70}},
     {"pair_request",
      handle_pair_request,
-     {{FIELD_ANY, "targetCode", "target", .required = true}, {FIELD_TEXT, "proposedName", .most = NAME_MAX_BYTES}}},
+     {{FIELD_ANY, "targetCode", "target", .required = true}, {FIELD_TEXT, "proposedName", .most = NAME_MAX_BYTES}},
+     .cost = {.base = 70}},
     {"pair_response",
      handle_pair_response,
-     {{FIELD_ANY, "targetCode", "target", .required = true}, {FIELD_ANY, "accepted", .required = true}}},
+     {{FIELD_ANY, "targetCode", "target", .required = true}, {FIELD_ANY, "accepted", .required = true}},
+     .cost = {.base = 70}},
     TO_PEER("offer", handle_forward),
     TO_PEER("answer", handle_forward),
     TO_PEER("ice_candidate", handle_forward),
@@ -235,10 +233,12 @@ static const struct message_type own_types[] = {
      handle_link_request,
      {{FIELD_ANY, "linkCode", .required = true},
       {FIELD_ANY, "publicKey", .required = true},
-      {FIELD_TEXT, "deviceName", .most = NAME_MAX_BYTES}}},
+      {FIELD_TEXT, "deviceName", .most = NAME_MAX_BYTES}},
+     .cost = {.base = 60}},
     {"link_response",
      handle_link_response,
-     {{FIELD_ANY, "linkCode", .required = true}, {FIELD_ANY, "accepted", .required = true}, {FIELD_ID, "deviceId"}}},
+     {{FIELD_ANY, "linkCode", .required = true}, {FIELD_ANY, "accepted", .required = true}, {FIELD_ID, "deviceId"}},
+     .cost = {.base = 60}},
 };
 
 /* --- calls --- */

@@ -103,13 +103,16 @@ static void finish(struct registering *g, enum registered result);
 static void on_passed(const struct reply *r, void *arg)
 {
     struct passing *p = arg;
-    long long members, changed;
+    long long members = 0, changed;
 
     if (r && reply_read(r, "ii", &members, &changed) && changed && config->signal_presence_max &&
         members == config->signal_presence_max + 1 && group_first(p->channel))
         LOG_WARNING("room_too_big_for_presence", LOG_INT("members", members));
-    if (p->registering)
+    if (p->registering) {
+        if (members > 0 && members <= config->signal_presence_max)
+            turn_charge(&p->registering->turn, cost_of_told(p->registering->turn.cost, (size_t)members, 0));
         finish(p->registering, REGISTERED);
+    }
     free(p->channel);
     free(p);
 }

@@ -119,16 +119,20 @@ static enum err handle_pair_reject(struct session *s, const struct message *m)
 #define FORWARD_ROW(name)                                                                                              \
     {                                                                                                                  \
         name, handle_forward, {{FIELD_ID, "target", .required = true}, {FIELD_ANY, "payload", .required = true}},      \
-            .missing = ERR_TARGET_FIELDS                                                                               \
+            .missing = ERR_TARGET_FIELDS, .cost = COST_OF_FORWARD                                                      \
     }
 
 static const struct message_type types[] = {
-    {"register", handle_code_register, {{FIELD_ANY, "pairingCode"}, {FIELD_TEXT, "publicKey", .most = PUBLIC_KEY_MAX}}},
+    {"register",
+     handle_code_register,
+     {{FIELD_ANY, "pairingCode"}, {FIELD_TEXT, "publicKey", .most = PUBLIC_KEY_MAX}},
+     .cost = {.base = 90, .told = 7}},
     {"pair_request",
      handle_pair_request,
-     {{FIELD_ID, "target", "targetCode", .required = true}, {FIELD_TEXT, "proposedName", .most = ID_MAX}}},
-    {"pair_accept", handle_pair_accept, {{FIELD_ID, "target", "targetCode", .required = true}}},
-    {"pair_reject", handle_pair_reject, {{FIELD_ID, "target", "targetCode", .required = true}}},
+     {{FIELD_ID, "target", "targetCode", .required = true}, {FIELD_TEXT, "proposedName", .most = ID_MAX}},
+     .cost = {.base = 40}},
+    {"pair_accept", handle_pair_accept, {{FIELD_ID, "target", "targetCode", .required = true}}, .cost = {.base = 50}},
+    {"pair_reject", handle_pair_reject, {{FIELD_ID, "target", "targetCode", .required = true}}, .cost = {.base = 50}},
     FORWARD_ROW("offer"),
     FORWARD_ROW("answer"),
     FORWARD_ROW("ice_candidate"),
