@@ -21,7 +21,7 @@ from clients import Client, frame  # noqa: E402
 from harness import ASAN, Fleet, http_request, publishes  # noqa: E402
 from swarm import gather, members  # noqa: E402
 
-ENV = {"IP_CONNECT_RATE": 0, "IP_CONNECTIONS_MAX": 0, "MESSAGE_RATE": 0, "LOG_LEVEL": "info",
+ENV = {"IP_CONNECT_RATE": 0, "IP_CONNECTIONS_MAX": 0, "MESSAGE_RATE": 0, "COST_RATE": 0, "LOG_LEVEL": "info",
        "PING_INTERVAL_MS": 3_600_000}
 
 

@@ -19,7 +19,7 @@ from clients import Client  # noqa: E402
 from harness import ASAN, Fleet, http_request  # noqa: E402
 
 SECRET = "bench"
-ENV = {"IP_CONNECT_RATE": 0, "MESSAGE_RATE": 0, "LOG_LEVEL": "info", "CI_UPLOAD_SECRET": SECRET}
+ENV = {"IP_CONNECT_RATE": 0, "MESSAGE_RATE": 0, "COST_RATE": 0, "LOG_LEVEL": "info", "CI_UPLOAD_SECRET": SECRET}
 
 
 def arguments():

@@ -25,7 +25,7 @@ from harness import ASAN, SLOW, Fleet, http_request  # noqa: E402
 from swarm import members  # noqa: E402
 
 KEY = "shared by the members of the pool"
-ENV = {"WORKER_SHARED_KEY": KEY, "IP_CONNECT_RATE": 0, "IP_CONNECTIONS_MAX": 0, "MESSAGE_RATE": 0, "LOG_LEVEL": "info",
+ENV = {"WORKER_SHARED_KEY": KEY, "IP_CONNECT_RATE": 0, "IP_CONNECTIONS_MAX": 0, "MESSAGE_RATE": 0, "COST_RATE": 0, "LOG_LEVEL": "info",
        "PING_INTERVAL_MS": 3_600_000}
 BEAT = 0.3  # what a member is expected to do; one that is silent for a second is out of the pool
 AIM_MS = 100

@@ -23,7 +23,7 @@ from harness import ASAN, Fleet, get, http_request  # noqa: E402
 from swarm import Member, settle  # noqa: E402
 
 MIB = 1 << 20
-ENV = {"IP_CONNECT_RATE": 0, "IP_CONNECTIONS_MAX": 0, "MESSAGE_RATE": 0, "LOG_LEVEL": "info", "DRAIN_SECONDS": 0}
+ENV = {"IP_CONNECT_RATE": 0, "IP_CONNECTIONS_MAX": 0, "MESSAGE_RATE": 0, "COST_RATE": 0, "LOG_LEVEL": "info", "DRAIN_SECONDS": 0}
 ROOMS, TICK, WARM_UP = 20, 0.02, 0.2  # the share of the time that the slope leaves out
 
 

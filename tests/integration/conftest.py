@@ -67,7 +67,7 @@ def closing():
 def launch(closing):
     """Starts a worker on that Redis."""
     def launch(url, **options):
-        worker = Worker(url, IP_CONNECT_RATE=0, MESSAGE_RATE=0, **options)
+        worker = Worker(url, IP_CONNECT_RATE=0, MESSAGE_RATE=0, COST_RATE=0, **options)
         closing.callback(worker.stop)
         return worker
 

@@ -15,7 +15,7 @@ from swarm import members
 from test_signal import error, path_of, registered
 
 MIB = 1 << 20
-ENV = {"IP_CONNECT_RATE": 0, "IP_CONNECTIONS_MAX": 0, "MESSAGE_RATE": 0, "LOG_LEVEL": "info",
+ENV = {"IP_CONNECT_RATE": 0, "IP_CONNECTIONS_MAX": 0, "MESSAGE_RATE": 0, "COST_RATE": 0, "LOG_LEVEL": "info",
        "SIGNAL_PRESENCE_MAX": 0}
 KEPT_MAX, IN_FLIGHT_BYTES_MAX, PENDING_MESSAGES_MAX, PENDING_BYTES_MAX = 256 * MIB, 32 * MIB, 256, MIB // 2
 BIG = 240_000

@@ -10,8 +10,10 @@ import time
 import pytest
 
 from clients import bare_socket, frame
+from front import PATIENT
 from harness import ASAN, ROOT, WORKER, http_connection, http_request, metric, uid, wait_until
 from swarm import Member, gather, members
+from test_signal import hear, registered
 
 REFUSED = {"type": "error", "message": "Rate limit exceeded"}
 SMALL = {"COST_RATE": 1, "COST_BURST": 200}  # units: two of DEAR, and no more within a test
@@ -116,7 +118,6 @@ def test_who_goes_on_over_its_cost_is_read_a_little_at_a_time_and_stays(start, c
 
 
 def test_members_of_the_pool_are_not_charged(start, join):
-    from front import PATIENT
     fleet = start(1, **PATIENT, COST_RATE=1, COST_BURST=20, IP_COST_RATE=1, IP_COST_BURST=40)
     member = join(fleet.workers[0])
     for load in range(100):
@@ -126,7 +127,6 @@ def test_members_of_the_pool_are_not_charged(start, join):
 
 def test_honest_use_passes_under_the_defaults(start, connect):
     """All from one address, as the limits are."""
-    from test_signal import hear, registered
     fleet = start(2, IP_COST_RATE=2000, IP_CONNECTIONS_MAX=0)
     a, b = (registered(connect(worker, "/signal")) for worker in fleet.workers)
     begun = time.monotonic()
@@ -149,3 +149,25 @@ def test_honest_use_passes_under_the_defaults(start, connect):
         member.send(type="JOIN", room_id="big", payload={})
     wait_until(lambda: fleet.redis.client.hlen("sb:{room:big}:peers") == 500, 60, "500 in the room")
     assert refused(fleet.workers, "COST_RATE") == refused(fleet.workers, "IP_COST_RATE") == 0
+
+
+def test_addresses_that_want_too_much_together_leave_the_rest_to_who_has_used_least(start, connect):
+    """Each asks for much less than it may have."""
+    fleet = start(2, IP_COST_RATE=2000, MESSAGE_RATE=0)
+    worker, messages = fleet.workers[0], 2
+    a, b = (registered(connect(one, "/signal")) for one in fleet.workers)
+    attackers = [Member(bare_socket(worker, source=f"127.0.9.{i + 1}")) for i in range(150)]
+    for i, attacker in enumerate(attackers):
+        points = [uid("p") for _ in range(256)]
+        attacker.send_text(*[json.dumps({"type": "register_rendezvous", "peerId": f"peer-{i}", "dailyPoints": points,
+                                         "hourlyTokens": points})] * messages)
+    dearest = 0
+    for i in range(20):
+        a.send(type="offer", target=b.code, payload=i)
+        assert hear(b, "offer")["payload"] == i
+        dearest = max(dearest, metric(worker, "signalbox_cost_price"))
+    gather(attackers, messages, 60)
+    assert dearest > 10 and refused(worker, "IP_COST_RATE") > 0 and refused(fleet.workers[1], "IP_COST_RATE") == 0
+    assert {json.loads(attacker.texts[0])["type"] for attacker in attackers} == {"rendezvous_result", "error"}
+    wait_until(lambda: metric(worker, "signalbox_cost_price") == 1, 10, "a unit at its usual price")
+    assert worth(worker) < 0.7 * 150 * messages * 2600

@@ -35,7 +35,7 @@ def acquaint(a, b, fleet):
 
 
 def test_only_the_first_message_to_somebody_on_another_worker_looks_its_address_up(start, connect):
-    fleet = start(MESSAGE_RATE=0)
+    fleet = start(MESSAGE_RATE=0, COST_RATE=0)
     a, b, _ = pair(fleet, connect)
     looked_up = metric(fleet.workers[0], SCRIPT)
     a.send_all([offer(b.code, n) for n in range(1, 200)])
@@ -86,7 +86,7 @@ def test_a_message_has_one_result_however_far_it_came(start, connect):
 @pytest.mark.parametrize("to", [0, 1, 2])
 def test_a_code_that_moves_in_the_midst_of_messages_is_followed_and_none_is_lost_or_overtaken(start, connect, to):
     """From a socket of the second worker to one of the sender's, of the same, of a third one; and back, and so on."""
-    fleet = start(3, MESSAGE_RATE=0, SIGNAL_PRESENCE_MAX=0)
+    fleet = start(3, MESSAGE_RATE=0, COST_RATE=0, SIGNAL_PRESENCE_MAX=0)
     a, b, path = pair(fleet, connect)
     code, holders, sent, told = b.code, [b, connect(fleet.workers[to], path)], 0, 0
     got = {id(holder): [] for holder in holders}
@@ -124,7 +124,7 @@ def test_a_code_that_moves_in_the_midst_of_messages_is_followed_and_none_is_lost
 
 
 def test_of_two_holders_in_turn_the_first_has_only_what_was_sent_before_the_second_had_anything(start, connect):
-    fleet = start(3, MESSAGE_RATE=0, SIGNAL_PRESENCE_MAX=0)
+    fleet = start(3, MESSAGE_RATE=0, COST_RATE=0, SIGNAL_PRESENCE_MAX=0)
     a, b, path = pair(fleet, connect)
     for round in range(10):
         c = connect(fleet.workers[2], path)
@@ -153,7 +153,7 @@ def test_of_two_holders_in_turn_the_first_has_only_what_was_sent_before_the_seco
 
 
 def test_a_code_that_its_socket_gives_up_and_takes_again_in_the_midst_of_messages_has_them_in_order(start, connect):
-    fleet = start(MESSAGE_RATE=0, SIGNAL_PRESENCE_MAX=0)
+    fleet = start(MESSAGE_RATE=0, COST_RATE=0, SIGNAL_PRESENCE_MAX=0)
     a, b, _ = pair(fleet, connect)
     for n in range(1, 301):
         a.send_all([offer(b.code, n * 4 + i) for i in range(4)])
@@ -212,7 +212,7 @@ def test_who_has_left_a_worker_that_stands_still_is_followed_to_a_third_and_no_m
 
 
 def test_what_waits_for_a_worker_that_stands_still_is_bounded_and_the_rest_is_refused(start, connect):
-    fleet = start(TAKEOVER_PROBE_MS=300, MESSAGE_RATE=0, SIGNAL_PRESENCE_MAX=0, IP_CONNECT_RATE=0)
+    fleet = start(TAKEOVER_PROBE_MS=300, MESSAGE_RATE=0, COST_RATE=0, SIGNAL_PRESENCE_MAX=0, IP_CONNECT_RATE=0)
     path = path_of(uid("room"))
     crowd = [registered(connect(fleet.workers[0], path)) for _ in range(80)]
     b = registered(connect(fleet.workers[1], path))

@@ -54,7 +54,7 @@ def test_the_later_peer_sees_the_earlier_and_the_earlier_is_told(pair, names, re
 
 
 def test_a_thousand_pairs_of_a_thousand_meet_in_time(start, connect):
-    fleet = start(MESSAGE_RATE=0)
+    fleet = start(MESSAGE_RATE=0, COST_RATE=0)
     sides, times = [(connect(worker), uid()) for worker in fleet.workers], []
     parts = [*fleet.workers, fleet.redis.process]
     for i in range(1000):
@@ -193,7 +193,7 @@ def test_a_dead_drop_comes_out_as_it_went_in(pair, text):
 
 
 def test_of_two_that_register_at_the_same_time_the_later_sees_the_earlier(start, connect):
-    fleet, count = start(MESSAGE_RATE=0), 120
+    fleet, count = start(MESSAGE_RATE=0, COST_RATE=0), 120
     sides = [connect(worker) for worker in fleet.workers]
     for side, client in enumerate(sides):
         client.send_all([{"type": "register_rendezvous", "peerId": f"{side}-{i}", "hourlyTokens": [f"token {i}"]}

@@ -11,7 +11,7 @@ from proxy import Proxy
 from swarm import gather, members
 from test_signal_faults import cut, path_of, registered, split  # noqa: F401
 
-ENV = {"IP_CONNECT_RATE": 0, "IP_CONNECTIONS_MAX": 0, "MESSAGE_RATE": 0}
+ENV = {"IP_CONNECT_RATE": 0, "IP_CONNECTIONS_MAX": 0, "MESSAGE_RATE": 0, "COST_RATE": 0}
 
 
 def pair(connect, fleet):

@@ -119,7 +119,7 @@ def test_the_list_goes_on_where_its_last_page_ended(start, connect, count, limit
 
 
 def test_a_page_is_of_a_hundred_unless_asked_and_never_more_than_a_thousand(start, connect):
-    fleet = start(MESSAGE_RATE=0)
+    fleet = start(MESSAGE_RATE=0, COST_RATE=0)
     fill(welcomed(connect(fleet.workers[0], "/ws")), rooms := [f"{i}" for i in range(1003)])
     worker = fleet.workers[1]
     wait_until(lambda: len(pages(worker, 1000)) == len(rooms), 10, "all rooms")
@@ -130,7 +130,7 @@ def test_a_page_is_of_a_hundred_unless_asked_and_never_more_than_a_thousand(star
 
 
 def test_a_room_that_stays_is_on_one_page_while_others_come_and_go(start, connect):
-    fleet = start(ROOM_TTL_MS=20, MESSAGE_RATE=0, IP_CONNECT_RATE=0)
+    fleet = start(ROOM_TTL_MS=20, MESSAGE_RATE=0, COST_RATE=0, IP_CONNECT_RATE=0)
     stay = [f"{i:02}-stays" for i in range(30)]
     clients = [joined(welcomed(connect(fleet.workers[i % 2], "/ws")), room) for i, room in enumerate(stay)]
     done, comer = threading.Event(), welcomed(connect(fleet.workers[0], "/ws"))

@@ -10,7 +10,7 @@ import pytest
 from clients import bare_socket, begin_upgrade, frame, read_until
 from harness import SLOW, get, uid
 
-IDLE, PEERS, LOTS = 10_000, 10_000, {"MESSAGE_RATE": 0, "IP_CONNECTIONS_MAX": 0, "IP_CONNECT_RATE": 0}
+IDLE, PEERS, LOTS = 10_000, 10_000, {"MESSAGE_RATE": 0, "COST_RATE": 0, "IP_CONNECTIONS_MAX": 0, "IP_CONNECT_RATE": 0}
 READS_ALL = ("smembers", "hgetall", "hvals", "hkeys", "keys", "scan", "sscan", "hscan", "zscan", "sort", "lrange")
 
 
