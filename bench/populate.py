@@ -48,8 +48,8 @@ def meetings(fleet, numbers):
 
 def codes(fleet, numbers):
     """Codes of the room of /signal that has no name."""
-    run(fleet, "claim/take", (([key("code", "default", f"simulated-{i}")], (address(fleet, i), "", HOUR_MS))
-                              for i in numbers))
+    run(fleet, "claim/take", (([key("code", "default", f"simulated-{i}")],
+                               (address(fleet, i), "", HOUR_MS, "127.0.0.1")) for i in numbers))
 
 
 def rooms(fleet, numbers):

@@ -20,6 +20,9 @@ void claim_start(struct session *s, const char *key, claim_done done, void *arg)
 void claim_contest(struct session *s, const char *key, claim_done done, void *arg);
 
 void claim_release(const char *key, const struct address *holder); /* deletes it if it still carries that address */
+/* The same; but for CLAIM_KEPT_MS only who claims it from the client's address of s, its holder, gets it. */
+#define CLAIM_KEPT_MS 5000
+void claim_keep(const char *key, const struct session *s);
 /* Closes the session 4000, because another live socket has its id. Does nothing if it has left. */
 void claim_close_replaced(session_id id);
 

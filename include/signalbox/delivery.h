@@ -10,6 +10,8 @@
 #include "signalbox/session.h"
 
 struct call;
+struct inbox_frame;
+struct inbox_target;
 
 struct target {
     struct address address;
@@ -24,6 +26,13 @@ void delivery_send(struct bytes *b, size_t count, const struct target *targets, 
    to be; NULL: nobody had the entry. said: that worker itself said that the target is gone. Without that, the entry is
    undone only if the worker has no lease: one that has its lease may be about to listen again. */
 void delivery_gone(const char *entry, const struct address *holder, session_id from, bool said);
+
+/* Whether a message of the session `from` is to be refused, as too much waits for s already. A message of the server,
+   or of a kind of entry that has no on_busy(), is not. entry may be "". */
+bool delivery_refuses(struct session *s, size_t len, struct span entry, session_id from);
+/* Counts a message that was refused, and tells the kind of its entry; of a frame: has its sender's worker do so. */
+void delivery_busy(const char *entry, const struct address *holder, session_id from);
+void delivery_answer_busy(const struct inbox_frame *frame, struct inbox_target target);
 
 /* For a script that publishes to an address itself, in one step with what it changes. Adds its next arguments: this
    worker's wid, what a channel begins with, and the head of the frame. */

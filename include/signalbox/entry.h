@@ -28,6 +28,9 @@ struct entry_kind {
     void (*on_not_found)(const char *rest, const struct address *holder, session_id from);
     /* Tells it that the message may be lost, because Redis was not reached. NULL: it is told ERR_UNAVAILABLE. */
     void (*on_unavailable)(const char *rest, session_id from);
+    /* Tells it that so much waits for that socket that the message was refused (session_is_busy()). NULL: messages of
+       this kind are not refused for that. */
+    void (*on_busy)(const char *rest, const struct address *holder, session_id from);
 };
 
 /* Finds the kind of an entry, and points rest behind its first tab. NULL: no domain has such a kind (logged). */
@@ -38,3 +41,5 @@ void entry_undo(const char *entry, const struct address *holder);
 void entry_remove_stale(const char *entry, const struct address *holder, session_id from);
 void entry_not_found(const char *entry, const struct address *holder, session_id from);
 void entry_unavailable(const char *entry, session_id from);
+void entry_busy(const char *entry, const struct address *holder, session_id from);
+bool entry_may_be_busy(const char *entry); /* its kind has on_busy() */

@@ -11,7 +11,8 @@
 #include "signalbox/session.h"
 
 /* key: the identity's hash in Redis; identity: "kind TAB id". entry begins with the identity and may say more: if
-   nobody holds it, or Redis is away, the kind's on_not_found() or on_unavailable() is given it. Borrows b. */
+   nobody holds it, Redis is away, or too much waits for the holder, the kind's on_not_found(), on_unavailable() or
+   on_busy() is given it. Borrows b. */
 void forward_send(const char *key, const char *identity, const char *entry, struct bytes *b, session_id from);
 
 void forward_init(void); /* after delivery_init() */

@@ -19,6 +19,7 @@ void front_forward(struct session *s, const char *kind, const char *target, cons
                    struct span payload);
 
 void front_on_not_found(const char *id, const struct address *holder, session_id from); /* of both kinds of entry */
+void front_on_busy(const char *id, const struct address *holder, session_id from);      /* likewise */
 
 /* The value of iceServers for a client; with TURN_SECRET its credentials hold TURN_TTL_SECONDS from now on. A new
    reference. */

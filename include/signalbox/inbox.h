@@ -26,6 +26,7 @@ enum inbox_operation {
     INBOX_FENCE,    /* to be answered with the same targets, behind whatever is answered to what came before it */
     INBOX_FENCED,   /* that answer */
     INBOX_SILENT,   /* this socket did not answer a probe, and is to be closed */
+    INBOX_BUSY,     /* the answer to a message: too much waits for these targets, and it was refused */
     INBOX_OPERATIONS
 };
 

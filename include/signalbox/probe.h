@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* probe: asks whether the socket at an address, on whichever worker, still answers. Its worker pings it, and any byte
-   from it within TAKEOVER_PROBE_MS is an answer (docs/design.md, "Whose id is it"). */
+   from it within TAKEOVER_PROBE_MS is an answer. So is that it has taken some of what was written to it before, if the
+   ping has not come through yet (docs/design.md, "Whose id is it"). */
 #pragma once
 
 #include "signalbox/address.h"

@@ -42,10 +42,18 @@ void **session_slot(struct session *s, size_t slot); /* NULL at first */
 
 /* Takes one reference. Closes s 1013 if messages wait already, and with this one they are over SEND_QUEUE_MAX. */
 void session_send(struct session *s, struct bytes *b);
+/* Whether what other clients send it is to be refused (ERR_TARGET_BUSY), before s is closed for it: more than half of
+   SEND_QUEUE_MAX waits, or would wait too much with len bytes more. Writes first what the socket takes. */
+bool session_is_busy(struct session *s, size_t len);
+/* Reads nothing of what `from` sends for a moment, if over a quarter of SEND_QUEUE_MAX waits for s. */
+void session_slow_down(struct session *from, const struct session *s);
 /* Tells an error in the form that the message being handled asks for, or without one in that of the dialect. detail:
    for the %s of its text, or NULL. An answer that comes later tells its errors with turn_fail(). */
 void session_fail(struct session *s, enum err e, const char *detail);
 void session_close(struct session *s, enum close_code code, const char *reason); /* safe in any callback; freed later */
+
+/* Calls the callback, one for all sessions, when a session is closed 1013. */
+void session_on_too_slow(void (*callback)(struct session *s));
 
 /* While a session is held, what its client sends waits, because the answer to an earlier message is still to come.
    Handlers hold it by a turn. */
@@ -63,6 +71,10 @@ void session_turn_keeps(session_id id, size_t bytes); /* may close sessions, tha
 void session_turn_kept(session_id id, size_t bytes);  /* it keeps them no more */
 
 void session_ping(struct session *s);
+/* How many bytes the client's host has taken. It takes what it does not read, too, while there is room, so only this
+   shows life: the last ping is still behind other bytes, and of those some were taken since. */
+uint64_t session_taken(const struct session *s);
+bool session_ping_taken(const struct session *s);   /* the last ping is among them */
 int64_t session_silent_ms(const struct session *s); /* since anything at all came from it */
 void session_trust(struct session *s); /* frees it of MESSAGE_RATE and of costs, as it speaks for many clients */
 

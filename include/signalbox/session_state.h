@@ -48,6 +48,7 @@ struct session {
     struct bucket rate, cost;
     int64_t excess_since_ms, excess_last_ms;
     int64_t heard_ms, ping_due_ms, attested_until_ms;
+    uint64_t ping_end; /* of the last ping, in bytes written before it and with it */
     TAILQ_ENTRY(session) by_ping;
     void *slots[]; /* as many as session_slot_new() has made */
 };

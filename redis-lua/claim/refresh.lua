@@ -10,6 +10,7 @@ if holder and holder ~= address and holder ~= former then
   return {0}
 end
 if not holder then
+  redis.call('HDEL', identity, 'keptFor')
   redis.call('HSET', identity, 'registeredAt', now)
 end
 redis.call('HSET', identity, 'addr', address, 'lastUpdate', now)

@@ -8,6 +8,7 @@ import pytest
 from .names import IDS, key
 
 ALICE, BOB, CAROL = "1f0c9a3e.1", "1f0c9a3e.12", "0badcafe.1"
+HOME, ELSEWHERE = "192.0.2.7", "2001:db8:1:2::/64"
 PEER = [key("peer", "alice")]
 TTL = 60000
 
@@ -15,8 +16,8 @@ TTL = 60000
 @pytest.fixture
 def take_at(db, call):
     """take_at(claimer): [the holder that keeps it or "", since when the claimer has it]"""
-    def take_at(claimer, replaceable="", ttl=TTL, keys=PEER):
-        holder, since = call("claim/take", keys, claimer, replaceable, ttl)
+    def take_at(claimer, replaceable="", ttl=TTL, keys=PEER, client=HOME):
+        holder, since = call("claim/take", keys, claimer, replaceable, ttl, client)
         assert since == (0 if holder else int(db.hget(keys[0], "registeredAt")))
         return [holder, since]
 
@@ -111,6 +112,48 @@ def test_release_leaves_a_successor_alone(call, take, state, other):
 
 
 @pytest.fixture
+def keep(call):
+    return lambda address, client=HOME, ttl=TTL: call("claim/keep", PEER, address, client, ttl)
+
+
+def test_an_id_that_is_kept_for_a_client_is_given_to_no_other(db, take, state, keep):
+    take(ALICE)
+    db.hset(PEER[0], "publicKey", "its")
+    assert keep(ALICE) == [1]
+    assert keep(ALICE) == [0]
+    assert state() == {"keptFor": HOME} and TTL - 5000 < db.pttl(PEER[0]) <= TTL
+    assert take(BOB, client=ELSEWHERE) == take(BOB, ALICE, client=ELSEWHERE) == "kept"
+    assert state() == {"keptFor": HOME}
+    assert take(BOB) == ""
+    assert state().keys() == {"addr", "registeredAt", "lastUpdate"} and state()["addr"] == BOB
+    assert take(CAROL, client=HOME) == BOB
+
+
+def test_an_id_is_kept_for_its_time_and_not_longer(take, keep):
+    take(ALICE)
+    keep(ALICE, ttl=100)
+    assert take(BOB, client=ELSEWHERE) == "kept"
+    time.sleep(0.11)
+    assert take(BOB, client=ELSEWHERE) == ""
+
+
+@pytest.mark.parametrize("other", [BOB, CAROL, "", ALICE + "0"])
+def test_an_id_of_another_cannot_be_kept(take, state, keep, other):
+    take(ALICE)
+    before = state()
+    assert keep(other) == [0]
+    assert state() == before
+
+
+def test_what_is_kept_is_nobodys_to_release_and_its_holders_to_have_back(call, take, state, keep, refresh):
+    take(ALICE)
+    keep(ALICE)
+    assert call("claim/release", PEER, ALICE) == [0] and state() == {"keptFor": HOME}
+    assert refresh(ALICE) == [2]
+    assert state().keys() == {"addr", "registeredAt", "lastUpdate"}
+
+
+@pytest.fixture
 def refresh(call):
     return lambda address, former="": call("claim/refresh", PEER, address, former, TTL)
 
@@ -189,7 +232,7 @@ def test_a_replaced_holders_date_is_before_its_successors_within_a_millisecond(d
     pipeline = db.pipeline(transaction=True)
     claimers = [ALICE, BOB, CAROL] * 20
     for before, claimer in zip(["", *claimers], claimers):
-        call("claim/take", PEER, claimer, before, TTL, client=pipeline)
+        call("claim/take", PEER, claimer, before, TTL, HOME, client=pipeline)
     replies = pipeline.execute()
     assert [holder for holder, _ in replies] == [""] * 60
     dates = [since for _, since in replies]

@@ -6,6 +6,7 @@
 #include "scripts_data.h"
 #include "signalbox/inbox.h"
 #include "signalbox/lease.h"
+#include "signalbox/limits.h"
 #include "signalbox/log.h"
 #include "signalbox/metrics.h"
 #include "signalbox/probe.h"
@@ -96,7 +97,7 @@ static void on_taken(const struct reply *r, void *arg)
         finish(c, CLAIM_UNAVAILABLE);
     } else if (holder.len == 0) {
         granted(c);
-    } else if (c->tries == TRIES_MAX || !address_parse(holder, &c->holder)) {
+    } else if (c->tries == TRIES_MAX || !address_parse(holder, &c->holder)) { /* no address: kept for another client */
         finish(c, c->patient ? CLAIM_UNAVAILABLE : CLAIM_HELD);
     } else if (!worker_alive(c->holder.wid) || is_own(c)) {
         struct address former = c->holder;
@@ -110,8 +111,9 @@ static void take(struct claim *c, const struct address *replaceable)
 {
     char self[ADDRESS_MAX], other[ADDRESS_MAX] = "";
     struct call call = call_new(&script_claim_take);
+    const struct session *s = session_find(c->session);
 
-    if (!session_find(c->session)) {
+    if (!s) {
         builder_free(&call.tail);
         finish(c, CLAIM_UNAVAILABLE);
         return;
@@ -124,6 +126,7 @@ static void take(struct claim *c, const struct address *replaceable)
     call_text(&call, self);
     call_text(&call, other);
     call_int(&call, IDENTITY_TTL_MS);
+    call_text(&call, ip_range(session_ip(s)));
     call_send(&call, on_taken, c);
 }
 
@@ -157,6 +160,19 @@ void claim_release(const char *key, const struct address *holder)
     address_format(holder, address);
     call_key(&c, key);
     call_text(&c, address);
+    call_send(&c, NULL, NULL);
+}
+
+void claim_keep(const char *key, const struct session *s)
+{
+    struct call c = call_new(&script_claim_keep);
+    char address[ADDRESS_MAX];
+
+    self_address_text(session_id_of(s), address);
+    call_key(&c, key);
+    call_text(&c, address);
+    call_text(&c, ip_range(session_ip(s)));
+    call_int(&c, CLAIM_KEPT_MS);
     call_send(&c, NULL, NULL);
 }
 

@@ -11,7 +11,7 @@
 #include "signalbox/metrics.h"
 #include "signalbox/script.h"
 
-static struct metric *local, *remote, *not_found, *dropped;
+static struct metric *local, *remote, *not_found, *busy, *dropped;
 static double arrived; /* at other workers, and did not come back */
 
 void delivery_gone(const char *entry, const struct address *holder, session_id from, bool said)
@@ -68,16 +68,46 @@ static void send_remote(struct bytes *b, size_t count, const struct target *cons
     inbox_deliver(targets[0]->address.wid, &w, (unsigned)count, bytes_span(b), on_reached, on_unreached);
 }
 
+bool delivery_refuses(struct session *s, size_t len, struct span entry, session_id from)
+{
+    char *text;
+    bool refuses;
+
+    if (!from || !entry.len || !session_is_busy(s, len))
+        return false;
+    text = span_dup(entry);
+    refuses = entry_may_be_busy(text);
+    free(text);
+    return refuses;
+}
+
+void delivery_busy(const char *entry, const struct address *holder, session_id from)
+{
+    metric_add(busy, 1);
+    entry_busy(entry, holder, from);
+}
+
+void delivery_answer_busy(const struct inbox_frame *frame, struct inbox_target target)
+{
+    struct builder w = {0};
+
+    inbox_frame_begin(&w, INBOX_BUSY, self_address(frame->from.sid));
+    inbox_frame_target(&w, target);
+    inbox_publish(frame->from.wid, &w, 1, (struct span){"", 0}, NULL);
+}
+
 static void send_local(struct bytes *b, const struct target *t, session_id from)
 {
     struct session *s = session_find(t->address.sid);
 
     if (!s) {
         delivery_gone(t->entry, &t->address, from, true);
-        return;
+    } else if (delivery_refuses(s, bytes_len(b), span_of(t->entry), from)) {
+        delivery_busy(t->entry, &t->address, from);
+    } else {
+        metric_add(local, 1);
+        session_send(s, bytes_ref(b));
     }
-    metric_add(local, 1);
-    session_send(s, bytes_ref(b));
 }
 
 void delivery_send(struct bytes *b, size_t count, const struct target *targets, session_id from)
@@ -124,6 +154,10 @@ static void on_send(struct inbox_frame *frame)
 
     while (inbox_next_target(frame, &t)) {
         struct session *s = session_find(t.sid);
+        if (s && delivery_refuses(s, bytes_len(b), t.entry, frame->from.sid)) {
+            delivery_answer_busy(frame, t);
+            continue;
+        }
         if (s) {
             session_send(s, bytes_ref(b));
             continue;
@@ -149,6 +183,21 @@ static void on_gone(struct inbox_frame *frame)
         holder.sid = t.sid;
         delivery_count_returned();
         delivery_gone(entry, &holder, frame->from.sid, true);
+        free(entry);
+    }
+}
+
+static void on_busy(struct inbox_frame *frame)
+{
+    struct inbox_target t;
+
+    while (inbox_next_target(frame, &t)) {
+        struct address holder = frame->from;
+        char *entry = span_dup(t.entry);
+
+        holder.sid = t.sid;
+        delivery_count_returned();
+        delivery_busy(entry, &holder, frame->from.sid);
         free(entry);
     }
 }
@@ -188,8 +237,10 @@ void delivery_init(void)
     local = metric_series(results, "local");
     remote = metric_series(results, "remote");
     not_found = metric_series(results, "not_found");
+    busy = metric_series(results, "busy");
     dropped = metric_series(results, "dropped");
     metrics_on_collect(collect);
     inbox_on(INBOX_SEND, on_send);
     inbox_on(INBOX_GONE, on_gone);
+    inbox_on(INBOX_BUSY, on_busy);
 }

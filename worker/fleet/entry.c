@@ -59,3 +59,20 @@ void entry_unavailable(const char *entry, session_id from)
     else if (s)
         session_fail(s, ERR_UNAVAILABLE, NULL);
 }
+
+void entry_busy(const char *entry, const struct address *holder, session_id from)
+{
+    const char *rest;
+    const struct entry_kind *kind = entry_kind_of(entry, &rest);
+
+    if (kind && kind->on_busy)
+        kind->on_busy(rest, holder, from);
+}
+
+bool entry_may_be_busy(const char *entry)
+{
+    const char *rest;
+    const struct entry_kind *kind = entry_kind_of(entry, &rest);
+
+    return kind && kind->on_busy;
+}

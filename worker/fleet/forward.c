@@ -369,6 +369,21 @@ static void look(struct route *r)
     redis_command(on_looked, r, "HGET", r->key, "addr", NULL);
 }
 
+static void deliver(struct session *here, const char *entry, struct bytes *b, session_id from)
+{
+    struct address self = self_address(session_id_of(here));
+    struct session *sender = session_find(from);
+
+    if (delivery_refuses(here, bytes_len(b), span_of(entry), from)) {
+        delivery_busy(entry, &self, from);
+        return;
+    }
+    delivery_count_local();
+    session_send(here, bytes_ref(b));
+    if (sender)
+        session_slow_down(sender, here);
+}
+
 void forward_send(const char *key, const char *identity, const char *entry, struct bytes *b, session_id from)
 {
     struct session *here = identity_holder(identity);
@@ -376,8 +391,7 @@ void forward_send(const char *key, const char *identity, const char *entry, stru
     struct forward *f;
 
     if (here && !r) {
-        delivery_count_local();
-        session_send(here, bytes_ref(b));
+        deliver(here, entry, b, from);
         return;
     }
     if (!r)

@@ -100,7 +100,10 @@ static void on_forward(struct inbox_frame *frame)
     s = session_find(named.sid);
     turned = find(frame, identity.entry) != NULL;
     if (!turned && holds(s, identity.entry)) {
-        session_send(s, bytes_copy(frame->body));
+        if (delivery_refuses(s, frame->body.len, named.entry, frame->from.sid))
+            delivery_answer_busy(frame, named);
+        else
+            session_send(s, bytes_copy(frame->body));
         return;
     }
     if (!turned)

@@ -191,9 +191,22 @@ void identity_lost(struct session *s, const struct entry_kind *kind, const char 
     drop(s, kind, id);
 }
 
+/* Before it has ended: a probe of it finds it gone already. */
+static void keep_all(struct session *s)
+{
+    const struct identities *h = *session_slot(s, slot);
+    char key[KEY_MAX];
+
+    for (size_t i = 0; h && i < h->count; i++) {
+        h->all[i]->kind->key(key, h->all[i]->id);
+        claim_keep(key, s);
+    }
+}
+
 void identity_init(void)
 {
     slot = session_slot_new();
+    session_on_too_slow(keep_all);
 }
 
 void identity_on_session_end(struct session *s)

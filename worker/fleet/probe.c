@@ -34,6 +34,7 @@ struct probe {
     struct probed *of;
     struct address asker; /* wid and number of the question */
     bool heard;           /* of late, and that is enough */
+    uint64_t taken;       /* of the bytes written to the socket, when it was pinged */
     struct timer *patience;
     LIST_ENTRY(probe) next;
 };
@@ -158,12 +159,20 @@ static void probe_free(struct probe *p)
     }
 }
 
+/* The ping waits behind what others have sent, and the client goes on taking that. */
+static bool is_taking(const struct probe *p)
+{
+    const struct session *s = session_find(p->of->session);
+
+    return s && !session_ping_taken(s) && session_taken(s) > p->taken;
+}
+
 static void on_patience_over(void *arg)
 {
     struct probe *p = arg;
 
     p->patience = NULL;
-    answer(p, p->heard);
+    answer(p, p->heard || is_taking(p));
     probe_free(p);
 }
 
@@ -213,6 +222,7 @@ static void probe_start(session_id id, const struct address *asker, bool lately)
     LIST_INSERT_HEAD(&of->probes, p, next);
     p->patience = timer_once(s && !p->heard ? config->takeover_probe_ms : 0, on_patience_over, p);
     if (s && !p->heard) {
+        p->taken = session_taken(s);
         session_watch(s);
         session_ping(s);
     }

@@ -49,6 +49,15 @@ void front_on_not_found(const char *id, const struct address *holder, session_id
         session_fail(s, ERR_TARGET_NOT_FOUND, NULL);
 }
 
+void front_on_busy(const char *id, const struct address *holder, session_id from)
+{
+    struct session *s = session_find(from);
+
+    (void)id, (void)holder;
+    if (s)
+        session_fail(s, ERR_TARGET_BUSY, NULL);
+}
+
 void front_send(struct session *s, json_t *message)
 {
     char *text = json_dumps(message, JSON_COMPACT);

@@ -221,7 +221,8 @@ static const struct message_type types[] = {
     {"ping", handle_ping, {{FIELD_NONE}}, .gate = GATE_NEVER},
 };
 
-const struct entry_kind signaling_kind = {KIND_CLIENT, undo, .key = key_client, .on_not_found = front_on_not_found};
+const struct entry_kind signaling_kind = {KIND_CLIENT, undo, .key = key_client, .on_not_found = front_on_not_found,
+                                          .on_busy = front_on_busy};
 const struct dialect signaling_dialect = {.name = "signaling",
                                           .types = types,
                                           .count = sizeof(types) / sizeof(types[0]),

@@ -427,7 +427,7 @@ static const struct message_type types[] = {
 };
 
 const struct entry_kind worker_sync_kind = {KIND_MEMBER, undo, .key = key_pool_member,
-                                            .on_not_found = front_on_not_found};
+                                            .on_not_found = front_on_not_found, .on_busy = front_on_busy};
 const struct dialect worker_sync_dialect = {.name = "worker_sync",
                                             .types = types,
                                             .count = sizeof(types) / sizeof(types[0]),

@@ -19,7 +19,7 @@
 static struct slots sessions;
 static size_t open_count, slot_count;
 static TAILQ_HEAD(, session) by_ping = TAILQ_HEAD_INITIALIZER(by_ping);
-static void (*heard_callback)(struct session *);
+static void (*heard_callback)(struct session *), (*too_slow_callback)(struct session *);
 static size_t kept;      /* see session_kept_add() */
 static size_t kept_past; /* of that, what turns keep whose session has left: to close others would not help */
 static struct metric *kept_bytes, *shed_clients, *ping_timeouts;
@@ -256,6 +256,13 @@ void session_close(struct session *s, enum close_code code, const char *reason)
     slots_drop(&sessions, s->id);
     session_kill_in(s, SESSION_KILL_MS);
     session_want_write(s);
+    if (code == CLOSE_TOO_SLOW && too_slow_callback)
+        too_slow_callback(s);
+}
+
+void session_on_too_slow(void (*callback)(struct session *s))
+{
+    too_slow_callback = callback;
 }
 
 void session_end(struct session *s)

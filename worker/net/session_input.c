@@ -93,6 +93,13 @@ void session_charge(struct session *s, double units)
         cost_charge(&s->cost, s->ip, units);
 }
 
+/* Not who speaks for many clients: they would all wait for one. */
+void session_slow_down(struct session *from, const struct session *s)
+{
+    if (s->out_bytes > (size_t)config->send_queue_max / 4 && !from->trusted && !from->timer)
+        pause_reading(from, REFUSED_PAUSE_MS);
+}
+
 /* false: it is over its rate. Who is so for long is closed. */
 static bool take_rate(struct session *s)
 {

@@ -10,6 +10,7 @@
 #include "signalbox/loop.h"
 #include "signalbox/metrics.h"
 #include "signalbox/session_state.h"
+#include "signalbox/tcp_progress.h"
 
 #define FLUSHES_ROOM_LEAST 64
 #define FRAMES_AT_ONCE 64
@@ -101,6 +102,21 @@ static bool write_frames(struct session *s)
     return true;
 }
 
+static bool has_no_room(const struct session *s, size_t len)
+{
+    size_t most = (size_t)config->send_queue_max;
+
+    return s->out_bytes > most / 2 || (s->out_bytes > 0 && s->out_bytes + len > most);
+}
+
+/* Several long messages may come in one iteration, at whose end they would be written. */
+bool session_is_busy(struct session *s, size_t len)
+{
+    if (has_no_room(s, len) && s->flush_wanted && !write_frames(s))
+        session_kill_in(s, 0);
+    return has_no_room(s, len);
+}
+
 static void flush(void)
 {
     for (size_t i = 0; i < flushes_count; i++) {
@@ -141,6 +157,16 @@ static void say_goodbye(struct session *s)
     lws_set_timeout(s->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
 }
 
+uint64_t session_taken(const struct session *s)
+{
+    return tcp_taken(lws_get_socket_fd(s->wsi));
+}
+
+bool session_ping_taken(const struct session *s)
+{
+    return !s->ping_wanted && s->ping_end <= session_taken(s);
+}
+
 bool session_writable(struct session *s)
 {
     unsigned char ping[LWS_PRE + 1] = {0}; /* one byte: lws reports no pong without a payload */
@@ -153,6 +179,7 @@ bool session_writable(struct session *s)
     if (s->ping_wanted && s->state == SESSION_OPEN && !lws_partial_buffered(s->wsi)) {
         s->ping_wanted = false;
         lws_write(s->wsi, ping + LWS_PRE, 1, LWS_WRITE_PING);
+        s->ping_end = tcp_written(lws_get_socket_fd(s->wsi));
     }
     if (s->pong && s->state == SESSION_OPEN && !lws_partial_buffered(s->wsi))
         write_pong(s);

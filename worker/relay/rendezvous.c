@@ -257,6 +257,16 @@ static void on_unavailable(const char *rest, session_id from)
         session_fail_as(s, wire_error, "", ERR_UNAVAILABLE, NULL);
 }
 
+/* The one that is told nothing is a match of the sender's, which may register again. */
+static void on_busy(const char *rest, const struct address *holder, session_id from)
+{
+    struct session *s = session_find(from);
+
+    (void)rest, (void)holder;
+    if (s)
+        session_fail_as(s, wire_error, "", ERR_TARGET_BUSY, NULL);
+}
+
 void rendezvous_let_ended_go(void)
 {
     tally_tidy(&meeting_day.tally);
@@ -264,7 +274,7 @@ void rendezvous_let_ended_go(void)
 }
 
 const struct entry_kind day_kind = {"day", undo_day};
-const struct entry_kind hour_kind = {"hour", undo_hour, .on_unavailable = on_unavailable};
+const struct entry_kind hour_kind = {"hour", undo_hour, .on_unavailable = on_unavailable, .on_busy = on_busy};
 
 void rendezvous_init(void)
 {

@@ -102,6 +102,7 @@ static const char *code_of(enum err e)
     case ERR_NOT_ATTESTED:
         return "UNAUTHORIZED";
     case ERR_UNAVAILABLE:
+    case ERR_TARGET_BUSY:
         return "INTERNAL_ERROR";
     default:
         return "INVALID_MESSAGE";
@@ -175,6 +176,12 @@ static void on_not_found(const char *rest, const struct address *holder, session
 static void on_unavailable(const char *rest, session_id from)
 {
     not_forwarded(rest, from, ERR_UNAVAILABLE);
+}
+
+static void on_busy(const char *rest, const struct address *holder, session_id from)
+{
+    (void)holder;
+    not_forwarded(rest, from, ERR_TARGET_BUSY);
 }
 
 static void undo(const char *rest, const struct address *holder)
@@ -288,7 +295,8 @@ const struct entry_kind room_peer_kind = {KIND,
                                           .key = key_room_peer,
                                           .on_restored = on_restored,
                                           .on_not_found = on_not_found,
-                                          .on_unavailable = on_unavailable};
+                                          .on_unavailable = on_unavailable,
+                                          .on_busy = on_busy};
 static const struct entry_kind *const kinds[] = {&room_peer_kind, &membership_kind, NULL};
 static const struct schedule *const schedules[] = {&room_index_schedule, NULL};
 
