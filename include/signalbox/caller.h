@@ -7,6 +7,7 @@
 #include "signalbox/entry.h"
 #include "signalbox/keys.h"
 #include "signalbox/limits.h"
+#include "signalbox/requests.h"
 #include "signalbox/turn.h"
 
 #define APP_ROOM ""
@@ -16,6 +17,7 @@ struct caller {
     char *code;       /* NULL: not registered */
     char *public_key; /* JSON: a string or null */
     struct bucket pair_requests;
+    struct requests requests; /* to pair and to link, made under this code */
 };
 struct caller *caller_of(struct session *s); /* NULL for a socket of another dialect */
 void caller_open(struct session *s, const char *room);
@@ -41,3 +43,6 @@ bool caller_may_ask(struct caller *c);
 void callers_init(void);
 void callers_on_session_end(struct session *s);
 extern const struct entry_kind caller_kind;
+/* A code that is sent the answer to its request, which has ended with that: however much waits for it. */
+#define CALLER_ANSWER "answer"
+extern const struct entry_kind caller_answer_kind;

@@ -65,6 +65,7 @@ void key_owned(char out[static KEY_MAX], const char *wid, uint64_t sid); /* zset
 void key_peer(char out[static KEY_MAX], const char *peer);               /* hash: sb:{peer:ID} */
 void key_code(char out[static KEY_MAX], const char *room, const char *code);     /* hash: sb:{code:ROOM:CODE} */
 void key_requests(char out[static KEY_MAX], const char *room, const char *code); /* hash: …:requests, requester → */
+void key_askers(char out[static KEY_MAX], const char *room, const char *code);   /* hash: …:askers, requester → */
 void key_link(char out[static KEY_MAX], const char *code);                       /* hash: …:link, of an app's code */
 void key_room_codes(char out[static KEY_MAX], const char *room);    /* hash: sb:{signal:ROOM}, code → addr */
 void key_presence(char out[static KEY_MAX], const char *room);      /* channel: sb:signal:ROOM */

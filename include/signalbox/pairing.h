@@ -7,8 +7,9 @@
 #include "signalbox/schedule.h"
 #include "signalbox/turn.h"
 
-/* Opens a request of s to the holder of target, who is sent `message`; at most `most` are open to one. failed runs if
-   there is no such code or too many requests; NULL: the error of a target that is not found. */
+/* Opens a request of s to the holder of target, who is sent `message`; at most `most` are open to one, of which three
+   tenths are from one client address. failed runs if there is no such code or too many requests; NULL: the error of a
+   target that is not found. */
 void pairing_ask(struct session *s, const char *target, long long most, struct builder *message,
                  void (*failed)(const struct turn *t));
 

@@ -17,7 +17,7 @@ FIRST = "Not registered. Send register message first."
 PROBE = 1.0 * SLOW
 ENV = {"IP_CONNECT_RATE": 0, "ENVIRONMENT": "production", "SERVER_REGISTRATION": "open", "LOG_LEVEL": "debug",
        "NODE_ID": "node \"7\"", "PUBLIC_URL": "wss://x.example/client", "REGION": "eu-north",
-       "TAKEOVER_PROBE_MS": int(PROBE * 1000)}
+       "TAKEOVER_PROBE_MS": int(PROBE * 1000), "TRUSTED_PROXIES": "127.0.0.0/8"}
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +52,9 @@ def a_key():
     return base64.b64encode(os.urandom(32)).decode()
 
 
-def open_app(connect, worker, code=None, path="/client"):
-    """A client that has a code and a key."""
-    client = connect(worker, path)
+def open_app(connect, worker, code=None, path="/client", ip=None):
+    """A client that has a code and a key; its address is ip."""
+    client = connect(worker, path, {"X-Forwarded-For": ip} if ip else None)
     info = client.expect("server_info")
     client.code, client.key = code or a_code(), a_key()
     assert client.request("register", pairingCode=client.code, publicKey=client.key) == {
@@ -64,8 +64,8 @@ def open_app(connect, worker, code=None, path="/client"):
 
 @pytest.fixture
 def app(fleet, connect, codes):
-    def app(where, *args):
-        client = open_app(connect, fleet.workers[where], *args)
+    def app(where, *args, **kw):
+        client = open_app(connect, fleet.workers[where], *args, **kw)
         codes.append(client.code)
         return client
 
@@ -230,7 +230,7 @@ def test_no_request_tells_which_codes_exist(app, where):
 
 
 def test_no_more_than_ten_requests_are_open_to_one(app):
-    target, askers = app(0), [app(i % 2) for i in range(11)]
+    target, askers = app(0), [app(i % 2, ip=f"192.0.2.{i}") for i in range(11)]
     for asker in askers[:10]:
         ask(asker, target)
     assert askers[10].request("pair_request", targetCode=target.code) == REFUSED
@@ -240,6 +240,49 @@ def test_no_more_than_ten_requests_are_open_to_one(app):
     ask(askers[10], target)
     assert askers[3].request("pair_request", targetCode=target.code) == REFUSED
     target.silence(0.05)
+
+
+def test_no_more_than_three_of_them_are_of_one_client_address(app):
+    target, askers = app(0), [app(i % 2, ip=f"2001:db8:1:2::{i}") for i in range(5)]
+    for asker in askers[:3]:
+        ask(asker, target)
+    for asker in askers[3:]:
+        assert asker.request("pair_request", targetCode=target.code) == REFUSED
+    ask(askers[2], target)  # its own may be made again
+    ask(app(1, ip="2001:db8:1:3::1"), target)
+    target.send(type="pair_response", targetCode=askers[1].code, accepted=False)
+    assert askers[1].expect("pair_rejected")
+    ask(askers[4], target)
+
+
+def test_the_requests_of_a_code_end_with_it(app):
+    """Codes that are registered one after the other on one socket take one place at a time."""
+    target, asker = app(0), app(1, ip="192.0.2.1")
+    for _ in range(10):  # PAIR_REQUESTS_PER_MINUTE
+        former = asker.code
+        ask(asker, target)
+        asker.code = a_code()
+        assert asker.request("register", pairingCode=asker.code, publicKey=asker.key)["type"] == "registered"
+        assert target.request("pair_response", targetCode=former, accepted=True) == NO_REQUEST
+    for i in range(2, 12):
+        ask(app(0, ip=f"192.0.2.{i}"), target)
+    asker.silence(0.05)
+
+
+@WHERE
+@pytest.mark.parametrize("leaves", [False, True], ids=["takes another code", "leaves"])
+def test_who_asked_is_told_at_once_when_the_code_that_was_asked_goes(app, where, leaves):
+    target, asker, other = app(0), app(where), app(where)
+    ask(asker, target)
+    code = target.code
+    if leaves:
+        target.close()
+    else:
+        target.send(type="register", pairingCode=(new := a_code()), publicKey=target.key)
+        assert target.recv()["pairingCode"] == new
+    assert asker.recv() == {"type": "pair_timeout", "peerCode": code}
+    asker.silence(0.05)
+    other.silence(0.05)
 
 
 @pytest.mark.parametrize("message, text", [

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from harness import SLOW, Fleet, uid
+from harness import SLOW, Fleet, uid, wait_until
 from swarm import members
 from test_signal import WHERE, error, path_of, registered
 
@@ -103,6 +103,41 @@ def test_the_request_of_one_who_left_is_over(pair, fleet, connect, where):
         if answer == NO_REQUEST:
             break
         assert answer == NOT_FOUND and time.monotonic() < end
+
+
+@WHERE
+def test_the_requests_of_a_code_end_with_it(pair, where):
+    a, b = pair(where)
+    a.send(type="pair_request", target=b.code)
+    b.expect("pair_request")
+    former = a.code
+    registered(a)
+    assert b.request("pair_accept", target=former) == NO_REQUEST
+
+
+@WHERE
+@pytest.mark.parametrize("leaves", [False, True], ids=["takes another code", "leaves"])
+def test_who_asked_is_told_at_once_when_the_code_that_was_asked_goes(pair, where, leaves):
+    a, b = pair(where)
+    a.send(type="pair_request", target=b.code)
+    b.expect("pair_request")
+    former = b.code
+    b.close() if leaves else registered(b)
+    assert a.recv() == {"type": "pair_timeout", "from": former}
+    a.silence(0.05)
+
+
+def test_the_requests_of_a_worker_that_was_killed_make_room(start, connect):
+    fleet = start(3, PAIR_REQUESTS_PER_MINUTE=0, SIGNAL_PRESENCE_MAX=0)
+    b, key = registered(connect(fleet.workers[0], "/signal")), "sb:{code:default:%s}:"
+    for worker in fleet.workers[1:]:
+        a = registered(connect(worker, "/signal"))
+        a.send(type="pair_request", target=b.code)
+        assert b.expect("pair_request")["from"] == a.code
+    fleet.workers[1].kill9()
+    redis = fleet.redis.client
+    wait_until(lambda: redis.hkeys(key % b.code + "requests") == [a.code], 15, "the end of the request")
+    assert redis.hkeys(key % b.code + "askers") == [a.code]
 
 
 def test_a_request_ends_with_its_time(start, connect):

@@ -8,8 +8,10 @@ import pytest
 from .names import IDS, key
 
 ALICE, BOB, HOLDER = "1f0c9a3e.1", "0badcafe.12", "0badcafe.7"
-CODE, REQUESTS, MEMBERS, LINK = (key("code", "room", "target"), key("requests", "room", "target"),
-                                 key("room_codes", "room"), key("link", "target"))
+CODE, REQUESTS, ASKERS, MEMBERS, LINK = (key("code", "room", "target"), key("requests", "room", "target"),
+                                         key("askers", "room", "target"), key("room_codes", "room"),
+                                         key("link", "target"))
+HOME, NEIGHBOUR = "192.0.2.7", "2001:db8:1:2::/64"
 APP_CODE = key("code", "", "target")
 CHANNEL, TTL = key("presence", "room"), 60000
 
@@ -48,24 +50,24 @@ def heard(db):
 
 @pytest.fixture
 def ask(call):
-    return lambda requester="a", address=ALICE, ttl=TTL, most=10, keys=(CODE, REQUESTS), silent=1: call(
-        "signal/ask", list(keys), requester, address, ttl, most, silent)
+    return lambda requester="a", address=ALICE, ttl=TTL, most=10, keys=(CODE, REQUESTS, ASKERS), silent=1, \
+        client=HOME, of_one=10: call("signal/ask", list(keys), requester, address, ttl, most, silent, client, of_one)
 
 
 @pytest.fixture
 def answer(call):
     return lambda requester="a", address=HOLDER, asker=ALICE, self=None: call(
-        "signal/answer", [REQUESTS], requester, address, asker, self or asker[:8], *SENT)[0]
+        "signal/answer", [REQUESTS, ASKERS], requester, address, asker, self or asker[:8], *SENT)[0]
 
 
 @pytest.fixture
 def look(call):
-    return lambda requester="a", self=ALICE[:8]: call("signal/look", [REQUESTS], requester, self, *SENT)
+    return lambda requester="a", self=ALICE[:8]: call("signal/look", [REQUESTS, ASKERS], requester, self, *SENT)
 
 
 @pytest.fixture
 def withdraw(call):
-    return lambda requester="a", address=ALICE: call("signal/withdraw", [REQUESTS], requester, address)[0]
+    return lambda requester="a", address=ALICE: call("signal/withdraw", [REQUESTS, ASKERS], requester, address)[0]
 
 
 @pytest.fixture
@@ -167,6 +169,60 @@ def test_no_more_requests_are_open_to_one_than_allowed(ask, answer, withdraw, ta
     assert withdraw("4") == 1
     assert ask("5", most=3)[0] == HOLDER
     assert ask("6", most=3) == ["", 0]
+
+
+def test_one_client_address_has_only_so_many_of_the_places(db, ask, answer, withdraw, target):
+    ask("theirs", client=NEIGHBOUR)
+    db.hset(REQUESTS, "former", db.hget(REQUESTS, "theirs"))  # of a worker that noted no address
+    assert [ask(f"{i}", of_one=3)[0] for i in range(5)] == [HOLDER] * 3 + [""] * 2
+    assert ask("1", of_one=3)[0] == HOLDER, "one that is open may be made again"
+    assert ask("1", of_one=3, client=NEIGHBOUR)[0] == HOLDER, "by another address, too"
+    assert ask("3", of_one=3)[0] == HOLDER and ask("4", of_one=3)[0] == ""
+    assert ask("4", of_one=3, client=NEIGHBOUR)[0] == HOLDER and ask("5", of_one=3, client=NEIGHBOUR)[0] == ""
+    assert answer("0") == "here" and ask("5", of_one=3)[0] == HOLDER
+    assert withdraw("5") == 1 and ask("6", of_one=3)[0] == HOLDER
+    assert set(db.hgetall(ASKERS).values()) == {HOME, NEIGHBOUR}
+    assert 0 < db.pttl(ASKERS) <= TTL + 60000
+
+
+def test_places_of_requests_that_have_ended_are_no_addresss(db, ask, target):
+    ask("old", ttl=10), ask("older", ttl=10), ask("young")
+    time.sleep(0.02)
+    assert ask("new", of_one=2)[0] == HOLDER
+    assert ask("newest", of_one=2)[0] == ""
+    db.hset(CODE, "addr", BOB)
+    assert ask("newest", of_one=2)[0] == BOB, "those to a former holder count no more"
+
+
+def test_who_asked_by_workers_that_do_not_forget_it_is_forgotten(db, ask, target):
+    db.hset(ASKERS, mapping={f"{i}": HOME for i in range(6)})
+    ask("a", most=4)
+    assert db.hlen(ASKERS) == 7
+    ask("b", most=4), ask("c", most=4)
+    assert db.hgetall(ASKERS).keys() == db.hgetall(REQUESTS).keys() == {"a", "b", "c"}
+
+
+@pytest.fixture
+def abandon(call):
+    return lambda address=HOLDER, self=ALICE[:8]: call("signal/abandon", [REQUESTS, ASKERS], address, self, *SENT)
+
+
+def test_requests_end_with_the_socket_that_was_asked(db, ask, abandon, target, inbox):
+    assert abandon() == [0, []]
+    ask("a"), ask("b", BOB)
+    assert abandon(BOB) == [0, []] and db.hlen(REQUESTS) == 2
+    db.hset(CODE, "addr", BOB)
+    ask("c", BOB)
+    assert abandon(self=BOB[:8]) == [1, ["b", BOB]]
+    assert inbox() == [(int(ALICE[9:]), "entry:a", "message")]
+    assert db.hgetall(REQUESTS).keys() == db.hgetall(ASKERS).keys() == {"c"}
+    assert abandon() == [0, []]
+
+
+def test_requests_of_who_cannot_be_told_end_by_themselves(db, ask, abandon, target):
+    ask()
+    assert abandon(self=ELSEWHERE) == [0, []]
+    assert db.hlen(REQUESTS) == 1
 
 
 def test_requests_whose_time_is_over_make_room(db, ask, target):
@@ -295,7 +351,7 @@ def test_a_request_stays_open_while_whoever_waits_cannot_be_told(db, ask, answer
 
 @pytest.mark.parametrize("id", IDS)
 def test_any_code_may_ask_and_be_asked(db, call, ask, id):
-    keys = key("code", "room", id), key("requests", "room", id)
+    keys = key("code", "room", id), key("requests", "room", id), key("askers", "room", id)
     db.hset(keys[0], "addr", HOLDER)
     assert call("signal/describe", keys[:1], HOLDER, f'"{id}"') == [1]
     for end, by in ("answer", (HOLDER, ALICE, ALICE[:8], *SENT)), ("withdraw", (HOLDER,)):

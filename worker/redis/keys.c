@@ -145,6 +145,11 @@ void key_requests(char out[static KEY_MAX], const char *room, const char *code)
     write_code(out, room, code, ":requests");
 }
 
+void key_askers(char out[static KEY_MAX], const char *room, const char *code)
+{
+    write_code(out, room, code, ":askers");
+}
+
 void key_link(char out[static KEY_MAX], const char *code)
 {
     write_code(out, "", code, ":link");

@@ -12,7 +12,6 @@
 #include "signalbox/identity.h"
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
-#include "signalbox/pairing.h"
 #include "signalbox/script.h"
 
 #define KIND "code"
@@ -41,6 +40,7 @@ void caller_open(struct session *s, const char *room)
 {
     struct caller *c = mem_alloc(sizeof(*c));
 
+    TAILQ_INIT(&c->requests);
     c->room = mem_dup(room);
     c->pair_requests = bucket_full(config->pair_requests_per_minute, pair_clock());
     *session_slot(s, slot) = c;
@@ -50,22 +50,6 @@ bool caller_may_ask(struct caller *c)
 {
     return config->pair_requests_per_minute == 0 ||
            bucket_take(&c->pair_requests, 1, config->pair_requests_per_minute, pair_clock());
-}
-
-void code_entry(char out[static ENTRY_MAX], const char *kind, const char *room, const char *code)
-{
-    snprintf(out, ENTRY_MAX, "%s\t%s\t%s", kind, room, code);
-}
-
-bool code_split(const char *rest, char room[static ID_MAX + 1], const char **code)
-{
-    const char *tab = strchr(rest, '\t');
-
-    if (!tab || tab - rest > ID_MAX)
-        return false;
-    snprintf(room, ID_MAX + 1, "%.*s", (int)(tab - rest), rest);
-    *code = tab + 1;
-    return true;
 }
 
 void wire_forward(struct builder *w, const char *type, const char *from, struct span payload)
@@ -156,6 +140,8 @@ static void undo(const char *rest, const struct address *holder)
     if (!code_split(rest, room, &code))
         return;
     identity_undo(&caller_kind, rest, holder);
+    if (!address_is_self(holder)) /* else it was done at once: whoever asks from then on is told that nobody is there */
+        requests_abandon(room, code, holder);
     if (*room)
         pass(&script_signal_leave, "peer_left", room, code, holder, NULL);
 }
@@ -208,6 +194,15 @@ static void on_not_found(const char *rest, const struct address *holder, session
         session_fail(s, *room ? ERR_TARGET_NOT_FOUND : ERR_PEER_NOT_FOUND, code);
 }
 
+static void on_busy(const char *rest, const struct address *holder, session_id from)
+{
+    struct session *s = session_find(from);
+
+    (void)rest, (void)holder;
+    if (s)
+        session_fail(s, ERR_TARGET_BUSY, NULL);
+}
+
 /* The id of a caller: room TAB code. */
 static void id_of(char out[static ENTRY_MAX], const struct caller *c, const char *code)
 {
@@ -216,8 +211,11 @@ static void id_of(char out[static ENTRY_MAX], const struct caller *c, const char
 
 static void release_code(struct session *s, struct caller *c)
 {
+    struct address self = self_address(session_id_of(s));
     char id[ENTRY_MAX];
 
+    requests_end(s, &c->requests);
+    requests_abandon(c->room, c->code, &self);
     id_of(id, c, c->code);
     identity_release(s, &caller_kind, id);
     free(c->code);
@@ -354,6 +352,7 @@ void callers_init(void)
 
 void callers_on_session_end(struct session *s)
 {
+    struct address self = self_address(session_id_of(s));
     struct caller *c = caller_of(s);
     char channel[KEY_MAX];
 
@@ -362,6 +361,9 @@ void callers_on_session_end(struct session *s)
     key_presence(channel, c->room);
     if (*c->room)
         group_leave(channel, session_id_of(s));
+    if (c->code)
+        requests_abandon(c->room, c->code, &self);
+    requests_forget(&c->requests);
     free(c->room);
     free(c->code);
     free(c->public_key);
@@ -369,5 +371,6 @@ void callers_on_session_end(struct session *s)
     *session_slot(s, slot) = NULL;
 }
 
-const struct entry_kind caller_kind = {KIND, undo, .key = key_of_code, .on_restored = on_restored,
-                                       .on_not_found = on_not_found};
+const struct entry_kind caller_kind = {
+    KIND, undo, .key = key_of_code, .on_restored = on_restored, .on_not_found = on_not_found, .on_busy = on_busy};
+const struct entry_kind caller_answer_kind = {CALLER_ANSWER, undo, .on_not_found = on_not_found};

@@ -7,7 +7,6 @@
 #include "signalbox/app.h"
 #include "signalbox/config.h"
 #include "signalbox/delivery.h"
-#include "signalbox/index.h"
 #include "signalbox/json_read.h"
 #include "signalbox/schedule.h"
 #include "signalbox/script.h"
@@ -56,7 +55,7 @@ static void send_to_web(struct span address, const char *web, struct bytes *b, s
     char entry[ENTRY_MAX];
     struct target t = {.entry = entry};
 
-    code_entry(entry, "code", APP_ROOM, web);
+    code_entry(entry, CALLER_ANSWER, APP_ROOM, web);
     if (address_parse(address, &t.address))
         delivery_send(b, 1, &t, from);
 }
@@ -149,7 +148,7 @@ enum err handle_link_request(struct session *s, const struct message *m)
     l->public_key = span_dup(m->values[1].raw);
     l->device_name = m->values[2].present ? span_dup(m->values[2].raw) : mem_dup("null");
     link_entry(entry, device, c->code);
-    index_note(s, 1, &(struct note){entry, config->pair_timeout_ms});
+    requests_note(s, &c->requests, entry);
     key_code(key, APP_ROOM, device);
     call_key(&call, key);
     key_link(key, device);
@@ -321,7 +320,7 @@ static void undo(const char *rest, const struct address *holder)
     end(rest, "gone", holder);
 }
 
-/* The device did not get the request: it is not open. */
+/* The device did not get the request, or too much waits for it: it is not open. */
 static void on_not_found(const char *rest, const struct address *holder, session_id from)
 {
     struct session *s = session_find(from);
@@ -332,5 +331,5 @@ static void on_not_found(const char *rest, const struct address *holder, session
         session_send(s, wire_link_error(NOT_PROCESSED));
 }
 
-const struct entry_kind linking_kind = {"link", undo, .on_not_found = on_not_found};
+const struct entry_kind linking_kind = {"link", undo, .on_not_found = on_not_found, .on_busy = on_not_found};
 const struct schedule linking_schedule = {KEY_LINKS, .due = on_due, .again_ms = LOOK_AGAIN_MS};

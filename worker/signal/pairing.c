@@ -7,13 +7,13 @@
 #include "scripts_data.h"
 #include "signalbox/config.h"
 #include "signalbox/delivery.h"
-#include "signalbox/index.h"
 #include "signalbox/lease.h"
 #include "signalbox/schedule.h"
 #include "signalbox/script.h"
 
 #define LOOK_AGAIN_MS 1000
 #define LOOK_AGAIN_LEAST_MS 250
+#define OF_ONE_PERCENT 30 /* of the requests open to one, that may come from one client address */
 
 /* --- asking --- */
 
@@ -116,10 +116,12 @@ void pairing_ask(struct session *s, const char *target, long long most, struct b
     a->message = builder_take(message);
     a->failed = failed;
     request_entry(entry, c->room, target, c->code);
-    index_note(s, 1, &(struct note){entry, config->pair_timeout_ms});
+    requests_note(s, &c->requests, entry);
     key_code(key, c->room, target);
     call_key(&call, key);
     key_requests(key, c->room, target);
+    call_key(&call, key);
+    key_askers(key, c->room, target);
     call_key(&call, key);
     self_address_text(a->turn.session, address);
     call_text(&call, c->code);
@@ -127,6 +129,8 @@ void pairing_ask(struct session *s, const char *target, long long most, struct b
     call_int(&call, config->pair_timeout_ms);
     call_int(&call, most);
     call_int(&call, *c->room != '\0'); /* only apps have requests on the schedule */
+    call_text(&call, ip_range(session_ip(s)));
+    call_int(&call, most * OF_ONE_PERCENT / 100);
     call_send(&call, on_asked, a);
 }
 
@@ -176,7 +180,7 @@ static void on_answered(const struct reply *r, void *arg)
         return;
     }
     stop_watching(a->entry + sizeof("ask"), now, until);
-    code_entry(entry, "code", q.room, a->requester);
+    code_entry(entry, CALLER_ANSWER, q.room, a->requester);
     if (span_is(word, "here"))
         delivery_send(a->message, 1, &(struct target){a->address, entry}, a->turn.session);
     else
@@ -207,13 +211,15 @@ static void on_requester(const struct reply *r, void *arg)
     }
     key_requests(key, q.room, q.target);
     call_key(&call, key);
+    key_askers(key, q.room, q.target);
+    call_key(&call, key);
     call_text(&call, a->requester);
     self_address_text(a->turn.session, self);
     call_text(&call, self);
     address_format(&a->address, requester);
     call_text(&call, requester);
     delivery_arguments(&call, a->turn.session);
-    code_entry(entry, "code", q.room, a->requester);
+    code_entry(entry, CALLER_ANSWER, q.room, a->requester);
     call_text(&call, entry);
     call_span(&call, bytes_span(a->message));
     call_send(&call, on_answered, a);
@@ -257,8 +263,10 @@ static void undo(const char *rest, const struct address *holder)
     if (!request_split(rest, &q))
         return;
     key_requests(key, q.room, q.target);
-    address_format(holder, address);
     call_key(&c, key);
+    key_askers(key, q.room, q.target);
+    call_key(&c, key);
+    address_format(holder, address);
     call_text(&c, q.requester);
     call_text(&c, address);
     call_send(&c, on_withdrawn, mem_dup(rest));
@@ -276,6 +284,19 @@ static void on_not_found(const char *rest, const struct address *holder, session
     else if (s)
         session_send(s,
                      bytes_copy(SPAN("{\"type\":\"pair_error\",\"error\":\"Pair request could not be processed\"}")));
+}
+
+static void on_busy(const char *rest, const struct address *holder, session_id from)
+{
+    struct session *s = session_find(from);
+
+    if (*rest == '\t') {
+        on_not_found(rest, holder, from);
+        return;
+    }
+    undo(rest, holder);
+    if (s)
+        session_fail(s, ERR_TARGET_BUSY, NULL);
 }
 
 static void wire_end(struct builder *w, const char *type, const char *peer, long long left_ms)
@@ -337,6 +358,8 @@ static void on_due(const char *rest)
         return;
     key_requests(key, q.room, q.target);
     call_key(&c, key);
+    key_askers(key, q.room, q.target);
+    call_key(&c, key);
     call_text(&c, q.requester);
     delivery_arguments(&c, 0);
     code_entry(entry, "code", q.room, q.requester);
@@ -347,7 +370,7 @@ static void on_due(const char *rest)
     call_send(&c, on_looked, mem_dup(rest));
 }
 
-const struct entry_kind pairing_kind = {"ask", undo, .on_not_found = on_not_found};
+const struct entry_kind pairing_kind = {"ask", undo, .on_not_found = on_not_found, .on_busy = on_busy};
 struct schedule pairing_schedule = {KEY_REQUESTS, .due = on_due};
 
 void pairing_init(void)

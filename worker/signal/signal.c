@@ -155,7 +155,7 @@ static void init(void)
 
 static const struct socket_path paths[] = {
     {"/signal", "signal", &dialect}, {"/client", "client", &app_dialect}, {"/", "app", &app_dialect}, {0}};
-static const struct entry_kind *const kinds[] = {&caller_kind, &pairing_kind, &linking_kind, NULL};
+static const struct entry_kind *const kinds[] = {&caller_kind, &caller_answer_kind, &pairing_kind, &linking_kind, NULL};
 static const struct schedule *const schedules[] = {&pairing_schedule, &linking_schedule, NULL};
 
 const struct domain signal_domain = {
