@@ -43,6 +43,7 @@ bool caller_may_ask(struct caller *c);
 void callers_init(void);
 void callers_on_session_end(struct session *s);
 extern const struct entry_kind caller_kind;
+#define CALLER "code" /* the word of its kind */
 /* A code that is sent the answer to its request, which has ended with that: however much waits for it. */
 #define CALLER_ANSWER "answer"
 extern const struct entry_kind caller_answer_kind;

@@ -60,6 +60,9 @@
     INT(ip_prefix_v6, IP_PREFIX_V6, 64, 1, 128, "bits of an IPv6 address that count as one client")                    \
     INT(http_rate, HTTP_RATE, 50, 0, 1000000, "HTTP requests per second and address; 0 for no limit")                  \
     INT(http_burst, HTTP_BURST, 100, 1, 1000000, "HTTP requests an address may send at once")                          \
+    INT(miss_rate, MISS_RATE, 1, 0, 1000000,                                                                           \
+        "codes, ids and rooms an address may ask for in vain, per second; 0 for no limit")                             \
+    INT(miss_burst, MISS_BURST, 30, 1, 1000000, "of those, so many at once")                                           \
     INT(keepalive_seconds, KEEPALIVE_SECONDS, 75, 1, 3600, "how long an idle HTTP connection is kept open")            \
     INT(send_queue_max, SEND_QUEUE_MAX, 1048576, 1024, 1073741824,                                                     \
         "bytes that may wait for a client that does not read")                                                         \

@@ -12,7 +12,7 @@
 
 /* key: the identity's hash in Redis; identity: "kind TAB id". entry begins with the identity and may say more: if
    nobody holds it, Redis is away, or too much waits for the holder, the kind's on_not_found(), on_unavailable() or
-   on_busy() is given it. Borrows b. */
+   on_busy() is given it. Call it within the handler of the message: it may be refused as a guess. Borrows b. */
 void forward_send(const char *key, const char *identity, const char *entry, struct bytes *b, session_id from);
 
 void forward_init(void); /* after delivery_init() */

@@ -41,5 +41,10 @@ bool ip_request(const char *ip);                /* counts an HTTP request; false
 bool ip_open(const char *ip);                   /* false: IP_CONNECTIONS_MAX are open. Give it back with ip_close() */
 void ip_close(const char *ip);
 
+/* Whether something may be looked up for it that may not be there: a miss is left (MISS_RATE), and not too many are
+   under way. If so, ip_looked_up() is due, once. What was missed while others were looked up is owed. */
+bool ip_look_up(struct ip *ip);
+void ip_looked_up(struct ip *ip, bool missed);
+
 void limits_init(void);
 void limits_fini(void);

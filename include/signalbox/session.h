@@ -77,6 +77,7 @@ uint64_t session_taken(const struct session *s);
 bool session_ping_taken(const struct session *s);   /* the last ping is among them */
 int64_t session_silent_ms(const struct session *s); /* since anything at all came from it */
 void session_trust(struct session *s); /* frees it of MESSAGE_RATE and of costs, as it speaks for many clients */
+bool session_is_trusted(const struct session *s);
 
 size_t session_count(void);
 /* Visits the sessions of one of several parts of about equal size; part 0 of 1 is all. */

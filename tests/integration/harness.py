@@ -29,7 +29,7 @@ REPORTS = ("AddressSanitizer", "LeakSanitizer", "runtime error:")
 IN_USE = "Peer id in use by another connection"
 UNAVAILABLE = "Service temporarily unavailable"
 # Tests have one address for all their clients; what counts for an address is off, but where this is given.
-NO_ADDRESS_LIMITS = {"HTTP_RATE": 0, "IP_COST_RATE": 0}
+NO_ADDRESS_LIMITS = {"HTTP_RATE": 0, "IP_COST_RATE": 0, "MISS_RATE": 0}
 DEFAULT_LIMITS = dict.fromkeys(NO_ADDRESS_LIMITS)
 UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}

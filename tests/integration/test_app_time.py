@@ -139,8 +139,8 @@ def test_a_connection_asks_only_so_often(start, connect):
 
 
 def test_an_end_is_told_though_another_asks_in_that_moment(start, connect):
-    fleet = start(PAIR_REQUESTS_PER_MINUTE=0, MESSAGE_RATE=0, **HASTY)
-    target, late, *many = [open_app(connect, fleet.workers[i % 2]) for i in range(12)]
+    fleet = start(PAIR_REQUESTS_PER_MINUTE=0, MESSAGE_RATE=0, TRUSTED_PROXIES="127.0.0.0/8", **HASTY)
+    target, late, *many = [open_app(connect, fleet.workers[i % 2], ip=f"192.0.2.{i}") for i in range(12)]
     for client in many:
         ask(client, target)
     ended = set()

@@ -7,6 +7,7 @@
 #include "signalbox/forward_inbound.h"
 #include "signalbox/ghosts.h"
 #include "signalbox/group.h"
+#include "signalbox/guess.h"
 #include "signalbox/identity.h"
 #include "signalbox/index.h"
 #include "signalbox/leader.h"
@@ -35,6 +36,7 @@ static void on_session_end(struct session *s)
     identity_on_session_end(s);
     probe_on_session_end(s);
     storage_on_session_end(s);
+    guess_on_session_end(s);
 }
 
 static void init(void)
@@ -56,6 +58,7 @@ static void init(void)
     orphans_init();
     schedule_init();
     storage_init();
+    guess_init();
 }
 
 /* What a domain still waits for here fails first. */

@@ -9,6 +9,7 @@
 #include "scripts_data.h"
 #include "signalbox/delivery.h"
 #include "signalbox/entry.h"
+#include "signalbox/guess.h"
 #include "signalbox/identity.h"
 #include "signalbox/inbox.h"
 #include "signalbox/loop.h"
@@ -25,6 +26,8 @@
 /* A message of which it is not known yet whether it arrives. */
 struct forward {
     session_id from;
+    struct guess guess;
+    bool missed;     /* nobody holds the identity */
     uint64_t number; /* in the order in which they were sent, to put those that come back in order */
     char *entry;
     struct route *route;
@@ -118,6 +121,7 @@ static void forward_end(struct forward *f)
 
     if (sender)
         session_forwarded(sender, bytes_len(f->bytes));
+    guess_end(&f->guess, f->missed);
     route_leave(f->route);
     bytes_unref(f->bytes);
     free(f->entry);
@@ -134,6 +138,7 @@ static void forward_lost(struct forward *f)
 static void arrived(struct forward *f)
 {
     delivery_count_remote(1);
+    guess_found(f->from, f->route->identity);
     forward_end(f);
 }
 
@@ -173,7 +178,8 @@ static void on_looked_up(const struct reply *reply, void *arg)
     }
     if (f->route->known)
         doubt(f->route);
-    if (!address_parse(address, &holder))
+    f->missed = !address_parse(address, &holder);
+    if (f->missed)
         delivery_gone(f->entry, NULL, f->from, false);
     else if (received < 0)
         delivery_send(f->bytes, 1, &(struct target){holder, f->entry}, f->from);
@@ -369,11 +375,12 @@ static void look(struct route *r)
     redis_command(on_looked, r, "HGET", r->key, "addr", NULL);
 }
 
-static void deliver(struct session *here, const char *entry, struct bytes *b, session_id from)
+static void deliver(struct session *here, const char *identity, const char *entry, struct bytes *b, session_id from)
 {
     struct address self = self_address(session_id_of(here));
     struct session *sender = session_find(from);
 
+    guess_found(from, identity);
     if (delivery_refuses(here, bytes_len(b), span_of(entry), from)) {
         delivery_busy(entry, &self, from);
         return;
@@ -387,11 +394,16 @@ static void deliver(struct session *here, const char *entry, struct bytes *b, se
 void forward_send(const char *key, const char *identity, const char *entry, struct bytes *b, session_id from)
 {
     struct session *here = identity_holder(identity);
+    struct session *sender = session_find(from);
     struct route *r = find_route(identity);
+    struct guess guess = {0};
     struct forward *f;
 
+    if (sender && !guess_begin(&guess, sender, identity))
+        return;
     if (here && !r) {
-        deliver(here, entry, b, from);
+        guess_end(&guess, false);
+        deliver(here, identity, entry, b, from);
         return;
     }
     if (!r)
@@ -402,6 +414,7 @@ void forward_send(const char *key, const char *identity, const char *entry, stru
     if (r->known && r->used_ms - r->looked_ms >= LOOK_MS)
         look(r);
     f = forward_new(r, from, entry, bytes_ref(b));
+    f->guess = guess;
     if (r->fence)
         hold(f);
     else if (r->known)

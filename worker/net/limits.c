@@ -17,19 +17,20 @@
 #define TELL_INTERVAL_MS 1000
 #define ANY_RANGE "0.0.0.0/0, ::/0"
 #define PRIVATE_RANGES "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 127.0.0.0/8, 100.64.0.0/10, ::1, fc00::/7, fe80::/10"
+#define LOOK_UPS_MAX 256 /* under way for one address; as many misses it may owe */
 
 struct ip {
     char range[IP_RANGE_MAX];
     unsigned holds;
-    struct bucket connects, requests, cost;
-    long long connections;
+    struct bucket connects, requests, cost, misses;
+    long long connections, look_ups;
     int64_t told_ms; /* in the log that it is over a limit */
     UT_hash_handle hh;
 };
 
 static struct ip *ips;
 static struct cidr_list *trusted, *status_readers;
-static struct metric *status_refused;
+static struct metric *status_refused, *guesses;
 
 struct bucket bucket_full(long long burst, int64_t now_ms)
 {
@@ -112,6 +113,7 @@ struct ip *ip_find(const char *text)
         ip->connects = bucket_full(config->ip_connect_burst, loop_ms());
         ip->requests = bucket_full(config->http_burst, loop_ms());
         ip->cost = bucket_full(config->ip_cost_burst, loop_ms());
+        ip->misses = bucket_full(config->miss_burst, loop_ms());
         ip->told_ms = loop_ms() - TELL_INTERVAL_MS;
         HASH_ADD_STR(ips, range, ip);
     }
@@ -176,6 +178,25 @@ bool ip_sees_status(const char *text)
     return over(ip_find(text), "STATUS_ALLOW", text);
 }
 
+bool ip_look_up(struct ip *ip)
+{
+    bool left = config->miss_rate == 0 || (bucket_level(&ip->misses, config->miss_rate, config->miss_burst, loop_ms()) >= 1 &&
+                                           ip->look_ups < LOOK_UPS_MAX);
+
+    if (!left) {
+        metric_add(guesses, 1);
+        return over(ip, "MISS_RATE", ip->range);
+    }
+    ip->look_ups++;
+    return true;
+}
+
+void ip_looked_up(struct ip *ip, bool missed)
+{
+    ip->look_ups--;
+    ip->misses.tokens -= missed;
+}
+
 bool ip_open(const char *text)
 {
     struct ip *ip = ip_find(text);
@@ -211,7 +232,8 @@ static void forget_idle(void *arg)
         if (ip->connections == 0 && ip->holds == 0 &&
             is_full(&ip->connects, config->ip_connect_rate, config->ip_connect_burst) &&
             is_full(&ip->requests, config->http_rate, config->http_burst) &&
-            is_full(&ip->cost, config->ip_cost_rate, config->ip_cost_burst)) {
+            is_full(&ip->cost, config->ip_cost_rate, config->ip_cost_burst) &&
+            is_full(&ip->misses, config->miss_rate, config->miss_burst + LOOK_UPS_MAX)) {
             HASH_DEL(ips, ip);
             free(ip);
         }
@@ -227,6 +249,7 @@ static const char *status_ranges(void)
 
 void limits_init(void)
 {
+    guesses = metric_counter("signalbox_guesses_refused_total", "What was not looked up because of MISS_RATE");
     trusted = cidr_parse(config->trusted_proxies);
     status_readers = cidr_parse(status_ranges());
     status_refused = metric_counter("signalbox_status_refused_total", "Requests refused by STATUS_ALLOW");

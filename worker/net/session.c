@@ -313,6 +313,11 @@ void session_trust(struct session *s)
     s->trusted = true;
 }
 
+bool session_is_trusted(const struct session *s)
+{
+    return s->trusted;
+}
+
 void session_watch(struct session *s)
 {
     s->watched = true;

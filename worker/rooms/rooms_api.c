@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "scripts_data.h"
+#include "signalbox/guess.h"
 #include "signalbox/http.h"
 #include "signalbox/lease.h"
 #include "signalbox/loop.h"
@@ -234,6 +235,7 @@ static void handle_rooms(struct exchange *x)
 
 struct showing {
     struct turn turn;
+    struct guess guess;
     char *room;
 };
 
@@ -262,8 +264,10 @@ static void on_shown(const struct reply *r, void *arg)
     struct showing *w = arg;
     const struct reply *records;
     long long created, most;
+    bool read = r && reply_read(r, "iir", &created, &most, &records);
 
-    if (!r || !reply_read(r, "iir", &created, &most, &records)) {
+    guess_end(&w->guess, read && created == 0);
+    if (!read) {
         turn_give_up(&w->turn, 503, NULL);
     } else if (created == 0) {
         turn_give_up(&w->turn, 404, "room not found");
@@ -285,6 +289,10 @@ static void handle_room(struct exchange *x)
     }
     w = turn_begin_http(x, sizeof(*w), showing_clear);
     w->room = mem_dup(room);
+    if (!guess_begin_for(&w->guess, w->turn.ip)) {
+        turn_give_up(&w->turn, 429, err_text(ERR_RATE_LIMIT));
+        return;
+    }
     c = room_call(&script_room_list, room);
     call_send(&c, on_shown, w);
 }

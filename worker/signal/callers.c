@@ -14,7 +14,6 @@
 #include "signalbox/loop.h"
 #include "signalbox/script.h"
 
-#define KIND "code"
 #define FORWARD_HEAD 64 /* of a forwarded message: all but who it is from, and the payload */
 
 struct registering {
@@ -70,7 +69,7 @@ void caller_forward(struct session *s, const char *target, struct builder *messa
     char key[KEY_MAX], entry[ENTRY_MAX];
 
     key_code(key, c->room, target);
-    code_entry(entry, KIND, c->room, target);
+    code_entry(entry, CALLER, c->room, target);
     forward_send(key, entry, entry, b, session_id_of(s));
     bytes_unref(b);
 }
@@ -372,5 +371,5 @@ void callers_on_session_end(struct session *s)
 }
 
 const struct entry_kind caller_kind = {
-    KIND, undo, .key = key_of_code, .on_restored = on_restored, .on_not_found = on_not_found, .on_busy = on_busy};
+    CALLER, undo, .key = key_of_code, .on_restored = on_restored, .on_not_found = on_not_found, .on_busy = on_busy};
 const struct entry_kind caller_answer_kind = {CALLER_ANSWER, undo, .on_not_found = on_not_found};

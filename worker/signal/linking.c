@@ -7,6 +7,7 @@
 #include "signalbox/app.h"
 #include "signalbox/config.h"
 #include "signalbox/delivery.h"
+#include "signalbox/guess.h"
 #include "signalbox/json_read.h"
 #include "signalbox/schedule.h"
 #include "signalbox/script.h"
@@ -18,6 +19,7 @@
 /* A request of a web client to be linked to a device, or the device's answer to it. */
 struct linking {
     struct turn turn;
+    struct guess guess;
     char *web, *device, *public_key, *device_name; /* the last two are JSON */
     bool accepted;
     struct bytes *message; /* to the web client */
@@ -86,6 +88,8 @@ static void deliver(const struct linking *l, struct span address, long long unti
 
     if (!address_parse(address, &t.address))
         return;
+    code_entry(entry, CALLER, APP_ROOM, l->device);
+    guess_found(l->turn.session, entry);
     link_entry(entry, l->device, l->web);
     schedule_set(KEY_LINKS, entry + sizeof("link"), until_ms);
     wire_link(&w, "link_request", l->device);
@@ -111,8 +115,10 @@ static void on_asked(const struct reply *r, void *arg)
     struct linking *l = arg;
     struct span address, former, former_address;
     long long until_ms;
+    bool read = r && reply_read(r, "siss", &address, &until_ms, &former, &former_address);
 
-    if (!r || !reply_read(r, "siss", &address, &until_ms, &former, &former_address)) {
+    guess_end(&l->guess, read && !address.len);
+    if (!read) {
         turn_fail(&l->turn, ERR_UNAVAILABLE, NULL);
     } else if (address.len) {
         end_former(l->device, former, former_address);
@@ -127,8 +133,9 @@ enum err handle_link_request(struct session *s, const struct message *m)
 {
     struct caller *c = caller_of(s);
     char device[7], key[KEY_MAX], address[ADDRESS_MAX], entry[ENTRY_MAX];
-    struct call call = call_new(&script_signal_link);
+    struct guess guess;
     struct linking *l;
+    struct call call;
 
     if (!c->code)
         return ERR_REGISTER_FIRST;
@@ -142,7 +149,12 @@ enum err handle_link_request(struct session *s, const struct message *m)
         session_send(s, wire_link_error(NOT_PROCESSED));
         return ERR_NONE;
     }
+    code_entry(entry, CALLER, APP_ROOM, device);
+    if (!guess_begin(&guess, s, entry))
+        return ERR_NONE;
+    call = call_new(&script_signal_link);
     l = turn_begin(s, sizeof(*l), linking_clear);
+    l->guess = guess;
     l->web = mem_dup(c->code);
     l->device = mem_dup(device);
     l->public_key = span_dup(m->values[1].raw);

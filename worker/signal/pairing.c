@@ -7,6 +7,7 @@
 #include "scripts_data.h"
 #include "signalbox/config.h"
 #include "signalbox/delivery.h"
+#include "signalbox/guess.h"
 #include "signalbox/lease.h"
 #include "signalbox/schedule.h"
 #include "signalbox/script.h"
@@ -19,6 +20,7 @@
 
 struct asking {
     struct turn turn;
+    struct guess guess;
     char *room, *requester, *target;
     struct bytes *message;
     void (*failed)(const struct turn *t);
@@ -79,6 +81,8 @@ static void deliver(struct asking *a, struct span holder, long long until_ms)
 
     if (!address_parse(holder, &t.address))
         return;
+    code_entry(entry, CALLER, a->room, a->target);
+    guess_found(a->turn.session, entry);
     request_entry(entry, a->room, a->target, a->requester);
     if (!*a->room)
         schedule_set(KEY_REQUESTS, entry + sizeof("ask"), until_ms - config->pair_warning_ms);
@@ -90,8 +94,10 @@ static void on_asked(const struct reply *r, void *arg)
     struct asking *a = arg;
     struct span holder;
     long long until_ms;
+    bool read = r && reply_read(r, "si", &holder, &until_ms);
 
-    if (!r || !reply_read(r, "si", &holder, &until_ms))
+    guess_end(&a->guess, read && !holder.len);
+    if (!read)
         turn_fail(&a->turn, ERR_UNAVAILABLE, NULL);
     else if (holder.len)
         deliver(a, holder, until_ms);
@@ -105,11 +111,20 @@ static void on_asked(const struct reply *r, void *arg)
 void pairing_ask(struct session *s, const char *target, long long most, struct builder *message,
                  void (*failed)(const struct turn *t))
 {
-    struct caller *c = caller_of(s);
-    struct call call = call_new(&script_signal_ask);
-    struct asking *a = turn_begin(s, sizeof(*a), asking_clear);
     char key[KEY_MAX], address[ADDRESS_MAX], entry[ENTRY_MAX];
+    struct caller *c = caller_of(s);
+    struct guess guess;
+    struct asking *a;
+    struct call call;
 
+    code_entry(entry, CALLER, c->room, target);
+    if (!guess_begin(&guess, s, entry)) {
+        builder_free(message);
+        return;
+    }
+    call = call_new(&script_signal_ask);
+    a = turn_begin(s, sizeof(*a), asking_clear);
+    a->guess = guess;
     a->room = mem_dup(c->room);
     a->requester = mem_dup(c->code);
     a->target = mem_dup(target);
@@ -180,6 +195,8 @@ static void on_answered(const struct reply *r, void *arg)
         return;
     }
     stop_watching(a->entry + sizeof("ask"), now, until);
+    code_entry(entry, CALLER, q.room, a->requester);
+    guess_found(a->turn.session, entry);
     code_entry(entry, CALLER_ANSWER, q.room, a->requester);
     if (span_is(word, "here"))
         delivery_send(a->message, 1, &(struct target){a->address, entry}, a->turn.session);
