@@ -139,6 +139,8 @@ static void undo(const char *rest, const struct address *holder)
     if (!code_split(rest, room, &code))
         return;
     identity_undo(&caller_kind, rest, holder);
+    if (!address_is_self(holder)) /* else it was done at once: whoever asks from then on is told that nobody is there */
+        requests_abandon(room, code, holder);
     if (*room)
         pass(&script_signal_leave, "peer_left", room, code, holder, NULL);
 }
@@ -208,9 +210,11 @@ static void id_of(char out[static ENTRY_MAX], const struct caller *c, const char
 
 static void release_code(struct session *s, struct caller *c)
 {
+    struct address self = self_address(session_id_of(s));
     char id[ENTRY_MAX];
 
     requests_end(s, &c->requests);
+    requests_abandon(c->room, c->code, &self);
     id_of(id, c, c->code);
     identity_release(s, &caller_kind, id);
     free(c->code);
@@ -347,6 +351,7 @@ void callers_init(void)
 
 void callers_on_session_end(struct session *s)
 {
+    struct address self = self_address(session_id_of(s));
     struct caller *c = caller_of(s);
     char channel[KEY_MAX];
 
@@ -355,6 +360,8 @@ void callers_on_session_end(struct session *s)
     key_presence(channel, c->room);
     if (*c->room)
         group_leave(channel, session_id_of(s));
+    if (c->code)
+        requests_abandon(c->room, c->code, &self);
     requests_forget(&c->requests);
     free(c->room);
     free(c->code);
