@@ -185,7 +185,7 @@ def steady(client):
 
 
 def measure(kind, count):
-    with Fleet(2, **ENV, CHUNK_CACHE_MAX=2 * count, ATTESTATION_SIGNING_KEY=KEY.seed) as fleet:
+    with Fleet(2, **ENV, CHUNK_CACHE_MAX=2 * count, SERVERS_MAX=10000, ATTESTATION_SIGNING_KEY=KEY.seed) as fleet:
         client = fleet.redis.client
         kept = [KINDS[kind](fleet, TOGETHER * BATCH)()]  # scripts are loaded, buffers have their size
         fill = KINDS[kind](fleet, count)
