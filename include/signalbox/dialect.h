@@ -36,7 +36,7 @@ struct message_type {
     error_form wire_error;
     enum gate gate;
     enum err missing; /* said where a required field is absent; ERR_NONE: ERR_MISSING_FIELD */
-    struct cost cost; /* its items are the elements of all arrays among its fields */
+    struct cost cost; /* its items are the elements of all arrays among its fields, up to `most` of each */
 };
 
 /* Of a row whose messages go on to another client. */

@@ -32,6 +32,7 @@ void peer_holder_find(struct turn *t, const char *peer, void (*then)(enum err e,
 #define CALLS_AT_ONCE 64    /* script calls of one message that are under way together */
 #define DEAD_DROP_MAX 16384 /* bytes */
 #define POINTS_MAX 256      /* daily points, and hourly tokens, of one message */
+#define CHUNKS_MAX 1024     /* chunks of one announce */
 
 extern const struct dialect relay_dialect;
 

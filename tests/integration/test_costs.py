@@ -171,3 +171,11 @@ def test_addresses_that_want_too_much_together_leave_the_rest_to_who_has_used_le
     assert {json.loads(attacker.texts[0])["type"] for attacker in attackers} == {"rendezvous_result", "error"}
     wait_until(lambda: metric(worker, "signalbox_cost_price") == 1, 10, "a unit at its usual price")
     assert worth(worker) < 0.7 * 150 * messages * 2600
+
+
+def test_what_no_handler_looks_at_is_not_charged_and_makes_nothing_dearer(start, connect):
+    worker = start(1, IP_COST_RATE=2000).workers[0]
+    client = connect(worker)
+    assert client.request("chunk_announce", peerId="p", chunks=[0] * 50_000)["type"] == "error"
+    assert metric(worker, 'signalbox_cost_total{dialect="relay",type="chunk_announce"}') < 6000
+    assert metric(worker, "signalbox_cost_price") == 1

@@ -307,14 +307,15 @@ static const struct message_type *find_type(const struct dialect *d, const char 
     return strcmp(type, attest_row.type) == 0 ? &attest_row : NULL;
 }
 
-static size_t count_items(const struct value *v)
+/* Up to as many as its handler looks at. */
+static size_t count_items(const struct field *f, const struct value *v)
 {
     struct span rest, element;
     size_t n = 0;
 
     if (!v->present || json_kind(v->raw) != JSON_KIND_ARRAY)
         return 0;
-    for (rest = json_elements(v->raw); json_next(&rest, &element); n++)
+    for (rest = json_elements(v->raw); n < (size_t)f->most && json_next(&rest, &element); n++)
         ;
     return n;
 }
@@ -326,7 +327,7 @@ static bool afford(struct session *s, const struct message *m, const struct mess
     double units;
 
     for (size_t i = 0; row->cost.item > 0 && i < FIELDS_MAX; i++)
-        items += count_items(&m->values[i]);
+        items += count_items(&row->fields[i], &m->values[i]);
     units = cost_least(&row->cost, items, m->frame.len);
     if (!session_afford(s, units))
         return false;

@@ -8,8 +8,6 @@
 #include "signalbox/relay.h"
 #include "signalbox/script.h"
 
-#define CHUNKS_MAX 1024
-
 struct announcing {
     struct turn turn;
     char *peer;

@@ -32,7 +32,7 @@ static const struct message_type types[] = {
      .cost = {.base = 40, .item = 50, .reply_kib = 4}},
     {"chunk_announce",
      handle_chunk_announce,
-     {{FIELD_ID, "peerId", .required = true}, {FIELD_ANY, "chunks"}},
+     {{FIELD_ID, "peerId", .required = true}, {FIELD_ANY, "chunks", .most = CHUNKS_MAX}},
      .gate = GATE_CHUNKS,
      .cost = {.base = 40, .item = 52}},
     {"chunk_request",

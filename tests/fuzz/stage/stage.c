@@ -30,6 +30,7 @@
 #include "signalbox/claim.h"
 #include "signalbox/config.h"
 #include "signalbox/connection.h"
+#include "signalbox/cost.h"
 #include "signalbox/crypto.h"
 #include "signalbox/delivery.h"
 #include "signalbox/dialect.h"
@@ -353,6 +354,7 @@ static void init_worker(void)
     dialect_init();
     connections_init();
     limits_init();
+    cost_init();
 }
 
 static void answer_all(void)
