@@ -52,8 +52,8 @@ end
 local others, left_out = {}, 0
 for _, other in ipairs(redis.call('ZREVRANGE', ends, 0, -1)) do
   if other ~= peer then
-    local size = redis.call('HSTRLEN', meeting, other)
-    if size <= budget then
+    local size = budget > 0 and redis.call('HSTRLEN', meeting, other)
+    if size and size <= budget then
       budget = budget - size
       others[#others + 1] = other
       others[#others + 1] = redis.call('HGET', meeting, other)

@@ -13,10 +13,12 @@
 
 #define ENTRIES_KEPT 64
 #define ENTRIES_OF_SOCKET 8
-#define AT_ONCE 8              /* calls of one message that are under way: others' wait for few */
+#define POINTS_FEW 8           /* of a message that asks at all of them at once */
+#define AT_ONCE 2              /* calls of one that gathers; with others' that do, Redis is busy for a few ms */
 #define GATHERED_MAX (1 << 20) /* bytes of others' entries of one kind in one result */
 #define SMALL_MAX (1 << 16)    /* the same of a result that was not gathered */
 #define SHARE_LEAST (1 << 15)  /* bytes for one point, while there is room */
+#define ROOM_LEAST 1024        /* bytes; where there is less, Redis need not look what would fit */
 
 static struct metric *pushed_out;
 
@@ -45,6 +47,8 @@ static void take_share(struct meeting *m)
     m->share = p->room / p->unsent--;
     if (m->owner->turn.gathers && m->share < SHARE_LEAST)
         m->share = p->room < SHARE_LEAST ? p->room : SHARE_LEAST;
+    if (m->share < ROOM_LEAST)
+        m->share = 0;
     p->room -= m->share;
 }
 
@@ -170,9 +174,10 @@ static bool is_all_met(const struct registering *r)
 static void meet_on(struct registering *r)
 {
     bool goes_on = turn_session(&r->turn) && r->failed == ERR_NONE;
+    size_t most = r->turn.gathers ? AT_ONCE : POINTS_FEW;
     struct meeting *m;
 
-    while (goes_on && r->under_way < AT_ONCE && (m = next_meeting(r))) {
+    while (goes_on && r->under_way < most && (m = next_meeting(r))) {
         r->under_way++;
         meet(m);
     }
@@ -213,7 +218,7 @@ static void begin(void *arg)
 void registering_meet(struct registering *r, void (*next)(struct registering *r))
 {
     r->next = next;
-    if (r->count > AT_ONCE)
+    if (r->count > POINTS_FEW)
         turn_gather(&r->turn, begin);
     else
         begin(r);
