@@ -58,7 +58,7 @@ static void every_key_has_its_name(void **state)
     key_device(key, "d1");
     assert_string_equal(key, "sb:{device:d1}");
     key_challenges(key, "d1");
-    assert_string_equal(key, "sb:{device:d1}:challenges");
+    assert_string_equal(key, "sb:{ip:d1}:challenges");
     key_nonce(key, "00ff");
     assert_string_equal(key, "sb:{nonce:00ff}");
     key_reference(key, "1.2.3", "linux", "");
@@ -97,7 +97,7 @@ static void an_id_stands_in_its_key_as_it_is(void **state)
         snprintf(expected, sizeof(expected), "sb:{device:%s}", rows[i]);
         assert_string_equal(key, expected);
         key_challenges(key, rows[i]);
-        snprintf(expected, sizeof(expected), "sb:{device:%s}:challenges", rows[i]);
+        snprintf(expected, sizeof(expected), "sb:{ip:%s}:challenges", rows[i]);
         assert_string_equal(key, expected);
         key_reference(key, "1.0", rows[i], "");
         snprintf(expected, sizeof(expected), "sb:{ref:1.0:%s}", rows[i]);
@@ -155,7 +155,7 @@ static void the_longest_id_fits(void **state)
     key_client(key, id);
     assert_int_equal(strlen(key), strlen(PREFIX_32 "{client:}") + ID_MAX);
     key_challenges(key, id);
-    assert_int_equal(strlen(key), strlen(PREFIX_32 "{device:}:challenges") + ID_MAX);
+    assert_int_equal(strlen(key), strlen(PREFIX_32 "{ip:}:challenges") + ID_MAX);
     key_reference(key, id, id, ":regions");
     assert_int_equal(strlen(key), strlen(PREFIX_32 "{ref::}:regions") + 2 * ID_MAX);
     memset(id, ':', ID_MAX);
