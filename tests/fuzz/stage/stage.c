@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A play. Its first line sets options, by letter: s secret or S signed SERVER_REGISTRATION, c chunks or a all of
-   REQUIRE_ATTESTATION, k keeps dead drops, r rooms of two, p a rate for messages and requests. Each other line is a
-   step; N is one of four clients:
+   REQUIRE_ATTESTATION, k keeps dead drops, r rooms of two, p a rate for messages, requests and costs. Each other
+   line is a step; N is one of four clients:
 
    - oNPATH?ARGUMENT: a WebSocket is opened
    - NTEXT: a message; bNTEXT: in a binary frame; fNTEXT: the first part of one
@@ -401,7 +401,8 @@ static void choose_options(struct span letters)
     c->require_attestation = ATTESTATION_OFF;
     c->dead_drops_on_disconnect = DEAD_DROPS_REMOVE;
     c->room_max_peers = 0;
-    c->message_rate = c->http_rate = 0;
+    c->message_rate = c->http_rate = c->cost_rate = c->ip_cost_rate = 0;
+    c->cost_burst = c->ip_cost_burst = 30;
     for (size_t i = 0; i < letters.len; i++) {
         if (letters.at[i] == 's')
             c->server_registration = REGISTRATION_SECRET;
@@ -416,7 +417,7 @@ static void choose_options(struct span letters)
         else if (letters.at[i] == 'r')
             c->room_max_peers = 2;
         else if (letters.at[i] == 'p')
-            c->message_rate = c->http_rate = 1;
+            c->message_rate = c->http_rate = c->cost_rate = c->ip_cost_rate = 1;
     }
 }
 
