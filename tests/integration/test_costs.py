@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -19,18 +20,28 @@ REFUSED = {"type": "error", "message": "Rate limit exceeded"}
 SMALL = {"COST_RATE": 1, "COST_BURST": 200}  # units: two of DEAR, and no more within a test
 
 
+def costs(scale):
+    """{(dialect, type, shape): (times what it is charged that it costs, row)}"""
+    done = subprocess.run([sys.executable, ROOT / "bench" / "costs.py", "--scale", str(scale)], text=True,
+                          timeout=170, stdout=subprocess.PIPE, env={**os.environ, "SIGNALBOX_WORKER": str(WORKER)})
+    rows = json.loads(done.stdout.splitlines()[-1])["rows"]
+    assert all(row["charged_us"] > 0 for row in rows), done.stdout
+    return {(row["dialect"], row["type"], row["shape"]): (row["ratio"], row) for row in rows}
+
+
 @pytest.mark.skipif(ASAN, reason="a build with sanitizers takes several times as much, and not of all alike")
 def test_the_tables_say_what_messages_cost():
-    for scale in (0.3, 1):  # a machine that is busy with something else gets another chance
-        done = subprocess.run([sys.executable, ROOT / "bench" / "costs.py", "--scale", str(scale)], text=True,
-                              timeout=170, stdout=subprocess.PIPE, env={**os.environ, "SIGNALBOX_WORKER": str(WORKER)})
-        if done.returncode == 0:
+    """A machine that is busy with something else makes some dearer, and gets another chance: none gets cheaper."""
+    least, far = {}, True
+    for scale in (0.3, 0.6, 1):
+        for name, found in costs(scale).items():
+            least[name] = min(found, least.get(name, found), key=lambda one: one[0])
+        middle = statistics.median(ratio for ratio, _ in least.values())
+        far = [row for ratio, row in least.values() if not 0.5 <= ratio / middle <= 2]
+        if not far:
             break
-    result = json.loads(done.stdout.splitlines()[-1])
-    assert 0.3 < result["middle"] < 3, done.stdout
-    for row in result["rows"]:
-        assert row["charged_us"] > 0 and 0.5 <= row["ratio"] / result["middle"] <= 2, (row, done.stdout)
-    assert {row["dialect"] for row in result["rows"]} == {"relay", "signal", "app", "rooms", "http"}
+    assert not far and 0.3 < middle < 3, (middle, far)
+    assert {dialect for dialect, _, _ in least} == {"relay", "signal", "app", "rooms", "http"}
 
 
 def dear(i=0):
@@ -161,13 +172,12 @@ def test_addresses_that_want_too_much_together_leave_the_rest_to_who_has_used_le
         points = [uid("p") for _ in range(256)]
         attacker.send_text(*[json.dumps({"type": "register_rendezvous", "peerId": f"peer-{i}", "dailyPoints": points,
                                          "hourlyTokens": points})] * messages)
-    dearest = 0
+    wait_until(lambda: metric(worker, "signalbox_cost_price") > 10, 20, "a unit that is dear")
     for i in range(20):
         a.send(type="offer", target=b.code, payload=i)
         assert hear(b, "offer")["payload"] == i
-        dearest = max(dearest, metric(worker, "signalbox_cost_price"))
     gather(attackers, messages, 60)
-    assert dearest > 10 and refused(worker, "IP_COST_RATE") > 0 and refused(fleet.workers[1], "IP_COST_RATE") == 0
+    assert refused(worker, "IP_COST_RATE") > 0 and refused(fleet.workers[1], "IP_COST_RATE") == 0
     assert {json.loads(attacker.texts[0])["type"] for attacker in attackers} == {"rendezvous_result", "error"}
     wait_until(lambda: metric(worker, "signalbox_cost_price") == 1, 10, "a unit at its usual price")
     assert worth(worker) < 0.7 * 150 * messages * 2600
