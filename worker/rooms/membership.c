@@ -343,6 +343,14 @@ static void on_listed(const struct reply *r, void *arg)
     turn_end(&a->turn);
 }
 
+static void list(void *arg)
+{
+    struct asking *a = arg;
+    struct call c = room_call(&script_room_list, a->room);
+
+    call_send(&c, on_listed, a);
+}
+
 enum err handle_discover(struct session *s, const struct message *m)
 {
     const struct room_peer *p = room_peer_of(s);
@@ -350,7 +358,6 @@ enum err handle_discover(struct session *s, const struct message *m)
     struct guess guess = {0};
     char entry[ENTRY_MAX];
     struct asking *a;
-    struct call c;
 
     if (!room)
         return ERR_NOT_IN_ROOM;
@@ -359,8 +366,7 @@ enum err handle_discover(struct session *s, const struct message *m)
         return ERR_NONE;
     a = asking_new(s, room);
     a->guess = guess;
-    c = room_call(&script_room_list, room);
-    call_send(&c, on_listed, a);
+    turn_gather(&a->turn, list);
     return ERR_NONE;
 }
 

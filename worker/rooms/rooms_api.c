@@ -14,6 +14,7 @@
 
 #define LIMIT_DEFAULT 100
 #define LIMIT_MOST 1000
+#define ROOMS_AT_ONCE 16 /* that are asked for */
 #define CURSOR_MAX (ID_MAX * 4 / 3 + 8)
 #define CURSOR_VARIANT sodium_base64_VARIANT_URLSAFE_NO_PADDING
 
@@ -79,13 +80,14 @@ static void handle_stats(struct exchange *x)
 
 struct listing {
     struct turn turn;
-    size_t limit, left;
+    char cursor[ID_MAX + 2]; /* as ZRANGEBYLEX wants it */
+    size_t limit;
     bool failed, more;
     struct listed {
         char *room;
         long long created_ms, most, peers;
     } * rooms;
-    size_t count;
+    size_t count, asked, under_way; /* rooms */
 };
 
 /* One room of the page that is being read. */
@@ -135,10 +137,24 @@ static void listing_clear(void *arg)
     free(l->rooms);
 }
 
-static void read_one(struct listing *l, bool ok)
+static void on_room_read(const struct reply *r, void *arg);
+
+static void ask_room(struct listing *l, size_t at)
 {
-    l->failed |= !ok;
-    if (--l->left > 0)
+    struct reading *reading = mem_alloc(sizeof(*reading));
+    struct call c = room_call(&script_room_census, l->rooms[at].room);
+
+    *reading = (struct reading){l, at};
+    call_send(&c, on_room_read, reading);
+}
+
+static void read_on(struct listing *l)
+{
+    while (!l->failed && l->asked < l->count && l->under_way < ROOMS_AT_ONCE) {
+        l->under_way++;
+        ask_room(l, l->asked++);
+    }
+    if (l->under_way > 0)
         return;
     if (l->failed)
         turn_fail(&l->turn, ERR_UNAVAILABLE, NULL);
@@ -154,7 +170,9 @@ static void on_room_read(const struct reply *r, void *arg)
     struct listed *room = &l->rooms[reading->at];
 
     free(reading);
-    read_one(l, r && reply_read(r, "iii--", &room->created_ms, &room->most, &room->peers));
+    l->failed |= !r || !reply_read(r, "iii--", &room->created_ms, &room->most, &room->peers);
+    l->under_way--;
+    read_on(l);
 }
 
 /* One more than asked for says whether there is more. */
@@ -165,17 +183,19 @@ static void on_page(const struct reply *r, void *arg)
     l->more = reply_count(r) > l->limit;
     l->count = l->more ? l->limit : reply_count(r);
     l->rooms = mem_alloc((l->count + 1) * sizeof(*l->rooms));
-    for (size_t i = 0; i < l->count; i++) {
-        struct reading *reading = mem_alloc(sizeof(*reading));
-        struct call c;
-
-        *reading = (struct reading){l, i};
+    for (size_t i = 0; i < l->count; i++)
         l->rooms[i].room = span_dup(reply_span(reply_at(r, i)));
-        l->left++;
-        c = room_call(&script_room_census, l->rooms[i].room);
-        call_send(&c, on_room_read, reading);
-    }
-    read_one(l, r != NULL);
+    l->failed = !r;
+    read_on(l);
+}
+
+static void ask_page(void *arg)
+{
+    struct listing *l = arg;
+    char count[16];
+
+    snprintf(count, sizeof(count), "%zu", l->limit + 1);
+    redis_command(on_page, l, "ZRANGEBYLEX", KEY_ROOMS, l->cursor, "+", "LIMIT", "0", count, NULL);
 }
 
 static bool read_limit(struct exchange *x, size_t *limit)
@@ -215,7 +235,7 @@ static bool read_cursor(struct exchange *x, char out[static ID_MAX + 2])
 static void handle_rooms(struct exchange *x)
 {
     struct listing *l;
-    char cursor[ID_MAX + 2], count[16];
+    char cursor[ID_MAX + 2];
     size_t limit;
 
     if (!read_limit(x, &limit)) {
@@ -225,9 +245,8 @@ static void handle_rooms(struct exchange *x)
     } else {
         l = turn_begin_http(x, sizeof(*l), listing_clear);
         l->limit = limit;
-        l->left = 1;
-        snprintf(count, sizeof(count), "%zu", limit + 1);
-        redis_command(on_page, l, "ZRANGEBYLEX", KEY_ROOMS, cursor, "+", "LIMIT", "0", count, NULL);
+        memcpy(l->cursor, cursor, sizeof(cursor));
+        turn_gather(&l->turn, ask_page);
     }
 }
 
@@ -277,11 +296,18 @@ static void on_shown(const struct reply *r, void *arg)
     }
 }
 
+static void show(void *arg)
+{
+    struct showing *w = arg;
+    struct call c = room_call(&script_room_list, w->room);
+
+    call_send(&c, on_shown, w);
+}
+
 static void handle_room(struct exchange *x)
 {
     const char *room = exchange_path(x) + strlen("/api/rooms/");
     struct showing *w;
-    struct call c;
 
     if (!is_id(room)) {
         exchange_fail(x, 404, "room not found");
@@ -293,8 +319,7 @@ static void handle_room(struct exchange *x)
         turn_give_up(&w->turn, 429, err_text(ERR_RATE_LIMIT));
         return;
     }
-    c = room_call(&script_room_list, room);
-    call_send(&c, on_shown, w);
+    turn_gather(&w->turn, show);
 }
 
 const struct http_route rooms_api_routes[] = {
