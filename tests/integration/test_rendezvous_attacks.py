@@ -163,3 +163,31 @@ def test_what_many_gather_at_once_stays_under_the_formula(start, points, drops):
     for member in [*sockets, *full]:
         member.sock.close()
     wait_until(lambda: metric(worker, "signalbox_session_bytes") == 0, 5, "nothing kept for who has left")
+
+
+@pytest.mark.skipif(ASAN, reason="what memory a release build takes")
+def test_what_is_gathered_counts_with_all_else_that_is_kept(start, connect):
+    """Unfinished messages of many, and at the same time many that ask for much and read nothing."""
+    [worker] = start(1, **ENV).workers
+    names = [f"point-{i}" for i in range(256)]
+    full, good = fill(worker, names, 2), connect(worker)
+    readers = [socket_to(worker, "127.0.10.1") for _ in range(20)]
+    unfinished = [socket_to(worker, f"127.0.11.{i // 100 + 1}") for i in range(1140)]
+    before = peak = rss(worker)
+    for i, member in enumerate(readers):
+        member.send(type="register_rendezvous", peerId=f"reader-{i}", dailyPoints=names)
+    for member in unfinished:
+        member.sock.sendall(frame("x" * 240_000)[:-1])
+        peak = max(peak, rss(worker))
+    answered = 'signalbox_messages_out_total{dialect="relay",type="rendezvous_result"}'
+    begun = time.monotonic()
+    while metric(worker, answered) < len(full) + len(readers) and not metric(worker, "signalbox_shed_clients_total"):
+        assert time.monotonic() - begun < 20 * SLOW
+        peak = max(peak, rss(worker))
+    assert metric(worker, "signalbox_shed_clients_total") > 0
+    assert metric(worker, "signalbox_session_bytes") <= 256 * MIB
+    assert max(peak, rss(worker)) - before < 1.25 * 256 * MIB, f"{(peak - before) / MIB:.0f} MiB"
+    assert good.request("ping") == {"type": "pong"}
+    for member in [*readers, *unfinished, *full]:
+        member.sock.close()
+    wait_until(lambda: metric(worker, "signalbox_session_bytes") == 0, 5, "nothing kept for who has left")
