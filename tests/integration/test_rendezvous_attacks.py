@@ -149,13 +149,13 @@ def test_what_many_gather_at_once_stays_under_the_formula(start, points, drops):
     [worker] = start(1, **ENV).workers
     names = [f"point-{i}" for i in range(points)]
     full = fill(worker, names, drops)
-    sockets, before = [socket_to(worker, f"127.0.10.{i // 20 + 1}") for i in range(60)], rss(worker)
+    sockets, before = [socket_to(worker, f"127.0.10.{i // 20 + 1}") for i in range(100)], rss(worker)
     for i, member in enumerate(sockets):
         member.send(type="register_rendezvous", peerId=f"reader-{i}", dailyPoints=names)
     answered = 'signalbox_messages_out_total{dialect="relay",type="rendezvous_result"}'
     peak, begun = before, time.monotonic()
     while metric(worker, answered) < len(full) + len(sockets):
-        assert time.monotonic() - begun < 20 * SLOW, metric(worker, answered)
+        assert time.monotonic() - begun < 60 * SLOW, metric(worker, answered)
         peak = max(peak, rss(worker))
     assert peak - before < 1.25 * 256 * MIB, f"{(peak - before) / MIB:.0f} MiB"
     assert metric(worker, "signalbox_session_bytes") <= 256 * MIB
@@ -182,7 +182,7 @@ def test_what_is_gathered_counts_with_all_else_that_is_kept(start, connect):
     answered = 'signalbox_messages_out_total{dialect="relay",type="rendezvous_result"}'
     begun = time.monotonic()
     while metric(worker, answered) < len(full) + len(readers) and not metric(worker, "signalbox_shed_clients_total"):
-        assert time.monotonic() - begun < 20 * SLOW
+        assert time.monotonic() - begun < 60 * SLOW
         peak = max(peak, rss(worker))
     assert metric(worker, "signalbox_shed_clients_total") > 0
     assert metric(worker, "signalbox_session_bytes") <= 256 * MIB
