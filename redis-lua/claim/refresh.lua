@@ -2,6 +2,7 @@
 -- KEYS[1] the identity (hash)
 -- ARGV[1] address of the socket   ARGV[2] address that it had under a former wid of its worker, or ""   ARGV[3] ttl ms
 -- USES    now
+-- BOUND   one identity
 -- RETURN  {0 if it is another's, 1 if it is its, 2 if it is its again: it was lost, or at the former address}
 local identity, address, former, ttl = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 

@@ -4,6 +4,7 @@
 -- ARGV[4] entry that names the identity   ARGV[5] message
 -- USES    publish
 -- TEXT    goes along: no message overtakes another
+-- BOUND   the bytes of the message
 -- RETURN  {address of the holder or "", workers that received it, or -1: it is on the sending worker}
 local self, channel, head, entry, message = unpack(ARGV)
 

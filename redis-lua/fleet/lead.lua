@@ -2,6 +2,7 @@
 -- KEYS[1] the leader (hash)
 -- ARGV[1] wid, or "": only look   ARGV[2] for how long, ms
 -- USES    now
+-- BOUND   one leader
 -- RETURN  {wid of the leader or "", its number: each time one begins to lead, it gets a greater one}
 local leader, wid, lasts = KEYS[1], ARGV[1], ARGV[2]
 

@@ -2,6 +2,7 @@
 -- has lapsed has taken the mark along: others may have cleaned up since.
 -- KEYS[1] the worker (hash)
 -- ARGV[1] mark, a number: greater than those before, or it comes late and is not noted   ARGV[2] lease ms
+-- BOUND   one worker
 -- RETURN  {the last mark, -1 if there is none; ms since the last beat, -1 if it has no lease: then nothing is noted}
 local worker, mark, lease = KEYS[1], tonumber(ARGV[1]), ARGV[2]
 

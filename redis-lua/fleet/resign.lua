@@ -1,6 +1,7 @@
 -- fleet/resign: stop leading the fleet, so that another may at once.
 -- KEYS[1] the leader (hash)
 -- ARGV[1] wid
+-- BOUND   one leader
 -- RETURN  {1 if it was the last to lead, else 0}
 local leader, wid = KEYS[1], ARGV[1]
 

@@ -2,6 +2,7 @@
 -- KEYS[1] the workers (zset: wid, last beat ms)
 -- ARGV[1...] wid, and names that it had and is still to be listed under
 -- USES    now
+-- BOUND   the workers of the fleet, all of which it tells, and the names given
 -- RETURN  {now ms, {wid, last beat ms, wid, last beat ms, ...}}
 local workers = KEYS[1]
 

@@ -3,6 +3,7 @@
 -- KEYS[3] loads (hash: id, load)   KEYS[4] seen (zset: id, last heartbeat ms)   KEYS[5] version of the ring
 -- ARGV[1] id   ARGV[2] address wid.sid   ARGV[3] load, or "": as before   ARGV[4] channel of changes
 -- USES    now, publish
+-- BOUND   one member, and the bytes of what it registered
 -- RETURN  {1, or 0: no member has that id and address}
 local members, at, loads, seen, version = unpack(KEYS)
 local id, address, load, channel = unpack(ARGV)

@@ -5,6 +5,7 @@
 -- KEYS[6] watch (hash: born, last, from: ms when it was made, last called, and called without a pause since)
 -- ARGV[1] ms of silence   ARGV[2] ms between two calls at most   ARGV[3] how many at most   ARGV[4] channel of changes
 -- USES    now, publish
+-- BOUND   how many at most are looked at
 -- RETURN  {version of the ring, ms when the pool was made, {ids of those that left}}
 local members, at, loads, seen, version, watch = unpack(KEYS)
 local silence, pause, most, channel = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]

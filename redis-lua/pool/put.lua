@@ -5,6 +5,7 @@
 -- ARGV[1] id   ARGV[2] address wid.sid   ARGV[3] ms since when it holds its id   ARGV[4] JSON   ARGV[5] status
 -- ARGV[6] load   ARGV[7] channel of changes
 -- USES    now, publish
+-- BOUND   one member, and the bytes of what it registers
 -- RETURN  {version of the ring, or 0: a later one has the id}
 local members, at, loads, seen, version, watch = unpack(KEYS)
 local id, address, since, record, status, load, channel = unpack(ARGV)

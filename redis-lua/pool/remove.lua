@@ -3,6 +3,7 @@
 -- KEYS[3] loads (hash: id, load)   KEYS[4] seen (zset: id, last heartbeat ms)   KEYS[5] version of the ring
 -- ARGV[1] id   ARGV[2] address wid.sid   ARGV[3] channel of changes
 -- USES    publish
+-- BOUND   one member
 -- RETURN  {1 if it was there, else 0}
 local members, at, loads, seen, version = unpack(KEYS)
 local id, address, channel = unpack(ARGV)

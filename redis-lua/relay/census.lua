@@ -1,5 +1,6 @@
 -- relay/census: count the relays.
 -- KEYS[1] all relays (hash)   KEYS[2] those below half load (zset)   KEYS[3] totals (hash)
+-- BOUND   three sizes
 -- RETURN  {relays, capacity, connected, relays below half load}
 local totals = redis.call('HMGET', KEYS[3], 'capacity', 'connected')
 

@@ -2,6 +2,7 @@
 -- KEYS[1] all relays (hash: peer, "address connected max public-key")
 -- KEYS[2] those below half load (zset)   KEYS[3] totals (hash)
 -- ARGV[1] peer   ARGV[2] address   ARGV[3] connected count
+-- BOUND   one relay
 -- RETURN  {1 if the peer is a relay at that address, else 0}
 local all, free, totals = KEYS[1], KEYS[2], KEYS[3]
 local peer, address, connected = ARGV[1], ARGV[2], tonumber(ARGV[3])

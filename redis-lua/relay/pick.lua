@@ -3,6 +3,7 @@
 -- KEYS[1] those below half load (zset, all of one score)
 -- KEYS[2] all relays (hash: peer, "address connected max public-key")
 -- ARGV[1] how many   ARGV[2] seed, random
+-- BOUND   how many are wanted
 -- RETURN  {{peer, record, peer, record, ...}}
 local free, all = KEYS[1], KEYS[2]
 local wanted, seed = tonumber(ARGV[1]), tonumber(ARGV[2])

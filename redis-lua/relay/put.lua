@@ -4,6 +4,7 @@
 -- ARGV[1] peer   ARGV[2] address   ARGV[3] max connections   ARGV[4] public key or ""
 -- ARGV[5] connected count of one that is not there
 -- TEXT    goes along: its answer comes before that to relay/pick, which is sent behind it
+-- BOUND   one relay
 -- RETURN  {connected count}
 local all, free, totals = KEYS[1], KEYS[2], KEYS[3]
 local peer, address, max, public_key = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]

@@ -4,6 +4,7 @@
 -- ARGV[5] "new", or "again" if it had its place and Redis may have lost it
 -- ARGV[6] the room's channel   ARGV[7] head of the frame (inbox.h)   ARGV[8] message, up to the info
 -- USES    now, publish
+-- BOUND   the peers of the room, all of which it tells a new one, and the bytes of the message
 -- RETURN  {"joined", "full" or "there"; µs of the event; {peer, "address info", ...}, empty if not "joined" and "new"}
 local room, peers = KEYS[1], KEYS[2]
 local peer, address, info, most, how, channel, head, message = unpack(ARGV)

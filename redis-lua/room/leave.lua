@@ -3,6 +3,7 @@
 -- ARGV[1] peer   ARGV[2] its address   ARGV[3] ms that an empty room lives
 -- ARGV[4] the room's channel   ARGV[5] head of the frame (inbox.h)   ARGV[6] message, up to its timestamp
 -- USES    now, publish
+-- BOUND   one peer, and the bytes of the message
 -- RETURN  {peers left, or -1 if it was not in it; now ms}
 local room, peers = KEYS[1], KEYS[2]
 local peer, address, ttl, channel, head, message = unpack(ARGV)

@@ -3,6 +3,7 @@
 -- ARGV[1] wid   ARGV[2] the layout that its version has   ARGV[3] how long it has for a step, ms
 -- ARGV[4] the layout to which it has just made a step, or 0   ARGV[5] where the next one begins; "": it was the last
 -- USES    now
+-- BOUND   one migration
 -- RETURN  {layout (0 none, -1 not a number), 1 if that step completed it, 1 if the caller makes the next step, where};
 --         an error that begins with READONLY if this is a replica
 local key, migration = KEYS[1], KEYS[2]

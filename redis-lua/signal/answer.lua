@@ -7,6 +7,7 @@
 -- ARGV[7] entry that names the requester   ARGV[8] message
 -- BOUND   two entries, one of each key
 -- USES    now, publish
+-- BOUND   one request, and the bytes of the message
 -- RETURN  {"none": no such request, "unheard", "told", or "here": the requester is on the sending worker; now ms; ms of its end}
 local requests, askers = KEYS[1], KEYS[2]
 local requester, address, asker, self, channel, head, entry, message = unpack(ARGV)

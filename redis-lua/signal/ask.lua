@@ -6,6 +6,7 @@
 -- ARGV[6] address of its client, or the range of that   ARGV[7] open requests of one such address at most
 -- BOUND   requests to one code that are open or whose end is not told yet; askers are forgotten past twice ARGV[4]
 -- USES    now
+-- BOUND   the requests open to the code, which are looked through once there are as many as may be
 -- RETURN  {address of the holder; "" for no such code or too many requests, ms of the end}
 local code, requests, askers = KEYS[1], KEYS[2], KEYS[3]
 local requester, address, ttl, most, silent = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5] == '1'

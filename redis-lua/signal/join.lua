@@ -2,6 +2,7 @@
 -- KEYS[1] the room's members (hash: code, address)
 -- ARGV[1] code   ARGV[2] address   ARGV[3] members of a room that is told at most   ARGV[4] its channel   ARGV[5] frame
 -- USES    publish
+-- BOUND   one code, and the bytes of the frame
 -- RETURN  {members, 1 if the code was not among them at that address}
 local members, code, address, most, channel, frame = KEYS[1], unpack(ARGV)
 

@@ -2,6 +2,7 @@
 -- KEYS[1] the device's code (hash)   KEYS[2] the link open to it (hash: from, addr, asked, publicKey, deviceName, until)
 -- ARGV[1] code of the web client   ARGV[2] its address   ARGV[3] public key   ARGV[4] device name, JSON   ARGV[5] ttl ms
 -- USES    now
+-- BOUND   one link
 -- RETURN  {address of the device; "" for no such device or one that is asked by another, ms of the end,
 --          code and address of a web client whose request has ended, because the device had its code on another socket; or ""}
 local code, link = KEYS[1], KEYS[2]

@@ -6,6 +6,7 @@
 -- ARGV[4] head of the frame (inbox.h)   ARGV[5] entry that names the requester   ARGV[6] message
 -- BOUND   two entries, one of each key
 -- USES    now, publish
+-- BOUND   one request, and the bytes of the message
 -- RETURN  {"none": no such request, "open", and of one whose time is over: "unheard", "told", or "here": the requester is
 --          on the sending worker; address of the requester; address of the one asked; ms left; now ms}
 local requests, askers = KEYS[1], KEYS[2]

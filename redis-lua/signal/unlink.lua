@@ -7,6 +7,7 @@
 -- ARGV[4] wid of the sending worker   ARGV[5] what a channel begins with   ARGV[6] head of the frame (inbox.h)
 -- ARGV[7] entry that names the web client, up to its code   ARGV[8] message
 -- USES    now, publish
+-- BOUND   one link, and the bytes of the message
 -- RETURN  {"none": nothing to end, "open": its time is not over, "unheard", "told", "here": ended, and the web client is on
 --          the sending worker; code of the web client; its address, public key and device name; now ms; ms of the end}
 local link = KEYS[1]

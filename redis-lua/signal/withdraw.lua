@@ -4,6 +4,7 @@
 -- ARGV[1] requester   ARGV[2] address of the socket that has left
 -- BOUND   two entries, one of each key
 -- USES    now
+-- BOUND   one request
 -- RETURN  {1 if it was one of them, else 0; now ms; ms of its end}
 local requests, askers, requester, address = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 

@@ -2,6 +2,7 @@
 -- KEYS[1] the list (zset: "name TAB address peer", ms of its end)   KEYS[2] entries of each name (hash)
 -- ARGV[1] ttl ms   ARGV[2...] entries, "name TAB address peer"
 -- USES    now
+-- BOUND   the entries given
 -- RETURN  {entries that are new}
 local list, counts = KEYS[1], KEYS[2]
 

@@ -2,6 +2,7 @@
 -- KEYS[1] the list (zset: "name TAB address peer", ms of its end)   KEYS[2] entries of each name (hash)
 -- ARGV[1] how many ended ones to take off at most
 -- USES    now
+-- BOUND   how many ended ones are taken off at most
 -- RETURN  {names, entries, ended ones taken off}
 local list, counts = KEYS[1], KEYS[2]
 

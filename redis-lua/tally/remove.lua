@@ -1,6 +1,7 @@
 -- tally/remove: take entries off one of the fleet's lists.
 -- KEYS[1] the list (zset: "name TAB address peer", ms of its end)   KEYS[2] entries of each name (hash)
 -- ARGV[1...] entries, "name TAB address peer"
+-- BOUND   the entries given
 -- RETURN  {entries that were on it}
 local list, counts = KEYS[1], KEYS[2]
 
