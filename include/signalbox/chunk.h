@@ -7,6 +7,7 @@
 #include "signalbox/index.h"
 #include "signalbox/keys.h"
 #include "signalbox/schedule.h"
+#include "signalbox/storage.h"
 #include "signalbox/tally.h"
 
 extern const struct tally chunk_sources, chunk_waits;
@@ -19,6 +20,14 @@ bool holder_parse(struct span holder, struct address *a, const char **peer); /* 
 /* The entry of a source or of a waiter in the index of its socket: kind TAB chunk TAB peer. */
 void chunk_entry(char out[static ENTRY_MAX], const char *kind, const char *chunk, const char *peer);
 
+struct call;
+void call_chunk_keys(struct call *c, const char *chunk, const char *parts); /* parts: as of key_chunk(), with a space */
+
+/* What a source, a waiter and cached data count as: measured, with the index and the lists for the statistics. */
+struct storing chunk_source_storing(const char *chunk, const char *peer);
+struct storing chunk_wait_storing(const char *chunk, const char *peer);
+struct storing chunk_data_storing(size_t chunk_len, size_t data_len);
+
 void wire_chunk_data(struct builder *w, const char *chunk, struct span data, const char *source);
 void wire_chunk_not_found(struct builder *w, const char *chunk);
 
@@ -29,6 +38,8 @@ enum pull_result { PULL_ASKED, PULL_NO_SOURCE, PULL_IDLE, PULL_FAILED };
 void chunk_pull(const char *chunk, const char *left, void (*done)(enum pull_result result, void *arg), void *arg);
 void chunk_watch(const char *chunk); /* the chunk is looked at again after the time of a pull */
 void chunk_asked(const char *chunk, const char *source, long long until_ms); /* a script has chosen it: ask it */
+
+void chunk_touch(const char *chunk); /* the cached chunk was used */
 
 void chunk_push_init(void);
 void chunk_request_init(void);

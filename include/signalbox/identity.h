@@ -42,7 +42,7 @@ bool identity_wanted(struct session *s, const struct entry_kind *kind, const cha
 long long identity_since(struct session *s, const struct entry_kind *kind, const char *id);
 struct session *identity_holder(const char *entry); /* the session of this worker that holds "kind TAB id"; or NULL */
 
-/* For fleet/resync.c alone. */
+/* For fleet/resync.c, and for whoever goes through what a session holds. */
 struct identity {
     const struct entry_kind *kind;
     const char *id; /* within entry */

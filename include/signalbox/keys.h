@@ -26,6 +26,9 @@
     KEY(KEY_CHUNK_USES, "{chunks}:uses")              /* zset: cached chunk -> last use, in microseconds */            \
     KEY(KEY_CHUNK_ENDS, "{chunks}:ends")              /* zset: cached chunk -> when it expires, ms */                  \
     KEY(KEY_CHUNK_PULLS, "{chunks}:pulls")            /* zset: chunk -> when its source is to have pushed it, ms */    \
+    KEY(KEY_CHUNK_OWNERS, "{chunks}:owners")          /* hash: cached chunk -> "ip µs": who pushed it, last use */    \
+    KEY(KEY_CHUNK_ORDER, "{chunks}:order")            /* zset: "ip µs chunk", all of one score */                     \
+    KEY(KEY_CHUNK_COUNTS, "{chunks}:counts")          /* zset: ip -> cached chunks that it pushed */                   \
     KEY(KEY_SOURCES, "{chunks}:sources")              /* zset: chunk TAB address peer -> its end, ms */                \
     KEY(KEY_SOURCE_COUNTS, "{chunks}:sources:counts") /* hash: chunk -> sources */                                     \
     KEY(KEY_WAITS, "{chunks}:waits")                  /* the same for those who wait */                                \
@@ -83,7 +86,7 @@ void key_nonce(char out[static KEY_MAX], const char *nonce); /* hash: sb:{nonce:
 void key_reference(char out[static KEY_MAX], const char *version, const char *platform, const char *part);
 void key_point(char out[static KEY_MAX], const char *kind,
                const char *point); /* hash: sb:{day:POINT} or sb:{hour:TOKEN} */
-/* part: "data" (hash), "src" and "wait" (zsets: "address peer" → ms), "pull" (hash), "tried" (set) */
+/* part: "data" (hash), "src", "rest" and "wait" (zsets: "address peer" → ms), "pull" (hash), "tried" (set) */
 void key_chunk(char out[static KEY_MAX], const char *chunk, const char *part);      /* sb:{chunk:ID}:PART */
 void key_point_ends(char out[static KEY_MAX], const char *kind, const char *point); /* zset: …:ends, peer → ms */
 void key_check(char out[static KEY_MAX], const char *id); /* string: sb:{check:ID}, for the time of --check-redis */

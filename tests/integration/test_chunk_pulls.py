@@ -247,7 +247,7 @@ def test_without_a_push_in_time_the_next_is_asked_and_in_the_end_the_waiters_are
         client.silence(0.02)
 
 
-def test_a_push_that_comes_late_or_from_elsewhere_serves_all_the_same(hasty, connect):
+def test_a_push_that_comes_late_serves_all_the_same_and_one_from_elsewhere_nobody(hasty, connect):
     chunk, source, waiter, stranger = uid("c"), *(connect(hasty.workers[i % 2]) for i in range(3))
     announce(source, chunk)
     waiter.send(type="chunk_request", peerId=uid(), chunkId=chunk)
@@ -259,7 +259,9 @@ def test_a_push_that_comes_late_or_from_elsewhere_serves_all_the_same(hasty, con
     announce(source, other)
     waiter.send(type="chunk_request", peerId=uid(), chunkId=other)
     source.expect("chunk_pull")
-    push(stranger, other, 2)
+    push(stranger, other, "a stranger's")
+    waiter.silence(0.05)
+    push(source, other, 2)
     assert data_of(waiter, other, "relay") == 2
     for client in (source, waiter):
         client.silence(PATIENCE_MS / 1000 / SLOW + 0.6)

@@ -7,6 +7,7 @@ from .names import key
 TTL, PATIENCE = 60000, 5000
 SELF, OTHER, THIRD = "1f0c9a3e", "1f0c9a3f", "0badcafe"
 A, B, C, D, E = (f"{SELF}.{16777216 + i} peer {i}" for i in range(5))
+PUSHER = f"{SELF}.16777300 pusher"
 BEFORE, BEHIND = '{"type":"chunk_data","chunkId":"c","data":', ',"source":"relay"}'
 
 
@@ -19,28 +20,52 @@ class Chunk:
         self.keys = lambda *parts: [self.key(part) for part in parts]
 
     def announce(self, source, ttl=TTL, patience=PATIENCE):
-        return self.call("chunk/announce", self.keys("src", "wait", "pull"), source, ttl, patience)[0]
+        """By when it is to push, or 0."""
+        return self.announced(source, ttl, patience)[0]
+
+    def announced(self, source, ttl=TTL, patience=PATIENCE):
+        """The same, and whether it is new."""
+        return self.call("chunk/announce", self.keys("src", "rest", "wait", "pull", "tried"), source, ttl, patience)
 
     def wait(self, waiter, ttl=TTL):
-        return self.call("chunk/wait", self.keys("data", "wait"), waiter, ttl)[0]
+        return self.waited(waiter, ttl)[0]
+
+    def waited(self, waiter, ttl=TTL):
+        """(data, whether its wait is new)"""
+        return self.call("chunk/wait", self.keys("data", "wait", "src", "rest"), waiter, ttl)
 
     def read(self):
         return self.call("chunk/read", self.keys("data"))[0]
 
-    def push(self, data, ttl=TTL, wid=SELF, before=BEFORE, behind=BEHIND):
-        """As the worker wid does: all of a frame but its targets and the data is made there."""
+    def push(self, data, ttl=TTL, wid=SELF, before=BEFORE, behind=BEHIND, by=PUSHER):
+        """The waiters. As the worker wid does: all of a frame but its targets and the data is made there."""
+        return self.pushed(data, ttl, wid, before, behind, by)[2]
+
+    def pushed(self, data, ttl=TTL, wid=SELF, before=BEFORE, behind=BEHIND, by=PUSHER):
+        """(whether it is cached, bytes that it replaced, waiters)"""
         head = b"\1\1" + wid.encode() + bytes(8)
-        return self.call("chunk/push", self.keys("data", "wait", "pull", "tried"), data, ttl, wid, key("inbox", ""),
-                         head, before, behind)[0]
+        return self.call("chunk/push", self.keys("data", "src", "rest", "wait", "pull", "tried"), data, ttl, wid,
+                         key("inbox", ""), head, before, behind, *by.split(" ", 1))
 
     def leave(self, part, holder):
-        return self.call("chunk/leave", self.keys(part), holder)[0]
+        """It is a source ("src") no more, or does not wait ("wait") any more."""
+        if part == "src":
+            return self.call("chunk/leave", self.keys("src", "rest"), holder)[0]
+        return self.call("chunk/withdraw", self.keys("wait", "src", "rest", "tried"), holder)[0]
 
     def pull(self, left="", patience=PATIENCE, seed=None):
         """(word, source, until, waiters); the fifth, Redis' clock, is checked here."""
+        word = "more"
+        while word == "more":
+            word, *decision = self.pull_step(left, patience, seed)
+        return word, *decision
+
+    def pull_step(self, left="", patience=PATIENCE, seed=None):
+        """The same, but the word may be "more": it is to be called again."""
         seed = random.getrandbits(31) if seed is None else seed
         before = self.now()
-        *decision, decided = self.call("chunk/pull", self.keys("src", "wait", "pull", "tried"), left, patience, seed)
+        *decision, decided = self.call("chunk/pull", self.keys("src", "rest", "wait", "pull", "tried"), left, patience,
+                                       seed)
         assert before <= decided <= self.now()
         return tuple(decision)
 

@@ -59,9 +59,9 @@ def test_a_push_answers_each_waiter_once_and_ends_waits_and_pull(db, chunk):
         assert chunk.wait(waiter) == ""
     chunk.announce(C)
     assert chunk.asked() == C
-    assert sorted(chunk.push("1")) == [A, B]
+    assert sorted(chunk.push("1", by=C)) == [A, B]
     assert set(db.keys()) == {chunk.key("data"), chunk.key("src")}
-    assert chunk.push("1") == []
+    assert chunk.push("1", by=C) == []
 
 
 def test_a_wait_has_its_own_end(db, chunk, about):
@@ -143,7 +143,7 @@ def test_any_id_will_do(db, call, id):
     assert chunk.wait(holder) == ""
     assert chunk.announce(f"{holder}2")
     assert chunk.asked() == f"{holder}2"
-    assert chunk.push(id) == [holder]
+    assert chunk.push(id, by=f"{holder}2") == [holder]
     assert chunk.read() == id
     assert chunk.leave("src", f"{holder}2") == 1
     assert db.keys() == [chunk.key("data")]

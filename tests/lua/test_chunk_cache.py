@@ -4,19 +4,22 @@ import time
 
 import pytest
 
-from .chunks import TTL, Chunk
+from .chunks import A, PUSHER, TTL, Chunk
 from .names import IDS, key
 
 
 USES, ENDS, PULLS = key("CHUNK_USES"), key("CHUNK_ENDS"), key("CHUNK_PULLS")
+OWNERS, ORDER, COUNTS = key("CHUNK_OWNERS"), key("CHUNK_ORDER"), key("CHUNK_COUNTS")
+CACHE = [USES, ENDS, PULLS, OWNERS, ORDER, COUNTS]
+IP = "192.0.2.7"
 
 
 @pytest.fixture
 def keep_at(call, now):
     """keep_at(chunk): ([evicted], now µs)"""
-    def keep_at(chunk, ttl=TTL, most=3):
+    def keep_at(chunk, ttl=TTL, most=3, ip=IP):
         before = now()
-        evicted, at = call("chunk/keep", [USES, ENDS, PULLS], chunk, ttl, most)
+        evicted, at = call("chunk/keep", CACHE, chunk, ttl, most, ip)
         assert before <= at // 1000 <= now()
         return evicted, at
 
@@ -30,7 +33,7 @@ def keep(keep_at):
 
 @pytest.fixture
 def touch(call):
-    return lambda chunk: call("chunk/touch", [USES], chunk)[0]
+    return lambda chunk: call("chunk/touch", [USES, OWNERS, ORDER], chunk)[0]
 
 
 @pytest.fixture
@@ -40,7 +43,7 @@ def census(call):
 
 @pytest.fixture
 def evict(call):
-    return lambda chunk, at: call("chunk/evict", [chunk.key("data")], at)[0]
+    return lambda chunk, at, by=PUSHER: call("chunk/evict", [chunk.key("data")], at, by.split()[0])[0]
 
 
 def test_the_least_recently_used_goes(db, keep, touch):
@@ -98,6 +101,71 @@ def test_an_empty_cache_counts_nothing(db, census):
     assert db.dbsize() == 0
 
 
+# --- whose chunk goes --------------------------------------------------------------------------------------------
+
+def test_the_address_that_has_most_loses_its_own(db, keep):
+    for name, ip in ("a", "1"), ("b", "2"), ("c", "2"):
+        keep(name, ip=ip)
+    assert keep("d", ip="1") == ["b"], "both have two"
+    assert keep("e", ip="1") == ["a"]
+    assert keep("f", ip="3") == ["d"]
+    assert dict(db.zrange(COUNTS, 0, -1, withscores=True)) == {"1": 1, "2": 1, "3": 1}
+
+
+def test_a_thousand_pushes_of_a_stranger_leave_others_theirs(db, keep, touch):
+    mine = [f"mine {i}" for i in range(40)]
+    for name in mine:
+        keep(name, most=100)
+    for i in range(1000):
+        assert not set(keep(f"theirs {i}", most=100, ip="198.51.100.1")) & set(mine)
+    assert set(mine) < set(db.zrange(USES, 0, -1)) and db.zcard(USES) == 100
+    assert dict(db.zrange(COUNTS, 0, -1, withscores=True)) == {IP: 40, "198.51.100.1": 60}
+
+
+def test_what_was_just_pushed_is_not_what_goes(db, keep):
+    for i in range(3):
+        keep(f"{i}", ip=f"192.0.2.{i}")
+    assert keep("new", ip="192.0.2.9") == ["0"]
+    assert keep("newer", ip="192.0.2.0") == ["new"], "each has one"
+
+
+def test_a_use_saves_it_among_those_of_its_address(keep, touch):
+    for name in "abc":
+        keep(name, ip="2001:db8:1:2::/64")
+    touch("a")
+    assert keep("d", ip="2001:db8:1:2::/64") == ["b"]
+
+
+def test_what_another_pushes_in_its_place_is_that_ones(db, keep):
+    keep("a", ip="1")
+    keep("a", ip="2")
+    assert db.zrange(COUNTS, 0, -1, withscores=True) == [("2", 1)]
+    assert db.zcard(ORDER) == db.hlen(OWNERS) == 1
+
+
+def test_an_address_that_begins_like_another_is_another(keep):
+    for name, ip in ("a", "10.0.0.11"), ("b", "10.0.0.1"), ("c", "10.0.0.1"):
+        keep(name, ip=ip)
+    assert keep("d", ip="10.0.0.1") == ["b"]
+
+
+def test_what_has_ended_counts_no_more(db, keep):
+    keep("a", 20), keep("b", 20, ip="198.51.100.1")
+    time.sleep(0.03)
+    keep("c", ip="198.51.100.1")
+    assert db.zrange(COUNTS, 0, -1, withscores=True) == [("198.51.100.1", 1)]
+    assert db.zcard(ORDER) == db.hlen(OWNERS) == 1
+
+
+def test_what_a_former_version_has_listed_goes_when_nobody_has_another(db, keep, touch):
+    for name in "abc":
+        db.zadd(USES, {name: 1})
+        db.zadd(ENDS, {name: 4102444800000})
+    assert touch("a") == 1
+    assert keep("d") == ["b"]
+    assert keep("e") == ["d"], "those with an address come first"
+
+
 # --- evict -------------------------------------------------------------------------------------------------------
 
 def test_an_evicted_chunk_is_deleted_once(db, chunk, evict, now):
@@ -105,6 +173,12 @@ def test_an_evicted_chunk_is_deleted_once(db, chunk, evict, now):
     assert evict(chunk, 1000 * now() + 1000) == 1
     assert db.dbsize() == 0
     assert evict(chunk, 1000 * now() + 1000) == 0
+
+
+@pytest.mark.parametrize("by, bytes", [(PUSHER, 5), (A, 0)])
+def test_only_the_socket_that_had_pushed_it_is_told_its_bytes(chunk, call, now, by, bytes):
+    chunk.push("12345")
+    assert call("chunk/evict", [chunk.key("data")], 1000 * now() + 1000, by.split()[0]) == [1, bytes]
 
 
 @pytest.mark.parametrize("later, deleted", [(-60000, 0), (-1, 0), (0, 1), (1, 1), (60000, 1)])
@@ -160,4 +234,4 @@ def test_any_id_will_do(db, call, keep, touch, evict, now, id):
     assert keep(id) == [] and touch(id) == 1
     assert keep("another", most=1) == [id]
     assert evict(chunk, 1000 * now() + 1000) == 1
-    assert set(db.keys()) == {USES, ENDS}
+    assert set(db.keys()) == {USES, ENDS, OWNERS, ORDER, COUNTS}

@@ -14,6 +14,7 @@ RELAYS = (key("RELAYS"), key("RELAYS_FREE"), key("RELAYS_TOTALS"))
 OWNED = (key("owners", "1f0c9a3e"), key("owned", "1f0c9a3e", 16777216))
 TALLIES = [(key(name + "S"), key(name + "_COUNTS")) for name in ("DAY", "HOUR", "SOURCE", "WAIT")]
 PULLS = (key("CHUNK_PULLS"),)
+OWNERS = (key("CHUNK_OWNERS"), key("CHUNK_ORDER"))
 LOOKS = (key("ROOM_LOOKS"),)
 IDENTITIES = [(key(name, id),) for name in ("peer", "room_peer", "pool_member", "client") for id in IDS]
 ROOMS = [(key("room", id), key("room_peers", id)) for id in IDS]
@@ -50,17 +51,18 @@ KEYS_OF = {
     "attest/keep": references(":" + "00ff" * 16),
     "attest/open": CHALLENGES,
     "attest/spend": NONCES,
-    "chunk/announce": chunk("src", "wait", "pull"),
+    "chunk/announce": chunk("src", "rest", "wait", "pull", "tried"),
     "chunk/census": [(key("CHUNK_ENDS"),)],
     "chunk/evict": chunk("data"),
-    "chunk/keep": [(key("CHUNK_USES"), key("CHUNK_ENDS"), *PULLS)],
-    "chunk/leave": chunk("src") + chunk("wait"),
-    "chunk/pull": chunk("src", "wait", "pull", "tried"),
-    "chunk/push": chunk("data", "wait", "pull", "tried"),
+    "chunk/keep": [(key("CHUNK_USES"), key("CHUNK_ENDS"), *PULLS, *OWNERS, key("CHUNK_COUNTS"))],
+    "chunk/leave": chunk("src", "rest"),
+    "chunk/pull": chunk("src", "rest", "wait", "pull", "tried"),
+    "chunk/push": chunk("data", "src", "rest", "wait", "pull", "tried"),
     "chunk/read": chunk("data"),
-    "chunk/touch": [(key("CHUNK_USES"),)],
-    "chunk/wait": chunk("data", "wait"),
+    "chunk/touch": [(key("CHUNK_USES"), *OWNERS)],
+    "chunk/wait": chunk("data", "wait", "src", "rest"),
     "chunk/watch": [PULLS],
+    "chunk/withdraw": chunk("wait", "src", "rest", "tried"),
     "claim/keep": IDENTITIES + coded("code"),
     "claim/refresh": IDENTITIES + coded("code"),
     "claim/release": IDENTITIES + coded("code"),
@@ -118,7 +120,7 @@ FORBIDDEN = {"KEYS", "SCAN", "SSCAN", "HSCAN", "ZSCAN", "SMEMBERS", "HKEYS", "HV
              "FLUSHDB", "FLUSHALL", "EVAL", "CONFIG", "SAVE", "SUNION", "SINTER", "SDIFF"}
 # What the pieces in redis-lua/shared are there for.
 SHARED = {"now": ("now", "us"), "publish": ("publish", "frame_to", "tell"),
-          "signed": ("is_replay", "note_signed")}
+          "signed": ("is_replay", "note_signed"), "sources": ("move", "outlive")}
 each_script = pytest.mark.parametrize("script", ALL, ids=lambda script: script.name)
 
 
@@ -158,6 +160,11 @@ def test_the_header_is_the_contract(script):
         listed = {int(n) for n in re.findall(word + r"\[(\d+)\]", script.header)}
         assert listed == set(range(1, named + 1)), f"{word} in the header"
         assert max(used, default=0) <= named + (script.more_args and word == "ARGV")
+
+
+@each_script
+def test_the_header_says_what_its_time_grows_with(script):
+    assert len(re.findall(r"\n-- BOUND   \S", script.header)) == 1
 
 
 @each_script

@@ -10,6 +10,7 @@
 
 struct announcing {
     struct turn turn;
+    struct storing unused; /* of what was taken of the storage */
     char *peer;
     size_t count, sent, answers;
     struct announced {
@@ -17,13 +18,15 @@ struct announcing {
         char *chunk;
         long long until_ms; /* its pull is ours until then; 0: nobody waits, or another was asked */
     } * chunks;
-    bool failed;
+    bool taken, failed;
 };
 
 static void announcing_clear(void *arg)
 {
     struct announcing *a = arg;
 
+    if (a->taken && a->unused.bytes)
+        storage_give_back(&a->turn, &a->unused);
     for (size_t i = 0; i < a->count; i++)
         free(a->chunks[i].chunk);
     free(a->chunks);
@@ -57,9 +60,12 @@ static void on_announced(const struct reply *r, void *arg)
 {
     struct announced *c = arg;
     struct announcing *a = c->owner;
+    long long is_new = 1;
 
-    if (!r || !reply_read(r, "i", &c->until_ms))
+    if (!r || !reply_read(r, "ii", &c->until_ms, &is_new))
         a->failed = true;
+    if (is_new)
+        a->unused.bytes -= chunk_source_storing(c->chunk, a->peer).bytes;
     a->answers++;
     if (a->sent < a->count)
         announce(&a->chunks[a->sent++]);
@@ -70,14 +76,9 @@ static void on_announced(const struct reply *r, void *arg)
 static void announce(struct announced *chunk)
 {
     struct call c = call_new(&script_chunk_announce);
-    char key[KEY_MAX], holder[HOLDER_MAX];
+    char holder[HOLDER_MAX];
 
-    key_chunk(key, chunk->chunk, "src");
-    call_key(&c, key);
-    key_chunk(key, chunk->chunk, "wait");
-    call_key(&c, key);
-    key_chunk(key, chunk->chunk, "pull");
-    call_key(&c, key);
+    call_chunk_keys(&c, chunk->chunk, "src rest wait pull tried");
     holder_of_self(holder, chunk->owner->turn.session, chunk->owner->peer);
     call_text(&c, holder);
     call_int(&c, config->chunk_source_ttl_ms);
@@ -148,13 +149,41 @@ static enum err read_chunks(struct announcing *a, struct span array)
     return n == 0 ? ERR_CHUNKS_MISSING : ok ? ERR_NONE : ERR_INVALID_FIELD;
 }
 
+static void note_and_announce(struct announcing *a)
+{
+    size_t count = a->count;
+    struct note *notes = mem_alloc((count + 1) * sizeof(*notes));
+
+    for (size_t i = 0; i < count; i++) {
+        char entry[ENTRY_MAX];
+        chunk_entry(entry, "source", a->chunks[i].chunk, a->peer);
+        notes[i] = (struct note){mem_dup(entry), config->chunk_source_ttl_ms};
+    }
+    peer_claim(CLAIM_IF_NEW, &a->turn, a->peer, count, notes, announce_all);
+    for (size_t i = 0; i < count; i++)
+        free((char *)notes[i].entry);
+    free(notes);
+}
+
+static void on_taken(struct turn *t, enum err e)
+{
+    struct announcing *a = (struct announcing *)t;
+
+    a->taken = e == ERR_NONE;
+    if (a->taken && turn_session(t)) {
+        note_and_announce(a);
+        return;
+    }
+    if (!a->taken)
+        turn_fail(t, e, NULL);
+    turn_end(t);
+}
+
 enum err handle_chunk_announce(struct session *s, const struct message *m)
 {
     const struct value *list = &m->values[1];
     bool is_array = list->present && json_kind(list->raw) == JSON_KIND_ARRAY;
     struct announcing *a = turn_begin(s, sizeof(*a), announcing_clear);
-    struct note *notes;
-    size_t count;
     enum err e;
 
     a->peer = mem_dup(m->values[0].text);
@@ -165,16 +194,9 @@ enum err handle_chunk_announce(struct session *s, const struct message *m)
         turn_end(&a->turn);
         return ERR_NONE;
     }
-    notes = mem_alloc((a->count + 1) * sizeof(*notes));
-    for (size_t i = 0; i < a->count; i++) {
-        char entry[ENTRY_MAX];
-        chunk_entry(entry, "source", a->chunks[i].chunk, a->peer);
-        notes[i] = (struct note){mem_dup(entry), config->chunk_source_ttl_ms};
-    }
-    count = a->count;
-    peer_claim(CLAIM_IF_NEW, &a->turn, a->peer, count, notes, announce_all);
-    for (size_t i = 0; i < count; i++)
-        free((char *)notes[i].entry);
-    free(notes);
+    a->unused = (struct storing){.ttl_ms = config->chunk_source_ttl_ms};
+    for (size_t i = 0; i < a->count; i++)
+        a->unused.bytes += chunk_source_storing(a->chunks[i].chunk, a->peer).bytes;
+    storage_take(&a->turn, &a->unused, on_taken);
     return ERR_NONE;
 }

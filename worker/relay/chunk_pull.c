@@ -12,7 +12,7 @@
 #include "signalbox/script.h"
 
 struct pulling {
-    char *chunk;
+    char *chunk, *left;
     void (*done)(enum pull_result result, void *arg);
     void *arg;
 };
@@ -95,6 +95,8 @@ static enum pull_result apply(const char *chunk, struct span word, struct span s
     return PULL_NO_SOURCE;
 }
 
+static void decide(struct pulling *p);
+
 static void on_decided(const struct reply *r, void *arg)
 {
     struct pulling *p = arg;
@@ -103,30 +105,37 @@ static void on_decided(const struct reply *r, void *arg)
     const struct reply *waiters;
     long long until_ms, now_ms;
 
-    if (r && reply_read(r, "ssiri", &word, &source, &until_ms, &waiters, &now_ms))
+    if (r && reply_read(r, "ssiri", &word, &source, &until_ms, &waiters, &now_ms)) {
+        if (span_is(word, "more")) {
+            decide(p);
+            return;
+        }
         result = apply(p->chunk, word, source, until_ms, waiters, now_ms);
+    }
     if (p->done)
         p->done(result, p->arg);
+    free(p->left);
     free(p->chunk);
     free(p);
 }
 
-void chunk_pull(const char *chunk, const char *left, void (*done)(enum pull_result result, void *arg), void *arg)
+static void decide(struct pulling *p)
 {
-    static const char *const parts[] = {"src", "wait", "pull", "tried"};
-    struct pulling *p = mem_alloc(sizeof(*p));
     struct call c = call_new(&script_chunk_pull);
-    char key[KEY_MAX];
 
-    *p = (struct pulling){mem_dup(chunk), done, arg};
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        key_chunk(key, chunk, parts[i]);
-        call_key(&c, key);
-    }
-    call_text(&c, left);
+    call_chunk_keys(&c, p->chunk, "src rest wait pull tried");
+    call_text(&c, p->left);
     call_int(&c, config->chunk_pull_timeout_ms);
     call_int(&c, randombytes_random() >> 1);
     call_send(&c, on_decided, p);
+}
+
+void chunk_pull(const char *chunk, const char *left, void (*done)(enum pull_result result, void *arg), void *arg)
+{
+    struct pulling *p = mem_alloc(sizeof(*p));
+
+    *p = (struct pulling){mem_dup(chunk), mem_dup(left), done, arg};
+    decide(p);
 }
 
 static void on_due(const char *chunk)

@@ -1,33 +1,40 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "scripts_data.h"
 #include "signalbox/chunk.h"
 #include "signalbox/config.h"
 #include "signalbox/delivery.h"
+#include "signalbox/identity.h"
 #include "signalbox/inbox.h"
 #include "signalbox/json_scan.h"
+#include "signalbox/limits.h"
 #include "signalbox/metrics.h"
 #include "signalbox/relay.h"
 #include "signalbox/script.h"
 
-static struct metric *evictions, *multicasts, *receivers;
+static struct metric *evictions, *multicasts, *receivers, *ignored;
 
 struct pushing {
     struct turn turn;
-    char *chunk;
+    struct storing unused; /* of what was taken of the storage, now or for what has had to go since */
+    char *chunk, *peer;    /* NULL: it named none */
     struct bytes *data;
-    int answers_due;
-    bool ok;
+    size_t answers_due;
+    bool taken;
 };
 
 static void pushing_clear(void *arg)
 {
     struct pushing *p = arg;
 
+    if (p->taken && p->unused.bytes)
+        storage_give_back(&p->turn, &p->unused);
     bytes_unref(p->data);
     free(p->chunk);
+    free(p->peer);
 }
 
 /* Those on other workers have been sent it by the script. */
@@ -64,52 +71,103 @@ static void serve_waiters(const struct pushing *p, const struct reply *waiters)
     free(here);
 }
 
-/* The client hears of it once what had to leave the cache for it is on its way out. */
-static void answered(struct pushing *p)
+static void finish(struct pushing *p)
 {
     struct builder w = {0};
 
-    if (--p->answers_due > 0)
-        return;
-    if (p->ok) {
-        builder_text(&w, "{\"type\":\"chunk_push_ack\",\"chunkId\":");
-        builder_json(&w, span_of(p->chunk));
-        builder_text(&w, "}");
-        turn_send(&p->turn, builder_take(&w));
-    } else {
-        turn_fail(&p->turn, ERR_UNAVAILABLE, NULL);
-    }
+    builder_text(&w, "{\"type\":\"chunk_push_ack\",\"chunkId\":");
+    builder_json(&w, span_of(p->chunk));
+    builder_text(&w, "}");
+    turn_send(&p->turn, builder_take(&w));
     turn_end(&p->turn);
+}
+
+struct evicting {
+    struct pushing *owner;
+    size_t chunk_len;
+};
+
+/* What this socket had pushed counts no more. What others had counts to them until it would have ended. */
+static void on_evicted(const struct reply *r, void *arg)
+{
+    struct evicting *e = arg;
+    struct pushing *p = e->owner;
+    long long deleted, bytes;
+
+    if (r && reply_read(r, "ii", &deleted, &bytes) && bytes)
+        p->unused.bytes += chunk_data_storing(e->chunk_len, (size_t)bytes).bytes;
+    free(e);
+    if (--p->answers_due == 0)
+        finish(p);
+}
+
+static void evict(struct pushing *p, struct span chunk, long long now_us)
+{
+    struct evicting *e = mem_alloc(sizeof(*e));
+    struct call c = call_new(&script_chunk_evict);
+    char address[ADDRESS_MAX];
+
+    *e = (struct evicting){p, chunk.len};
+    self_address_text(p->turn.session, address);
+    call_chunk_keys(&c, chunk.at, "data");
+    call_int(&c, now_us);
+    call_text(&c, address);
+    call_send(&c, on_evicted, e);
+    metric_add(evictions, 1);
 }
 
 static void on_kept(const struct reply *r, void *arg)
 {
+    struct pushing *p = arg;
     const struct reply *evicted;
     long long now_us;
-    char key[KEY_MAX];
 
-    if (r && reply_read(r, "ri", &evicted, &now_us)) {
-        for (size_t i = 0; i < reply_count(evicted); i++) {
-            struct call c = call_new(&script_chunk_evict);
-            key_chunk(key, reply_span(reply_at(evicted, i)).at, "data");
-            call_key(&c, key);
-            call_int(&c, now_us);
-            call_send(&c, NULL, NULL);
-            metric_add(evictions, 1);
-        }
+    if (!r || !reply_read(r, "ri", &evicted, &now_us) || reply_count(evicted) == 0) {
+        finish(p);
+        return;
     }
-    answered(arg);
+    p->answers_due = reply_count(evicted);
+    for (size_t i = 0; i < p->answers_due; i++)
+        evict(p, reply_span(reply_at(evicted, i)), now_us);
 }
 
+static void keep(struct pushing *p)
+{
+    struct call c = call_new(&script_chunk_keep);
+
+    call_key(&c, KEY_CHUNK_USES);
+    call_key(&c, KEY_CHUNK_ENDS);
+    call_key(&c, KEY_CHUNK_PULLS);
+    call_key(&c, KEY_CHUNK_OWNERS);
+    call_key(&c, KEY_CHUNK_ORDER);
+    call_key(&c, KEY_CHUNK_COUNTS);
+    call_text(&c, p->chunk);
+    call_int(&c, config->chunk_cache_ttl_ms);
+    call_int(&c, config->chunk_cache_max);
+    call_text(&c, ip_range(p->turn.ip));
+    call_send(&c, on_kept, p);
+}
+
+/* A push that changes nothing is acknowledged, too: the chunk is there, or its sources are asked for it. */
 static void on_pushed(const struct reply *r, void *arg)
 {
     struct pushing *p = arg;
     const struct reply *waiters;
+    long long cached, replaced;
 
-    p->ok = r && reply_read(r, "r", &waiters);
-    if (p->ok)
+    if (!r || !reply_read(r, "iir", &cached, &replaced, &waiters)) {
+        p->unused.bytes = 0;
+        turn_fail(&p->turn, ERR_UNAVAILABLE, NULL);
+        turn_end(&p->turn);
+    } else if (cached) {
+        p->unused.bytes = replaced ? chunk_data_storing(strlen(p->chunk), (size_t)replaced).bytes : 0;
         serve_waiters(p, waiters);
-    answered(p);
+        keep(p);
+    } else {
+        metric_add(ignored, 1);
+        chunk_touch(p->chunk);
+        finish(p);
+    }
 }
 
 static void call_message(struct call *c, const struct pushing *p)
@@ -131,33 +189,51 @@ static void call_message(struct call *c, const struct pushing *p)
     builder_free(&message);
 }
 
-/* Both calls go out together; the second keeps the cache within its bound. */
+/* Who names no peer pushes as whichever of its peers is a source. */
+static void call_pusher(struct call *c, const struct pushing *p, struct session *s)
+{
+    char address[ADDRESS_MAX];
+    struct identity *const *all;
+    size_t count = identities_of(s, &all);
+
+    self_address_text(p->turn.session, address);
+    call_text(c, address);
+    if (p->peer)
+        call_text(c, p->peer);
+    for (size_t i = 0; i < count && !p->peer; i++)
+        if (all[i]->kind == &peer_kind)
+            call_text(c, all[i]->id);
+}
+
 static void push(struct session *s, void *arg)
 {
-    static const char *const parts[] = {"data", "wait", "pull", "tried"};
     struct pushing *p = arg;
     struct call c = call_new(&script_chunk_push);
-    char key[KEY_MAX];
 
-    (void)s;
-    p->answers_due = 2;
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        key_chunk(key, p->chunk, parts[i]);
-        call_key(&c, key);
-    }
+    call_chunk_keys(&c, p->chunk, "data src rest wait pull tried");
     call_span(&c, bytes_span(p->data));
     call_int(&c, config->chunk_cache_ttl_ms);
     call_text(&c, self_wid());
     call_message(&c, p);
+    call_pusher(&c, p, s);
     call_send(&c, on_pushed, p);
-    c = call_new(&script_chunk_keep);
-    call_key(&c, KEY_CHUNK_USES);
-    call_key(&c, KEY_CHUNK_ENDS);
-    call_key(&c, KEY_CHUNK_PULLS);
-    call_text(&c, p->chunk);
-    call_int(&c, config->chunk_cache_ttl_ms);
-    call_int(&c, config->chunk_cache_max);
-    call_send(&c, on_kept, p);
+}
+
+static void on_taken(struct turn *t, enum err e)
+{
+    struct pushing *p = (struct pushing *)t;
+    struct session *s = turn_session(t);
+
+    p->taken = e == ERR_NONE;
+    if (p->taken && s && p->peer) {
+        peer_claim(CLAIM_IF_NEW, t, p->peer, 0, NULL, push);
+    } else if (p->taken && s) {
+        push(s, p);
+    } else {
+        if (!p->taken)
+            turn_fail(t, e, NULL);
+        turn_end(t);
+    }
 }
 
 enum err handle_chunk_push(struct session *s, const struct message *m)
@@ -174,11 +250,10 @@ enum err handle_chunk_push(struct session *s, const struct message *m)
     }
     p = turn_begin(s, sizeof(*p), pushing_clear);
     p->chunk = mem_dup(chunk->text);
+    p->peer = peer->present ? mem_dup(peer->text) : NULL;
     p->data = bytes_copy(data->raw);
-    if (peer->present)
-        peer_claim(CLAIM_IF_NEW, &p->turn, peer->text, 0, NULL, push);
-    else
-        push(s, p);
+    p->unused = chunk_data_storing(strlen(p->chunk), bytes_span(p->data).len);
+    storage_take(&p->turn, &p->unused, on_taken);
     return ERR_NONE;
 }
 
@@ -186,5 +261,6 @@ void chunk_push_init(void)
 {
     evictions = metric_counter("signalbox_chunk_cache_evictions_total", "Chunks that left the cache for newer ones");
     multicasts = metric_counter("signalbox_chunk_multicasts_total", "Pushed chunks that somebody waited for");
+    ignored = metric_counter("signalbox_chunk_pushes_ignored_total", "Pushes by others than the sources of the chunk");
     receivers = metric_counter("signalbox_chunk_multicast_receivers_total", "Waiters that were sent a pushed chunk");
 }

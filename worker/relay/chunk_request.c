@@ -12,6 +12,8 @@ static struct metric *hits, *misses;
 
 struct requesting {
     struct turn turn;
+    struct storing unused; /* of what was taken of the storage */
+    bool taken;
     char *peer, *chunk;
 };
 
@@ -19,19 +21,18 @@ static void requesting_clear(void *arg)
 {
     struct requesting *q = arg;
 
+    if (q->taken && q->unused.bytes)
+        storage_give_back(&q->turn, &q->unused);
     free(q->peer);
     free(q->chunk);
 }
 
 static void send_cached(struct requesting *q, struct span data)
 {
-    struct call c = call_new(&script_chunk_touch);
     struct builder w = {0};
 
     metric_add(hits, 1);
-    call_key(&c, KEY_CHUNK_USES);
-    call_text(&c, q->chunk);
-    call_send(&c, NULL, NULL);
+    chunk_touch(q->chunk);
     wire_chunk_data(&w, q->chunk, data, "cache");
     turn_send(&q->turn, builder_take(&w));
     turn_end(&q->turn);
@@ -80,14 +81,18 @@ static void on_waiting(const struct reply *r, void *arg)
 {
     struct requesting *q = arg;
     struct span data;
+    long long is_new;
 
-    if (!r || !reply_read(r, "s", &data)) {
+    if (!r || !reply_read(r, "si", &data, &is_new)) {
+        q->unused.bytes = 0;
         turn_fail(&q->turn, ERR_UNAVAILABLE, NULL);
         turn_end(&q->turn);
     } else if (data.len) {
         forget_wait(q);
         send_cached(q, data);
     } else {
+        if (is_new)
+            q->unused.bytes = 0;
         metric_add(misses, 1);
         chunk_pull(q->chunk, "", on_pull_decided, q);
     }
@@ -98,27 +103,38 @@ static void on_waiting(const struct reply *r, void *arg)
 static void wait_for_chunk(struct session *s, struct requesting *q)
 {
     struct call c = call_new(&script_chunk_wait);
-    char key[KEY_MAX], holder[HOLDER_MAX], entry[ENTRY_MAX];
+    char holder[HOLDER_MAX], entry[ENTRY_MAX];
 
     chunk_entry(entry, "wait", q->chunk, q->peer);
     turn_charge(&q->turn, cost_of_told(q->turn.cost, 1, 0));
     index_note(s, 1, &(struct note){entry, config->chunk_wait_ttl_ms});
     tally_wait(q, true);
     chunk_watch(q->chunk);
-    key_chunk(key, q->chunk, "data");
-    call_key(&c, key);
-    key_chunk(key, q->chunk, "wait");
-    call_key(&c, key);
+    call_chunk_keys(&c, q->chunk, "data wait src rest");
     holder_of_self(holder, q->turn.session, q->peer);
     call_text(&c, holder);
     call_int(&c, config->chunk_wait_ttl_ms);
     call_send(&c, on_waiting, q);
 }
 
+static void on_taken(struct turn *t, enum err e)
+{
+    struct requesting *q = (struct requesting *)t;
+    struct session *s = turn_session(t);
+
+    q->taken = e == ERR_NONE;
+    if (q->taken && s) {
+        wait_for_chunk(s, q);
+        return;
+    }
+    if (!q->taken)
+        turn_fail(t, e, NULL);
+    turn_end(t);
+}
+
 static void on_read(const struct reply *r, void *arg)
 {
     struct requesting *q = arg;
-    struct session *s = turn_session(&q->turn);
     struct span data;
 
     if (!r || !reply_read(r, "s", &data)) {
@@ -126,8 +142,9 @@ static void on_read(const struct reply *r, void *arg)
         turn_end(&q->turn);
     } else if (data.len) {
         send_cached(q, data);
-    } else if (s) {
-        wait_for_chunk(s, q);
+    } else if (turn_session(&q->turn)) {
+        q->unused = chunk_wait_storing(q->chunk, q->peer);
+        storage_take(&q->turn, &q->unused, on_taken);
     } else {
         turn_end(&q->turn);
     }
@@ -137,11 +154,9 @@ static void read_chunk(struct session *s, void *arg)
 {
     struct requesting *q = arg;
     struct call c = call_new(&script_chunk_read);
-    char key[KEY_MAX];
 
     (void)s;
-    key_chunk(key, q->chunk, "data");
-    call_key(&c, key);
+    call_chunk_keys(&c, q->chunk, "data");
     call_send(&c, on_read, q);
 }
 
