@@ -2,7 +2,6 @@
 -- KEYS[1] its regions (hash: index, "offset length hex")   KEYS[2] the reference (hash)   KEYS[3] the reference's regions (hash)
 -- ARGV[1] how many regions   ARGV[2...] other fields of the reference, each before its value
 -- USES    now
--- BOUND   the fields given; the regions are renamed, and the former ones freed beside
 -- RETURN  {ms when it was uploaded, or 0: its regions were given up meanwhile}
 -- BOUND   the regions of the former reference, which are let go in the background
 local uploaded, reference, regions, count = KEYS[1], KEYS[2], KEYS[3], ARGV[1]

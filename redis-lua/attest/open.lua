@@ -2,7 +2,6 @@
 -- KEYS[1] the challenges of the address (zset: "nonce device", ms of its end)
 -- ARGV[1] nonce   ARGV[2] device   ARGV[3] ttl ms   ARGV[4] open at most for one device   ARGV[5] for all of them
 -- USES    now
--- BOUND   the open challenges of one device, as many as it may have at most
 -- RETURN  {1 if it may be made, else 0}
 -- BOUND   the challenges that the address has open, ARGV[5] of them at most
 local challenges, nonce, device, ttl = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])

@@ -2,7 +2,6 @@
 -- KEYS[1] entries (hash: id, JSON up to lastSeen)   KEYS[2] when they were last seen (zset: id, ms)
 -- ARGV[1] id   ARGV[2] ms that an entry lives
 -- USES    now
--- BOUND   one server
 -- RETURN  {its entry, "" if there is none that is fresh; now ms}
 -- BOUND   constant
 local entries, seen = KEYS[1], KEYS[2]

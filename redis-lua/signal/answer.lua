@@ -5,7 +5,6 @@
 -- ARGV[1] requester   ARGV[2] address of the one who answers   ARGV[3] address of the requester
 -- ARGV[4] wid of the sending worker   ARGV[5] what a channel begins with   ARGV[6] head of the frame (inbox.h)
 -- ARGV[7] entry that names the requester   ARGV[8] message
--- BOUND   two entries, one of each key
 -- USES    now, publish
 -- BOUND   one request, and the bytes of the message
 -- RETURN  {"none": no such request, "unheard", "told", or "here": the requester is on the sending worker; now ms; ms of its end}

@@ -4,7 +4,6 @@
 -- ARGV[1] requester   ARGV[2] its address   ARGV[3] ttl ms   ARGV[4] open requests at most
 -- ARGV[5] 1 if nobody is told of the end of a request: those that have ended go. Else signal/look ends them
 -- ARGV[6] address of its client, or the range of that   ARGV[7] open requests of one such address at most
--- BOUND   requests to one code that are open or whose end is not told yet; askers are forgotten past twice ARGV[4]
 -- USES    now
 -- BOUND   the requests open to the code, which are looked through once there are as many as may be
 -- RETURN  {address of the holder; "" for no such code or too many requests, ms of the end}

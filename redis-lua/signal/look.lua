@@ -4,7 +4,6 @@
 -- KEYS[2] who asks (hash: requester, address of its client or the range of that)
 -- ARGV[1] requester   ARGV[2] wid of the sending worker   ARGV[3] what a channel begins with
 -- ARGV[4] head of the frame (inbox.h)   ARGV[5] entry that names the requester   ARGV[6] message
--- BOUND   two entries, one of each key
 -- USES    now, publish
 -- BOUND   one request, and the bytes of the message
 -- RETURN  {"none": no such request, "open", and of one whose time is over: "unheard", "told", or "here": the requester is

@@ -2,7 +2,6 @@
 -- KEYS[1] the requests open to a code (hash: requester, "ms-of-the-end its-address address")
 -- KEYS[2] who asks (hash: requester, address of its client or the range of that)
 -- ARGV[1] requester   ARGV[2] address of the socket that has left
--- BOUND   two entries, one of each key
 -- USES    now
 -- BOUND   one request
 -- RETURN  {1 if it was one of them, else 0; now ms; ms of its end}
