@@ -269,22 +269,6 @@ def test_the_requests_of_a_code_end_with_it(app):
     asker.silence(0.05)
 
 
-@WHERE
-@pytest.mark.parametrize("leaves", [False, True], ids=["takes another code", "leaves"])
-def test_who_asked_is_told_at_once_when_the_code_that_was_asked_goes(app, where, leaves):
-    target, asker, other = app(0), app(where), app(where)
-    ask(asker, target)
-    code = target.code
-    if leaves:
-        target.close()
-    else:
-        target.send(type="register", pairingCode=(new := a_code()), publicKey=target.key)
-        assert target.recv()["pairingCode"] == new
-    assert asker.recv() == {"type": "pair_timeout", "peerCode": code}
-    asker.silence(0.05)
-    other.silence(0.05)
-
-
 @pytest.mark.parametrize("message, text", [
     ({"type": "pair_request"}, "Missing required field: targetCode"),
     ({"type": "pair_request", "targetCode": ""}, "Invalid target code format"),

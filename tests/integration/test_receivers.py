@@ -238,3 +238,43 @@ def test_the_id_of_one_that_was_closed_1013_is_kept_for_its_address(start, conne
     assert time.monotonic() - begun > 4
     for client in (receiver, stranger, own):
         client.sock.close()
+
+
+@WHERE
+def test_long_messages_in_a_row_are_not_refused_where_they_are_read(fleet, connect, where):
+    dialect = Signal()
+    receiver, sender = connect(fleet.workers[0], dialect.path), connect(fleet.workers[where], dialect.path)
+    dialect.enter(receiver), dialect.enter(sender)
+    flood = Flood(sender, dialect, receiver.id, 100)
+    assert [receiver.recv(20)["payload"][:6] for _ in range(100)] == [f"{i:06}" for i in range(100)]
+    flood.stop()
+    assert not answers(sender)
+
+
+@pytest.mark.parametrize("where", [0, 1], ids=["same worker", "other worker"])
+def test_matches_are_not_sent_to_who_reads_nothing_and_answers_to_requests_are(fleet, connect, where):
+    dialect, home = App(), fleet.workers[0]
+    receiver = slow(home, "/client")
+    sender, friend = (connect(fleet.workers[where], "/client") for _ in range(2))
+    for client in (receiver, sender, friend):
+        dialect.enter(client)
+    token = uid("token")
+    receiver.send(type="register_rendezvous", peerId=uid(), hourlyTokens=[token])
+    receiver.expect("rendezvous_result")
+    receiver.send(type="pair_request", targetCode=friend.id)
+    friend.expect("pair_incoming")
+    flood = Flood(sender, dialect, receiver.id, 1000)
+    assert dialect.busy(sender.recv(20))
+    flood.stop()
+    answers(sender)
+    sender.send(type="register_rendezvous", peerId=uid(), hourlyTokens=[token])
+    assert sorted(message["type"] for message in (sender.recv(), sender.recv())) == ["error", "rendezvous_result"]
+    assert sender.request("pair_request", targetCode=receiver.id)["type"] == "pair_error"
+    friend.send(type="pair_response", targetCode=receiver.id, accepted=True)
+    friend.expect("pair_matched")
+    receiver.sock.settimeout(20 * SLOW)
+    last = {}
+    while last.get("type") != "pair_matched":
+        last = receiver.recv(20)
+        assert last["type"] in ("offer", "pair_matched"), last["type"]
+    receiver.sock.close()

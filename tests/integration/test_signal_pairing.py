@@ -115,18 +115,6 @@ def test_the_requests_of_a_code_end_with_it(pair, where):
     assert b.request("pair_accept", target=former) == NO_REQUEST
 
 
-@WHERE
-@pytest.mark.parametrize("leaves", [False, True], ids=["takes another code", "leaves"])
-def test_who_asked_is_told_at_once_when_the_code_that_was_asked_goes(pair, where, leaves):
-    a, b = pair(where)
-    a.send(type="pair_request", target=b.code)
-    b.expect("pair_request")
-    former = b.code
-    b.close() if leaves else registered(b)
-    assert a.recv() == {"type": "pair_timeout", "from": former}
-    a.silence(0.05)
-
-
 def test_the_requests_of_a_worker_that_was_killed_make_room(start, connect):
     fleet = start(3, PAIR_REQUESTS_PER_MINUTE=0, SIGNAL_PRESENCE_MAX=0)
     b, key = registered(connect(fleet.workers[0], "/signal")), "sb:{code:default:%s}:"

@@ -101,7 +101,6 @@ KEYS_OF = {
     "server/list": [SERVERS[:3]],
     "server/put": [SERVERS],
     "server/remove": [SERVERS],
-    "signal/abandon": coded("requests", "askers"),
     "signal/answer": coded("requests", "askers"),
     "signal/ask": coded("code", "requests", "askers"),
     "signal/describe": coded("code"),

@@ -202,29 +202,6 @@ def test_who_asked_by_workers_that_do_not_forget_it_is_forgotten(db, ask, target
     assert db.hgetall(ASKERS).keys() == db.hgetall(REQUESTS).keys() == {"a", "b", "c"}
 
 
-@pytest.fixture
-def abandon(call):
-    return lambda address=HOLDER, self=ALICE[:8]: call("signal/abandon", [REQUESTS, ASKERS], address, self, *SENT)
-
-
-def test_requests_end_with_the_socket_that_was_asked(db, ask, abandon, target, inbox):
-    assert abandon() == [0, []]
-    ask("a"), ask("b", BOB)
-    assert abandon(BOB) == [0, []] and db.hlen(REQUESTS) == 2
-    db.hset(CODE, "addr", BOB)
-    ask("c", BOB)
-    assert abandon(self=BOB[:8]) == [1, ["b", BOB]]
-    assert inbox() == [(int(ALICE[9:]), "entry:a", "message")]
-    assert db.hgetall(REQUESTS).keys() == db.hgetall(ASKERS).keys() == {"c"}
-    assert abandon() == [0, []]
-
-
-def test_requests_of_who_cannot_be_told_end_by_themselves(db, ask, abandon, target):
-    ask()
-    assert abandon(self=ELSEWHERE) == [0, []]
-    assert db.hlen(REQUESTS) == 1
-
-
 def test_requests_whose_time_is_over_make_room(db, ask, target):
     ask("old", ttl=10), ask("older", ttl=10), ask("young")
     time.sleep(0.02)

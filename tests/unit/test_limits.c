@@ -71,8 +71,9 @@ static void over_a_minute_a_bucket_keeps_its_rate(void **state)
 
 static int start(void **state)
 {
-    static const char *const names[] = {"TRUSTED_PROXIES", "IP_CONNECT_RATE", "IP_CONNECT_BURST", "IP_CONNECTIONS_MAX",
-                                        "IP_PREFIX_V6",    "HTTP_RATE",       "HTTP_BURST"};
+    static const char *const names[] = {"TRUSTED_PROXIES",    "IP_CONNECT_RATE", "IP_CONNECT_BURST",
+                                        "IP_CONNECTIONS_MAX", "IP_PREFIX_V6",    "HTTP_RATE",
+                                        "HTTP_BURST",         "MISS_RATE",       "MISS_BURST"};
 
     (void)state;
     for (size_t i = 0; i < COUNT(names); i++)
@@ -343,6 +344,21 @@ static void a_proxy_is_what_is_trusted(void **state)
     }
 }
 
+static void misses_among_look_ups_under_way_are_owed(void **state)
+{
+    (void)state;
+    setenv("MISS_RATE", "1", 1);
+    limit("MISS_BURST", "3");
+    for (int i = 0; i < 5; i++)
+        assert_true(ip_look_up(ip_find("203.0.113.9")));
+    for (int i = 0; i < 5; i++)
+        ip_looked_up(ip_find("203.0.113.9"), i > 0);
+    assert_false(ip_look_up(ip_find("203.0.113.9")));
+    assert_true(ip_look_up(ip_find("203.0.113.8")));
+    limit("MISS_RATE", "0");
+    assert_true(ip_look_up(ip_find("203.0.113.9")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -358,6 +374,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(requests_come_again_at_their_rate, start, stop),
         cmocka_unit_test_setup_teardown(requests_and_connections_are_counted_apart, start, stop),
         cmocka_unit_test_setup_teardown(one_range_of_ipv6_counts_as_one_client, start, stop),
+        cmocka_unit_test_setup_teardown(misses_among_look_ups_under_way_are_owed, start, stop),
         cmocka_unit_test_setup_teardown(a_proxy_is_what_is_trusted, start, stop),
     };
 

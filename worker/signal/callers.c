@@ -51,6 +51,22 @@ bool caller_may_ask(struct caller *c)
            bucket_take(&c->pair_requests, 1, config->pair_requests_per_minute, pair_clock());
 }
 
+void code_entry(char out[static ENTRY_MAX], const char *kind, const char *room, const char *code)
+{
+    snprintf(out, ENTRY_MAX, "%s\t%s\t%s", kind, room, code);
+}
+
+bool code_split(const char *rest, char room[static ID_MAX + 1], const char **code)
+{
+    const char *tab = strchr(rest, '\t');
+
+    if (!tab || tab - rest > ID_MAX)
+        return false;
+    snprintf(room, ID_MAX + 1, "%.*s", (int)(tab - rest), rest);
+    *code = tab + 1;
+    return true;
+}
+
 void wire_forward(struct builder *w, const char *type, const char *from, struct span payload)
 {
     builder_expect(w, payload.len + strlen(from) + FORWARD_HEAD);
@@ -139,8 +155,6 @@ static void undo(const char *rest, const struct address *holder)
     if (!code_split(rest, room, &code))
         return;
     identity_undo(&caller_kind, rest, holder);
-    if (!address_is_self(holder)) /* else it was done at once: whoever asks from then on is told that nobody is there */
-        requests_abandon(room, code, holder);
     if (*room)
         pass(&script_signal_leave, "peer_left", room, code, holder, NULL);
 }
@@ -210,11 +224,9 @@ static void id_of(char out[static ENTRY_MAX], const struct caller *c, const char
 
 static void release_code(struct session *s, struct caller *c)
 {
-    struct address self = self_address(session_id_of(s));
     char id[ENTRY_MAX];
 
     requests_end(s, &c->requests);
-    requests_abandon(c->room, c->code, &self);
     id_of(id, c, c->code);
     identity_release(s, &caller_kind, id);
     free(c->code);
@@ -351,7 +363,6 @@ void callers_init(void)
 
 void callers_on_session_end(struct session *s)
 {
-    struct address self = self_address(session_id_of(s));
     struct caller *c = caller_of(s);
     char channel[KEY_MAX];
 
@@ -360,8 +371,6 @@ void callers_on_session_end(struct session *s)
     key_presence(channel, c->room);
     if (*c->room)
         group_leave(channel, session_id_of(s));
-    if (c->code)
-        requests_abandon(c->room, c->code, &self);
     requests_forget(&c->requests);
     free(c->room);
     free(c->code);
