@@ -20,7 +20,8 @@ from harness import ASAN, Fleet, http_request, wait_until  # noqa: E402
 from registry_client import Key, connection_to, raw  # noqa: E402
 from swarm import gather, members  # noqa: E402
 
-ENV = {"IP_CONNECT_RATE": 0, "IP_CONNECTIONS_MAX": 0, "MESSAGE_RATE": 0, "COST_RATE": 0, "LOG_LEVEL": "info", "DRAIN_SECONDS": 0,
+ENV = {"IP_CONNECT_RATE": 0, "IP_CONNECTIONS_MAX": 0, "MESSAGE_RATE": 0, "COST_RATE": 0, "STORE_SOCKET_MAX": 0,
+       "STORE_ADDRESS_MAX": 0, "LOG_LEVEL": "info", "DRAIN_SECONDS": 0,
        "PING_INTERVAL_MS": 3_600_000, "PONG_TIMEOUT_MS": 3_600_000}
 PUBLIC_KEY, DROP, CHUNK, TOGETHER, BATCH = "k" * 43 + "=", "d" * 256, "c" * 1022, 10, 100
 

@@ -23,8 +23,9 @@ struct caller *caller_of(struct session *s); /* NULL for a socket of another dia
 void caller_open(struct session *s, const char *room);
 
 /* Registers a code, releasing another one the caller had. done runs once, later, unless the session has left:
-   REGISTERED_HELD if another socket keeps the code. */
-enum registered { REGISTERED, REGISTERED_HELD, REGISTERED_UNAVAILABLE };
+   REGISTERED_HELD if another socket keeps the code; REGISTERED_REFUSED: no more may be stored. */
+enum registered { REGISTERED, REGISTERED_HELD, REGISTERED_UNAVAILABLE, REGISTERED_REFUSED };
+enum err registered_error(enum registered result);
 void caller_register(struct session *s, const char *code, const char *public_key,
                      void (*done)(const struct turn *t, const struct caller *c, enum registered result));
 

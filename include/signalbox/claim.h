@@ -9,7 +9,8 @@
 
 #define IDENTITY_TTL_MS 600000
 
-enum claim_result { CLAIM_GRANTED, CLAIM_HELD, CLAIM_UNAVAILABLE };
+/* CLAIM_REFUSED, with ERR_STORAGE_LIMIT, is of fleet/identity.c: Redis was not asked. */
+enum claim_result { CLAIM_GRANTED, CLAIM_HELD, CLAIM_UNAVAILABLE, CLAIM_REFUSED };
 
 /* Claims the hash `key` for s; its field addr names the holder. done runs once, later; s is NULL if the session has
    left meanwhile. since_ms, by Redis' clock, is when it was granted: a later holder has a later one. */

@@ -63,6 +63,12 @@
     INT(miss_rate, MISS_RATE, 1, 0, 1000000,                                                                           \
         "codes, ids and rooms an address may ask for in vain, per second; 0 for no limit")                             \
     INT(miss_burst, MISS_BURST, 30, 1, 1000000, "of those, so many at once")                                           \
+    INT(store_socket_max, STORE_SOCKET_MAX, 4194304, 0, 1073741824,                                                    \
+        "bytes that Redis keeps for a connection; 0 for no limit")                                                     \
+    INT(store_address_max, STORE_ADDRESS_MAX, 67108864, 0, 1099511627776,                                              \
+        "bytes that Redis keeps for a client address, in the whole fleet; 0 for no limit")                             \
+    INT(store_redis_percent, STORE_REDIS_PERCENT, 80, 0, 100,                                                          \
+        "of Redis' maxmemory, past which only small registrations are taken; 0 for off")                               \
     INT(keepalive_seconds, KEEPALIVE_SECONDS, 75, 1, 3600, "how long an idle HTTP connection is kept open")            \
     INT(send_queue_max, SEND_QUEUE_MAX, 1048576, 1024, 1073741824,                                                     \
         "bytes that may wait for a client that does not read")                                                         \

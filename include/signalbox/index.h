@@ -22,6 +22,7 @@ struct note {
 void index_note(struct session *s, size_t count, const struct note *notes);
 /* Takes entries out of it: they have been removed, or were not registered after all. */
 void index_forget(struct session *s, size_t count, const struct note *notes);
+size_t index_bytes(size_t entry_len); /* that Redis needs for an entry of that length */
 
 /* Undoes all that the socket at that address registered. done runs once, later: with true when Redis has done it, with
    false if Redis was not reached, or if may() was false before one of the steps. may: NULL for always. */

@@ -89,5 +89,7 @@ void key_point(char out[static KEY_MAX], const char *kind,
 /* part: "data" (hash), "src", "rest" and "wait" (zsets: "address peer" → ms), "pull" (hash), "tried" (set) */
 void key_chunk(char out[static KEY_MAX], const char *chunk, const char *part);      /* sb:{chunk:ID}:PART */
 void key_point_ends(char out[static KEY_MAX], const char *kind, const char *point); /* zset: …:ends, peer → ms */
+/* part: "" (hash: wid, or end of what is kept → bytes, and total), ":workers" and ":kept" (zsets: the same → ms) */
+void key_stored(char out[static KEY_MAX], const char *range, const char *part); /* sb:{stored:RANGE}PART */
 void key_check(char out[static KEY_MAX], const char *id); /* string: sb:{check:ID}, for the time of --check-redis */
 void key_check_other(char out[static KEY_MAX], const char *id); /* …:other, which is never there */

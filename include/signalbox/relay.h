@@ -24,6 +24,8 @@ enum err handle_heartbeat(struct session *s, const struct message *m);
 enum claim_when { CLAIM_IF_NEW, CLAIM_ALWAYS }; /* ALWAYS: even if s holds it already, so that Redis has it again */
 void peer_claim(enum claim_when when, struct turn *t, const char *peer, size_t note_count, const struct note *notes,
                 void (*next)(struct session *s, void *context));
+/* The same with CLAIM_ALWAYS for a relay; more: as identity_claim() wants it, for its place in the registry. */
+void peer_claim_relay(struct turn *t, const char *peer, size_t more, void (*next)(struct session *s, void *context));
 
 /* Says whether the peer id, which the session of the turn does not hold, is another live socket's: ERR_PEER_IN_USE.
    ERR_NONE: nobody's; ERR_UNAVAILABLE: Redis was not reached. */

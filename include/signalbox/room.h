@@ -9,6 +9,7 @@
 #include "signalbox/keys.h"
 #include "signalbox/schedule.h"
 #include "signalbox/script.h"
+#include "signalbox/storage.h"
 #include "signalbox/turn.h"
 
 #define PEER_ID_LEN 16     /* hex digits */
@@ -51,6 +52,8 @@ enum err handle_discover(struct session *s, const struct message *m);
 void room_entry(char out[static ENTRY_MAX], const char *room, const char *peer);
 /* Takes apart "address info", as a room keeps of each of its peers. false: it is malformed. */
 bool room_record_read(struct span record, struct address *at, struct span *info) __attribute__((warn_unused_result));
+
+struct storing room_storing(const char *room, const char *info); /* what a place in it counts as stored */
 
 /* What is asked of Redis about a room. */
 struct call room_call(const struct script *script, const char *room); /* with both keys of the room */

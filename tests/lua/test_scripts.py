@@ -16,6 +16,8 @@ TALLIES = [(key(name + "S"), key(name + "_COUNTS")) for name in ("DAY", "HOUR", 
 PULLS = (key("CHUNK_PULLS"),)
 OWNERS = (key("CHUNK_OWNERS"), key("CHUNK_ORDER"))
 LOOKS = (key("ROOM_LOOKS"),)
+STORED = [tuple(key("stored", range, part) for part in ("", ":workers", ":kept"))
+          for range in ("192.0.2.7", "2001:db8:1:2::/64", "fe80::1%eth0")]
 IDENTITIES = [(key(name, id),) for name in ("peer", "room_peer", "pool_member", "client") for id in IDS]
 ROOMS = [(key("room", id), key("room_peers", id)) for id in IDS]
 MEETINGS = [(key("point", kind, id), key("point_ends", kind, id)) for kind in ("day", "hour") for id in IDS]
@@ -110,6 +112,7 @@ KEYS_OF = {
     "signal/look": coded("requests", "askers"),
     "signal/unlink": coded("link"),
     "signal/withdraw": coded("requests", "askers"),
+    "storage/tell": STORED,
     "tally/add": TALLIES,
     "tally/count": TALLIES,
     "tally/remove": TALLIES,

@@ -53,7 +53,7 @@ static void on_claimed(struct session *s, enum claim_result result, void *arg)
     if (result == CLAIM_GRANTED)
         turn_send(&t->turn, wire_toy("taken", t->name));
     else
-        turn_fail(&t->turn, result == CLAIM_HELD ? ERR_PEER_IN_USE : ERR_UNAVAILABLE, NULL);
+        turn_fail(&t->turn, claim_error(result), NULL);
     turn_end(&t->turn);
 }
 
@@ -62,7 +62,7 @@ static enum err handle_take(struct session *s, const struct message *m)
     struct taking *t = turn_begin(s, sizeof(*t), taking_clear);
 
     t->name = mem_dup(m->values[0].text);
-    identity_claim(s, &toy_kind, t->name, 0, NULL, on_claimed, t);
+    identity_claim(&t->turn, &toy_kind, t->name, 0, 0, NULL, on_claimed, t);
     return ERR_NONE;
 }
 

@@ -70,6 +70,7 @@ static void fini(void)
     group_fini();
     resync_fini();
     index_fini();
+    storage_fini();
     lease_fini();
 }
 

@@ -7,6 +7,9 @@
 #include <sys/queue.h>
 
 #include "signalbox/loop.h"
+#include "signalbox/storage.h"
+
+#define ID_BYTES 290 /* what Redis needs for an id beside its text, which is in the name of its hash, and the index */
 
 struct identities {
     struct identity **all;
@@ -90,6 +93,16 @@ static void format_entry(char out[static ENTRY_MAX], const struct entry_kind *ki
     snprintf(out, ENTRY_MAX, "%s\t%s", kind->word, id);
 }
 
+static size_t bytes_of(const struct entry_kind *kind, const char *id, size_t more)
+{
+    return ID_BYTES + strlen(id) + index_bytes(strlen(kind->word) + 1 + strlen(id)) + more;
+}
+
+static struct storing storing(size_t bytes)
+{
+    return (struct storing){.bytes = bytes, .small = true};
+}
+
 static struct identity *identity_new(const struct entry_kind *kind, const char *id, session_id session)
 {
     struct identity *i = mem_alloc(sizeof(*i)), *former;
@@ -134,13 +147,14 @@ static struct identity *add(struct session *s, const struct entry_kind *kind, co
     return h->all[h->count++] = identity_new(kind, id, session_id_of(s));
 }
 
-static void hold(struct session *s, const struct entry_kind *kind, const char *id, long long since_ms)
+static void hold(struct session *s, const struct entry_kind *kind, const char *id, long long since_ms, size_t bytes)
 {
     struct identity *i = find(s, kind, id);
 
     if (!i)
         i = add(s, kind, id);
     i->since_ms = since_ms;
+    i->bytes += bytes;
     if (loop_ms() < note_again_until_ms)
         index_note(s, 1, &(struct note){.entry = i->entry});
 }
@@ -152,6 +166,7 @@ static void drop(struct session *s, const struct entry_kind *kind, const char *i
 
     if (!h || i == h->count)
         return;
+    storage_give_back_of(s, &(struct storing){.bytes = h->all[i]->bytes, .small = true});
     identity_free(h->all[i]);
     h->all[i] = h->all[--h->count];
 }
@@ -226,10 +241,12 @@ void identity_on_session_end(struct session *s)
 
 struct claiming {
     LIST_ENTRY(claiming) next;
+    struct turn *turn;
     session_id session;
     const struct entry_kind *kind;
     char *id;
     bool is_new;
+    struct storing storing; /* what the id needs more than before */
     identity_done done;
     void *arg;
     size_t note_count;
@@ -266,52 +283,86 @@ static void on_claimed(struct session *s, enum claim_result result, long long si
     if (c->is_new)
         result = CLAIM_GRANTED;
     if (s && result == CLAIM_GRANTED) {
-        hold(s, c->kind, c->id, since_ms);
-    } else if (s && result == CLAIM_HELD && !identity_held(s, c->kind, c->id)) {
-        index_forget(s, c->note_count, c->notes);
+        hold(s, c->kind, c->id, since_ms, c->storing.bytes);
+    } else if (s) {
+        storage_give_back_of(s, &c->storing);
+        if (result == CLAIM_HELD && !identity_held(s, c->kind, c->id))
+            index_forget(s, c->note_count, c->notes);
     }
     c->done(s, result, c->arg);
     claiming_free(c);
 }
 
-static void claim(struct session *s, struct claiming *c, size_t note_count, const struct note *notes)
+static struct claiming *claiming_of(const struct turn *t)
 {
-    char key[KEY_MAX], entry[ENTRY_MAX];
+    struct claiming *c = LIST_FIRST(&claims);
 
-    format_entry(entry, c->kind, c->id);
-    for (size_t i = 0; i < note_count; i++)
-        c->notes[i] = (struct note){mem_dup(notes[i].entry), notes[i].ttl_ms};
-    c->notes[note_count] = (struct note){mem_dup(entry), 0};
-    c->note_count = note_count + 1;
-    c->session = session_id_of(s);
-    LIST_INSERT_HEAD(&claims, c, next);
+    while (c->turn != t)
+        c = LIST_NEXT(c, next);
+    return c;
+}
+
+static void on_counted(struct turn *t, enum err e)
+{
+    struct claiming *c = claiming_of(t);
+    struct session *s = turn_session(t);
+    char key[KEY_MAX];
+
+    if (!s || e != ERR_NONE) {
+        c->done(s, e == ERR_STORAGE_LIMIT ? CLAIM_REFUSED : CLAIM_UNAVAILABLE, c->arg);
+        claiming_free(c);
+        return;
+    }
     index_note(s, c->note_count, c->notes);
     c->kind->key(key, c->id);
     claim_start(s, key, on_claimed, c);
 }
 
-static struct claiming *claiming_new(const struct entry_kind *kind, const char *id, size_t note_count,
-                                     identity_done done, void *arg)
+/* An id that s holds already is counted, too, but for what it needs more now. */
+static void claim(struct claiming *c, size_t more)
+{
+    struct session *s = session_find(c->session);
+    const struct identity *held = s ? find(s, c->kind, c->id) : NULL;
+    size_t bytes = bytes_of(c->kind, c->id, more), before = held ? held->bytes : 0;
+
+    LIST_INSERT_HEAD(&claims, c, next);
+    c->storing = storing(bytes > before ? bytes - before : 0);
+    if (c->storing.bytes > 0)
+        storage_take(c->turn, &c->storing, on_counted);
+    else
+        on_counted(c->turn, ERR_NONE);
+}
+
+static struct claiming *claiming_new(struct turn *t, const struct entry_kind *kind, const char *id, size_t note_count,
+                                     const struct note *notes, identity_done done, void *arg)
 {
     struct claiming *c = mem_alloc(sizeof(*c) + (note_count + 1) * sizeof(c->notes[0]));
+    char entry[ENTRY_MAX];
 
-    c->kind = kind;
-    c->id = mem_dup(id);
-    c->done = done;
-    c->arg = arg;
+    *c = (struct claiming){.turn = t, .session = t->session, .kind = kind, .id = mem_dup(id), .done = done, .arg = arg};
+    format_entry(entry, kind, id);
+    for (size_t i = 0; i < note_count; i++)
+        c->notes[i] = (struct note){mem_dup(notes[i].entry), notes[i].ttl_ms};
+    c->notes[note_count] = (struct note){mem_dup(entry), 0};
+    c->note_count = note_count + 1;
     return c;
 }
 
-void identity_claim(struct session *s, const struct entry_kind *kind, const char *id, size_t note_count,
+void identity_claim(struct turn *t, const struct entry_kind *kind, const char *id, size_t more, size_t note_count,
                     const struct note *notes, identity_done done, void *arg)
 {
-    claim(s, claiming_new(kind, id, note_count, done, arg), note_count, notes);
+    claim(claiming_new(t, kind, id, note_count, notes, done, arg), more);
 }
 
-void identity_claim_new(struct session *s, const struct entry_kind *kind, const char *id, identity_done done, void *arg)
+void identity_claim_new(struct turn *t, const struct entry_kind *kind, const char *id, identity_done done, void *arg)
 {
-    struct claiming *c = claiming_new(kind, id, 0, done, arg);
+    struct claiming *c = claiming_new(t, kind, id, 0, NULL, done, arg);
 
     c->is_new = true;
-    claim(s, c, 0, NULL);
+    claim(c, 0);
+}
+
+enum err claim_error(enum claim_result result)
+{
+    return result == CLAIM_HELD ? ERR_PEER_IN_USE : result == CLAIM_REFUSED ? ERR_STORAGE_LIMIT : ERR_UNAVAILABLE;
 }

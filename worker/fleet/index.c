@@ -19,6 +19,9 @@
 #define UNDO_BATCH_LAST "127" /* rank of the last entry that is undone in one go */
 #define UNDOING_MAX 256       /* closed sockets that are undone at once */
 #define RETRY_MS 1000
+#define SHORT_ENTRY 64 /* bytes; a socket's list with a longer one takes LONG_LIST_BYTES more */
+#define LONG_LIST_BYTES 900
+#define ENTRY_BYTES 50
 
 /* What a session has in the index. */
 struct indexed {
@@ -144,6 +147,11 @@ void index_forget(struct session *s, size_t count, const struct note *notes)
     for (size_t i = 0; i < count; i++)
         call_text(&c, notes[i].entry);
     call_send(&c, NULL, NULL);
+}
+
+size_t index_bytes(size_t entry_len)
+{
+    return ENTRY_BYTES + entry_len + (entry_len > SHORT_ENTRY ? LONG_LIST_BYTES : 0);
 }
 
 /* --- what is lost --- */

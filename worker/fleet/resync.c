@@ -12,6 +12,7 @@
 #include "signalbox/lease.h"
 #include "signalbox/loop.h"
 #include "signalbox/script.h"
+#include "signalbox/storage.h"
 
 #define RESYNC_MS 20
 #define RESYNC_SOCKETS 50 /* about so many in each RESYNC_MS */
@@ -225,6 +226,7 @@ static void begin(void)
 {
     resync_part = 0;
     resync_parts = (unsigned)(session_count() / RESYNC_SOCKETS) + 1;
+    storage_tell_again();
     if (!resync_timer)
         resync_timer = timer_every(RESYNC_MS, on_resync, NULL);
 }

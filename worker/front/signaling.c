@@ -117,8 +117,10 @@ static void welcome(struct session *s, enum claim_result result, void *arg)
 {
     struct client *c = s ? client_of(s) : NULL;
 
-    (void)result;
-    if (c) {
+    if (s && result == CLAIM_REFUSED) {
+        turn_fail(arg, ERR_STORAGE_LIMIT, NULL);
+        session_close(s, CLOSE_TOO_SLOW, err_text(ERR_STORAGE_LIMIT));
+    } else if (c) {
         c->welcomed = true;
         front_send(s, json_pack("{ss ss so so}", "type", "welcome", "clientId", c->id, "worker", assign(c),
                                 "iceServers", wire_ice_servers(c->id)));
@@ -132,19 +134,19 @@ static void give_new_id(struct session *s, struct turn *t)
 
     front_client_id(id);
     take_id(s, id);
-    identity_claim_new(s, &signaling_kind, id, welcome, t);
+    identity_claim_new(t, &signaling_kind, id, welcome, t);
 }
 
 /* It may not get the id that it asked for: that of another live socket, or nobody can tell. It gets a new one. */
 static void on_claimed(struct session *s, enum claim_result result, void *arg)
 {
-    if (!s || result == CLAIM_GRANTED) {
+    if (!s || result == CLAIM_GRANTED || result == CLAIM_REFUSED) {
         welcome(s, result, arg);
         return;
     }
     if (result == CLAIM_UNAVAILABLE)
         identity_release(s, &signaling_kind, client_of(s)->id);
-    turn_fail(arg, result == CLAIM_HELD ? ERR_PEER_IN_USE : ERR_UNAVAILABLE, NULL);
+    turn_fail(arg, claim_error(result), NULL);
     give_new_id(s, arg);
 }
 
@@ -159,7 +161,7 @@ static void begin(struct session *s)
     c->begun = true;
     t = turn_begin(s, sizeof(*t), NULL);
     if (c->id)
-        identity_claim(s, &signaling_kind, c->id, 0, NULL, on_claimed, t);
+        identity_claim(t, &signaling_kind, c->id, 0, 0, NULL, on_claimed, t);
     else
         give_new_id(s, t);
 }

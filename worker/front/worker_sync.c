@@ -17,12 +17,14 @@
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/pool.h"
+#include "signalbox/storage.h"
 #include "signalbox/turn.h"
 
 #define AUTH_MS 5000
 #define ENDPOINT_MAX 2048
 #define COUNT_MOST 1000000000
 #define CAPACITY_DEFAULT 100
+#define MEMBER_BYTES 350 /* what Redis needs for one in the pool, beside five times its id, and its record */
 
 /* One socket of /worker-sync. */
 struct member {
@@ -182,7 +184,7 @@ static void on_claimed(struct session *s, enum claim_result result, void *arg)
     struct joining *j = arg;
 
     if (!s || result != CLAIM_GRANTED) {
-        joined(j, result == CLAIM_HELD ? ERR_PEER_IN_USE : ERR_UNAVAILABLE);
+        joined(j, claim_error(result));
         return;
     }
     j->since_ms = identity_since(s, &worker_sync_kind, j->id);
@@ -194,12 +196,13 @@ static void join(struct session *s, char *record, bool draining,
                  void (*done)(struct session *s, const struct joining *j, enum err e))
 {
     struct joining *j = turn_begin(s, sizeof(*j), joining_clear);
+    size_t more = MEMBER_BYTES + 5 * strlen(member_of(s)->id) + stored_text(record);
 
     j->id = mem_dup(member_of(s)->id);
     j->record = record;
     j->draining = draining;
     j->done = done;
-    identity_claim(s, &worker_sync_kind, j->id, 0, NULL, on_claimed, j);
+    identity_claim(&j->turn, &worker_sync_kind, j->id, more, 0, NULL, on_claimed, j);
 }
 
 /* --- messages --- */

@@ -218,6 +218,12 @@ void key_client(char out[static KEY_MAX], const char *client)
     write_name(out, &key_head, "{client:%s}", client);
 }
 
+/* An address has no braces. */
+void key_stored(char out[static KEY_MAX], const char *range, const char *part)
+{
+    write_name(out, &key_head, "{stored:%s}%s", range, part);
+}
+
 void key_check(char out[static KEY_MAX], const char *id)
 {
     write_name(out, &key_head, "{check:%s}", id);

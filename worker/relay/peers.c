@@ -33,13 +33,13 @@ static void on_claimed(struct session *s, enum claim_result result, void *arg)
     if (s && result == CLAIM_GRANTED)
         c->next(s, c->turn);
     else
-        refuse(c->turn, result == CLAIM_HELD ? ERR_PEER_IN_USE : ERR_UNAVAILABLE);
+        refuse(c->turn, claim_error(result));
     free(c->peer);
     free(c);
 }
 
-void peer_claim(enum claim_when when, struct turn *t, const char *peer, size_t note_count, const struct note *notes,
-                void (*next)(struct session *s, void *context))
+static void start(enum claim_when when, struct turn *t, const char *peer, size_t more, size_t note_count,
+                  const struct note *notes, void (*next)(struct session *s, void *context))
 {
     struct session *s = turn_session(t);
     bool held = identity_held(s, &peer_kind, peer);
@@ -54,8 +54,19 @@ void peer_claim(enum claim_when when, struct turn *t, const char *peer, size_t n
         turn_charge(t, CLAIM_UNITS);
         c = mem_alloc(sizeof(*c));
         *c = (struct claiming){t, mem_dup(peer), next};
-        identity_claim(s, &peer_kind, peer, note_count, notes, on_claimed, c);
+        identity_claim(t, &peer_kind, peer, more, note_count, notes, on_claimed, c);
     }
+}
+
+void peer_claim(enum claim_when when, struct turn *t, const char *peer, size_t note_count, const struct note *notes,
+                void (*next)(struct session *s, void *context))
+{
+    start(when, t, peer, 0, note_count, notes, next);
+}
+
+void peer_claim_relay(struct turn *t, const char *peer, size_t more, void (*next)(struct session *s, void *context))
+{
+    start(CLAIM_ALWAYS, t, peer, more, 0, NULL, next);
 }
 
 struct holder_query {

@@ -12,11 +12,13 @@
 #include "signalbox/lease.h"
 #include "signalbox/relay.h"
 #include "signalbox/script.h"
+#include "signalbox/storage.h"
 
 #define RELAYS_DEFAULT 10
 #define RELAYS_MOST 100
 #define MAX_CONNECTIONS_DEFAULT 20
-#define TRIES_MAX 3 /* when stale relays left too few */
+#define TRIES_MAX 3     /* when stale relays left too few */
+#define RELAY_BYTES 200 /* what Redis needs for one in the registry, beside three times its id, and its public key */
 
 /* A request that ends with a list of relays. */
 struct picking {
@@ -303,12 +305,13 @@ enum err handle_register(struct session *s, const struct message *m)
 {
     const struct value *peer = &m->values[0], *max = &m->values[1], *public_key = &m->values[2];
     struct picking *p = turn_begin(s, sizeof(*p), picking_clear);
+    size_t more = RELAY_BYTES + 3 * strlen(peer->text) + (public_key->present ? stored_text(public_key->text) : 0);
 
     p->registered = mem_dup(peer->text);
     p->count = RELAYS_DEFAULT;
     p->max_connections = max->present ? max->number : MAX_CONNECTIONS_DEFAULT;
     p->public_key = public_key->present ? mem_dup(public_key->text) : NULL;
-    peer_claim(CLAIM_ALWAYS, &p->turn, peer->text, 0, NULL, put);
+    peer_claim_relay(&p->turn, peer->text, more, put);
     return ERR_NONE;
 }
 

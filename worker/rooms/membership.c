@@ -63,8 +63,19 @@ static void stop_listening(session_id id, const char *room)
     group_leave(channel, id);
 }
 
-static void set_room(struct room_peer *p, const char *room, const char *info)
+static void give_back_place(struct session *s, const char *room, const char *info)
 {
+    struct storing what = room_storing(room, info);
+
+    storage_give_back_of(s, &what);
+}
+
+static void set_room(struct session *s, const char *room, const char *info)
+{
+    struct room_peer *p = room_peer_of(s);
+
+    if (p->room)
+        give_back_place(s, p->room, p->info);
     peers_in_rooms += (room != NULL) - (p->room != NULL);
     free(p->room);
     free(p->info);
@@ -185,7 +196,7 @@ static void on_left(const struct reply *r, void *arg)
         room_entry(entry, a->room, p->id);
         index_forget(s, 1, &(struct note){.entry = entry});
         stop_listening(session_id_of(s), a->room);
-        set_room(p, NULL, NULL);
+        set_room(s, NULL, NULL);
         wire_envelope(&w, "ACK", NULL, NULL);
         builder_text(&w, ",\"payload\":{\"message\":\"left room\"}");
         turn_send(&a->turn, wire_envelope_end(&w, a->turn.request_id));
@@ -216,7 +227,7 @@ static void joined(struct session *s, const struct asking *a, const struct reply
 
     if (p->room)
         give_up(s, p->room);
-    set_room(p, a->room, a->info);
+    set_room(s, a->room, a->info);
     wire_envelope(&w, "ACK", p->id, a->room);
     wire_room(&w, a->room, records);
     turn_send(&a->turn, wire_envelope_end(&w, a->turn.request_id));
@@ -237,6 +248,7 @@ static void join_failed(struct asking *a, enum err e)
 
     if (s) {
         not_joined(s);
+        give_back_place(s, a->room, a->info);
         give_up(s, a->room);
     }
     turn_fail(&a->turn, e, NULL);
@@ -291,12 +303,31 @@ static void on_listening(bool ok, void *arg)
         join_failed(a, ERR_UNAVAILABLE);
 }
 
+static void on_counted(struct turn *t, enum err e)
+{
+    struct session *s = turn_session(t);
+    struct asking *a = (struct asking *)t;
+    char channel[KEY_MAX], entry[ENTRY_MAX];
+
+    if (!s || e != ERR_NONE) {
+        if (s)
+            not_joined(s);
+        turn_fail(t, e, NULL);
+        turn_end(t);
+        return;
+    }
+    room_entry(entry, a->room, room_peer_of(s)->id);
+    index_note(s, 1, &(struct note){.entry = entry});
+    key_room_channel(channel, a->room);
+    group_join(channel, t->session, on_listening, a);
+}
+
 enum err handle_join(struct session *s, const struct message *m)
 {
     struct room_peer *p = room_peer_of(s);
     const char *room = m->values[0].text, *field = NULL;
-    char channel[KEY_MAX], entry[ENTRY_MAX];
     struct builder info = {0};
+    struct storing what;
     struct asking *a;
 
     if (p->room && strcmp(p->room, room) == 0)
@@ -310,10 +341,8 @@ enum err handle_join(struct session *s, const struct message *m)
     a->info = span_dup(bytes_span(info.bytes));
     builder_free(&info);
     p->joining = mem_dup(room);
-    room_entry(entry, room, p->id);
-    index_note(s, 1, &(struct note){.entry = entry});
-    key_room_channel(channel, room);
-    group_join(channel, a->turn.session, on_listening, a);
+    what = room_storing(room, a->info);
+    storage_take(&a->turn, &what, on_counted);
     return ERR_NONE;
 }
 
@@ -380,9 +409,7 @@ static bool is_in(const struct room_peer *p, const char *room)
 /* Its place was given to another while Redis, or this worker, was away. */
 static void lost_place(struct session *s, const char *room)
 {
-    struct room_peer *p = room_peer_of(s);
-
-    set_room(p, NULL, NULL);
+    set_room(s, NULL, NULL);
     give_up(s, room);
     room_fail(s, ERR_ROOM_FULL, "");
 }
@@ -451,7 +478,7 @@ void membership_close(struct session *s)
         stop_listening(session_id_of(s), p->room);
     if (p->joining)
         stop_listening(session_id_of(s), p->joining);
-    set_room(p, NULL, NULL);
+    set_room(s, NULL, NULL);
     peers_here--;
     for (size_t i = 0; i < p->owed_count; i++)
         free(p->owed[i]);

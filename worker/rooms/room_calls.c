@@ -1,15 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdio.h>
+#include <string.h>
 
 #include "scripts_data.h"
 #include "signalbox/config.h"
 #include "signalbox/inbox.h"
+#include "signalbox/index.h"
 #include "signalbox/room.h"
+
+/* What Redis needs for a place in a room of its own, beside its entry, its info, and the name of the room. */
+#define PLACE_BYTES 850
+#define PLACE_TIMES 5
 
 /* In the index of the peer's socket: room TAB ROOM TAB PEER. */
 void room_entry(char out[static ENTRY_MAX], const char *room, const char *peer)
 {
     snprintf(out, ENTRY_MAX, ROOM_MEMBER "\t%s\t%s", room, peer);
+}
+
+struct storing room_storing(const char *room, const char *info)
+{
+    size_t entry = sizeof(ROOM_MEMBER "\t\t") + strlen(room) + PEER_ID_LEN;
+
+    return (struct storing){PLACE_BYTES + PLACE_TIMES * strlen(room) + index_bytes(entry) + stored_text(info),
+                            .small = true};
 }
 
 struct call room_call(const struct script *script, const char *room)

@@ -103,6 +103,7 @@ static const char *code_of(enum err e)
         return "UNAUTHORIZED";
     case ERR_UNAVAILABLE:
     case ERR_TARGET_BUSY:
+    case ERR_STORAGE_LIMIT:
         return "INTERNAL_ERROR";
     default:
         return "INVALID_MESSAGE";
@@ -216,8 +217,10 @@ static void welcome(struct session *s, enum claim_result result, void *arg)
 {
     struct builder w = {0};
 
-    (void)result;
-    if (s) {
+    if (s && result == CLAIM_REFUSED) {
+        turn_fail(arg, ERR_STORAGE_LIMIT, NULL);
+        session_close(s, CLOSE_TOO_SLOW, err_text(ERR_STORAGE_LIMIT));
+    } else if (s) {
         wire_envelope(&w, "ACK", room_peer_of(s)->id, NULL);
         builder_text(&w, ",\"payload\":{\"message\":\"connected\"}");
         session_send(s, wire_envelope_end(&w, ""));
@@ -228,6 +231,7 @@ static void welcome(struct session *s, enum claim_result result, void *arg)
 static void on_open(struct session *s, const struct opening *o)
 {
     struct room_peer *p = mem_alloc(sizeof(*p));
+    struct turn *t = turn_begin(s, sizeof(*t), NULL);
     unsigned char id[PEER_ID_LEN / 2];
 
     (void)o;
@@ -235,7 +239,7 @@ static void on_open(struct session *s, const struct opening *o)
     sodium_bin2hex(p->id, sizeof(p->id), id, sizeof(id));
     *session_slot(s, slot) = p;
     membership_open();
-    identity_claim_new(s, &room_peer_kind, p->id, welcome, turn_begin(s, sizeof(struct turn), NULL));
+    identity_claim_new(t, &room_peer_kind, p->id, welcome, t);
 }
 
 #define REQUEST_ID                                                                                                     \

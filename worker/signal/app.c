@@ -74,8 +74,8 @@ static void on_registered(const struct turn *t, const struct caller *c, enum reg
 {
     struct builder w = {0};
 
-    if (result == REGISTERED_UNAVAILABLE) {
-        turn_fail(t, ERR_UNAVAILABLE, NULL);
+    if (result == REGISTERED_UNAVAILABLE || result == REGISTERED_REFUSED) {
+        turn_fail(t, registered_error(result), NULL);
         return;
     }
     if (result == REGISTERED) {

@@ -13,7 +13,9 @@
 #include "signalbox/log.h"
 #include "signalbox/loop.h"
 #include "signalbox/script.h"
+#include "signalbox/storage.h"
 
+#define CODE_BYTES 350  /* what Redis needs for its place in its room, beside the names of both, twice */
 #define FORWARD_HEAD 64 /* of a forwarded message: all but who it is from, and the payload */
 
 struct registering {
@@ -146,6 +148,13 @@ static void pass(const struct script *script, const char *type, const char *room
 }
 
 /* --- registering --- */
+
+enum err registered_error(enum registered result)
+{
+    return result == REGISTERED_HELD      ? ERR_CODE_IN_USE
+           : result == REGISTERED_REFUSED ? ERR_STORAGE_LIMIT
+                                          : ERR_UNAVAILABLE;
+}
 
 static void undo(const char *rest, const struct address *holder)
 {
@@ -316,6 +325,10 @@ static void on_claimed(struct session *s, enum claim_result result, void *arg)
     char key[KEY_MAX];
     struct call call;
 
+    if (result == CLAIM_REFUSED) {
+        finish(g, REGISTERED_REFUSED);
+        return;
+    }
     if (!s || result != CLAIM_GRANTED) {
         fail(g, result == CLAIM_HELD ? REGISTERED_HELD : REGISTERED_UNAVAILABLE);
         return;
@@ -323,6 +336,14 @@ static void on_claimed(struct session *s, enum claim_result result, void *arg)
     key_code(key, c->room, g->code);
     call = describe(key, g->turn.session, g->public_key);
     call_send(&call, on_described, g);
+}
+
+/* The apps' room lists nobody. */
+static size_t bytes_beside(const struct caller *c, const struct registering *g)
+{
+    size_t place = *c->room ? CODE_BYTES + 2 * (strlen(c->room) + strlen(g->code)) : 0;
+
+    return place + stored_text(g->public_key);
 }
 
 static void claim_code(bool ok, void *arg)
@@ -336,7 +357,7 @@ static void claim_code(bool ok, void *arg)
         return;
     }
     id_of(id, caller_of(s), g->code);
-    identity_claim(s, &caller_kind, id, 0, NULL, on_claimed, g);
+    identity_claim(&g->turn, &caller_kind, id, bytes_beside(caller_of(s), g), 0, NULL, on_claimed, g);
 }
 
 void caller_register(struct session *s, const char *code, const char *public_key,

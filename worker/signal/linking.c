@@ -11,9 +11,12 @@
 #include "signalbox/json_read.h"
 #include "signalbox/schedule.h"
 #include "signalbox/script.h"
+#include "signalbox/storage.h"
 #include "signalbox/turn.h"
 
 #define LOOK_AGAIN_MS 1000
+#define KEPT_MS 60000  /* in Redis, beyond its end (signal/link) */
+#define LINK_BYTES 750 /* what Redis needs for a request, beside the key and the name in it */
 #define NOT_PROCESSED "Link request could not be processed"
 
 /* A request of a web client to be linked to a device, or the device's answer to it. */
@@ -110,9 +113,16 @@ static void end_former(const char *device, struct span web, struct span address)
     bytes_unref(b);
 }
 
+static struct storing storing(const struct linking *l)
+{
+    return (struct storing){LINK_BYTES + stored_text(l->public_key) + stored_text(l->device_name),
+                            config->pair_timeout_ms + KEPT_MS, .small = true};
+}
+
 static void on_asked(const struct reply *r, void *arg)
 {
     struct linking *l = arg;
+    struct storing what = storing(l);
     struct span address, former, former_address;
     long long until_ms;
     bool read = r && reply_read(r, "siss", &address, &until_ms, &former, &former_address);
@@ -124,18 +134,48 @@ static void on_asked(const struct reply *r, void *arg)
         end_former(l->device, former, former_address);
         deliver(l, address, until_ms);
     } else {
+        storage_give_back(&l->turn, &what);
         turn_send(&l->turn, wire_link_error(NOT_PROCESSED));
     }
     turn_end(&l->turn);
 }
 
+static void ask(struct turn *t, enum err e)
+{
+    struct session *s = turn_session(t);
+    struct linking *l = (struct linking *)t;
+    char key[KEY_MAX], address[ADDRESS_MAX], entry[ENTRY_MAX];
+    struct call call;
+
+    if (!s || e != ERR_NONE) {
+        guess_end(&l->guess, false);
+        turn_fail(t, e, NULL);
+        turn_end(t);
+        return;
+    }
+    link_entry(entry, l->device, l->web);
+    requests_note(s, &caller_of(s)->requests, entry);
+    call = call_new(&script_signal_link);
+    key_code(key, APP_ROOM, l->device);
+    call_key(&call, key);
+    key_link(key, l->device);
+    call_key(&call, key);
+    call_text(&call, l->web);
+    self_address_text(l->turn.session, address);
+    call_text(&call, address);
+    call_text(&call, l->public_key);
+    call_text(&call, l->device_name);
+    call_int(&call, config->pair_timeout_ms);
+    call_send(&call, on_asked, l);
+}
+
 enum err handle_link_request(struct session *s, const struct message *m)
 {
     struct caller *c = caller_of(s);
-    char device[7], key[KEY_MAX], address[ADDRESS_MAX], entry[ENTRY_MAX];
+    char device[7], entry[ENTRY_MAX];
+    struct storing what;
     struct guess guess;
     struct linking *l;
-    struct call call;
 
     if (!c->code)
         return ERR_REGISTER_FIRST;
@@ -152,26 +192,14 @@ enum err handle_link_request(struct session *s, const struct message *m)
     code_entry(entry, CALLER, APP_ROOM, device);
     if (!guess_begin(&guess, s, entry))
         return ERR_NONE;
-    call = call_new(&script_signal_link);
     l = turn_begin(s, sizeof(*l), linking_clear);
     l->guess = guess;
     l->web = mem_dup(c->code);
     l->device = mem_dup(device);
     l->public_key = span_dup(m->values[1].raw);
     l->device_name = m->values[2].present ? span_dup(m->values[2].raw) : mem_dup("null");
-    link_entry(entry, device, c->code);
-    requests_note(s, &c->requests, entry);
-    key_code(key, APP_ROOM, device);
-    call_key(&call, key);
-    key_link(key, device);
-    call_key(&call, key);
-    call_text(&call, c->code);
-    self_address_text(l->turn.session, address);
-    call_text(&call, address);
-    call_text(&call, l->public_key);
-    call_text(&call, l->device_name);
-    call_int(&call, config->pair_timeout_ms);
-    call_send(&call, on_asked, l);
+    what = storing(l);
+    storage_take(&l->turn, &what, ask);
     return ERR_NONE;
 }
 

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "scripts_data.h"
 #include "signalbox/config.h"
@@ -11,10 +12,13 @@
 #include "signalbox/lease.h"
 #include "signalbox/schedule.h"
 #include "signalbox/script.h"
+#include "signalbox/storage.h"
 
 #define LOOK_AGAIN_MS 1000
 #define LOOK_AGAIN_LEAST_MS 250
 #define OF_ONE_PERCENT 30 /* of the requests open to one, that may come from one client address */
+#define KEPT_MS 60000     /* in Redis, beyond its end (signal/ask) */
+#define REQUEST_BYTES 240 /* what Redis needs for a request, beside its entry and twice the names in it */
 
 /* --- asking --- */
 
@@ -22,6 +26,7 @@ struct asking {
     struct turn turn;
     struct guess guess;
     char *room, *requester, *target;
+    long long most;
     struct bytes *message;
     void (*failed)(const struct turn *t);
 };
@@ -42,6 +47,14 @@ static bool request_split(const char *rest, struct request *q)
     const char *pair;
 
     return code_split(rest, q->room, &pair) && code_split(pair, q->target, &q->requester);
+}
+
+static struct storing storing(const struct asking *a)
+{
+    size_t names = strlen(a->room) + strlen(a->requester) + strlen(a->target);
+
+    return (struct storing){REQUEST_BYTES + 2 * names + index_bytes(sizeof("ask\t\t") + names),
+                            config->pair_timeout_ms + KEPT_MS, .small = true};
 }
 
 static long long until_warning_ms(void)
@@ -93,10 +106,13 @@ static void on_asked(const struct reply *r, void *arg)
 {
     struct asking *a = arg;
     struct span holder;
+    struct storing what = storing(a);
     long long until_ms;
     bool read = r && reply_read(r, "si", &holder, &until_ms);
 
     guess_end(&a->guess, read && !holder.len);
+    if (read && !holder.len)
+        storage_give_back(&a->turn, &what);
     if (!read)
         turn_fail(&a->turn, ERR_UNAVAILABLE, NULL);
     else if (holder.len)
@@ -108,45 +124,63 @@ static void on_asked(const struct reply *r, void *arg)
     turn_end(&a->turn);
 }
 
+static void ask(struct turn *t, enum err e)
+{
+    struct session *s = turn_session(t);
+    struct asking *a = (struct asking *)t;
+    char key[KEY_MAX], address[ADDRESS_MAX], entry[ENTRY_MAX];
+    struct call call;
+
+    if (!s || e != ERR_NONE) {
+        guess_end(&a->guess, false);
+        turn_fail(t, e, NULL);
+        turn_end(t);
+        return;
+    }
+    request_entry(entry, a->room, a->target, a->requester);
+    requests_note(s, &caller_of(s)->requests, entry);
+    call = call_new(&script_signal_ask);
+    key_code(key, a->room, a->target);
+    call_key(&call, key);
+    key_requests(key, a->room, a->target);
+    call_key(&call, key);
+    key_askers(key, a->room, a->target);
+    call_key(&call, key);
+    self_address_text(a->turn.session, address);
+    call_text(&call, a->requester);
+    call_text(&call, address);
+    call_int(&call, config->pair_timeout_ms);
+    call_int(&call, a->most);
+    call_int(&call, *a->room != '\0'); /* only apps have requests on the schedule */
+    call_text(&call, ip_range(t->ip));
+    call_int(&call, a->most * OF_ONE_PERCENT / 100);
+    call_send(&call, on_asked, a);
+}
+
 void pairing_ask(struct session *s, const char *target, long long most, struct builder *message,
                  void (*failed)(const struct turn *t))
 {
-    char key[KEY_MAX], address[ADDRESS_MAX], entry[ENTRY_MAX];
+    char entry[ENTRY_MAX];
     struct caller *c = caller_of(s);
+    struct storing what;
     struct guess guess;
     struct asking *a;
-    struct call call;
 
     code_entry(entry, CALLER, c->room, target);
     if (!guess_begin(&guess, s, entry)) {
         builder_free(message);
         return;
     }
-    call = call_new(&script_signal_ask);
     a = turn_begin(s, sizeof(*a), asking_clear);
     a->guess = guess;
     a->room = mem_dup(c->room);
     a->requester = mem_dup(c->code);
     a->target = mem_dup(target);
+    a->most = most;
     a->message = builder_take(message);
     a->failed = failed;
-    request_entry(entry, c->room, target, c->code);
-    requests_note(s, &c->requests, entry);
-    key_code(key, c->room, target);
-    call_key(&call, key);
-    key_requests(key, c->room, target);
-    call_key(&call, key);
-    key_askers(key, c->room, target);
-    call_key(&call, key);
-    self_address_text(a->turn.session, address);
-    call_text(&call, c->code);
-    call_text(&call, address);
-    call_int(&call, config->pair_timeout_ms);
-    call_int(&call, most);
-    call_int(&call, *c->room != '\0'); /* only apps have requests on the schedule */
-    call_text(&call, ip_range(session_ip(s)));
-    call_int(&call, most * OF_ONE_PERCENT / 100);
-    call_send(&call, on_asked, a);
+    what = storing(a);
+    storage_take(&a->turn, &what, ask);
 }
 
 /* --- answering --- */

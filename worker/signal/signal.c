@@ -20,7 +20,7 @@ static void on_registered(const struct turn *t, const struct caller *c, enum reg
         builder_text(&w, "}");
         turn_send(t, builder_take(&w));
     } else {
-        turn_fail(t, result == REGISTERED_HELD ? ERR_CODE_IN_USE : ERR_UNAVAILABLE, NULL);
+        turn_fail(t, registered_error(result), NULL);
     }
 }
 
