@@ -85,7 +85,8 @@ void key_nonce(char out[static KEY_MAX], const char *nonce); /* hash: sb:{nonce:
 /* part: "" (hash: the reference of that version and platform), ":regions" (hash: index → offset length hex) */
 void key_reference(char out[static KEY_MAX], const char *version, const char *platform, const char *part);
 void key_point(char out[static KEY_MAX], const char *kind,
-               const char *point); /* hash: sb:{day:POINT} or sb:{hour:TOKEN} */
+               const char *point);                       /* hash: sb:{day:POINT} or sb:{hour:TOKEN} */
+void key_drop(char out[static KEY_MAX], const char *id); /* string: sb:{drop:ID}, text of a drop for several points */
 /* part: "data" (hash), "src", "rest" and "wait" (zsets: "address peer" → ms), "pull" (hash), "tried" (set) */
 void key_chunk(char out[static KEY_MAX], const char *chunk, const char *part);      /* sb:{chunk:ID}:PART */
 void key_point_ends(char out[static KEY_MAX], const char *kind, const char *point); /* zset: …:ends, peer → ms */

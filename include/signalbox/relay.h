@@ -43,7 +43,7 @@ void relays_init(void);
 void relays_on_session_end(struct session *s);
 void rendezvous_let_ended_go(void); /* by the leader: points and tokens whose time is over */
 void rendezvous_init(void);
-extern const struct entry_kind peer_kind, day_kind, hour_kind;
+extern const struct entry_kind peer_kind, day_kind, drop_kind, hour_kind;
 extern const struct http_route stats_routes[];
 
 extern const struct domain relay_domain;

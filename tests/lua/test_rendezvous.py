@@ -27,16 +27,17 @@ def peers_of(db, keys, marks=True):
 
 @pytest.fixture
 def meet_raw(db, call):
-    """meet_raw(peer, text): [1 or 0, [(other, entry)], [dropped], left out, bytes that were replaced or -1]"""
+    """meet_raw(peer, text): [1 or 0, [(other, entry)], [dropped], left out, bytes that were replaced or -1, drop that was
+    referred to]"""
     def meet_raw(peer, text="{}", address=HERE, since=SINCE, ttl=TTL, kept=KEPT, budget=BUDGET, keys=POINT,
-                 range=RANGE, of_socket=KEPT, whose="socket", wanted="some", marks=True):
-        done, others, dropped, left_out, replaced = call("rendezvous/meet", keys, peer, address, since, text, ttl, kept,
-                                                         budget, range, of_socket, whose, wanted)
+                 range=RANGE, of_socket=KEPT, whose="socket", wanted="some", marks=True, shared=""):
+        done, others, dropped, left_out, replaced, drop = call(
+            "rendezvous/meet", keys, peer, address, since, text, ttl, kept, budget, range, of_socket, whose, wanted, shared)
         others = list(zip(others[0::2], others[1::2], strict=True))
         assert peer not in dict(others) and len(dict(others)) == len(others)
         assert sum(len(one.encode()) for _, one in others) <= budget
         assert done != 1 or len(peers_of(db, keys, marks)) <= kept
-        return [done, others, dropped, left_out, replaced]
+        return [done, others, dropped, left_out, replaced, drop]
 
     return meet_raw
 
@@ -174,11 +175,11 @@ def test_entries_of_one_millisecond_keep_their_order(db, call):
     pipeline = db.pipeline(transaction=True)
     for peer in peers:
         call("rendezvous/meet", POINT, peer, HERE, SINCE, "", TTL, KEPT, BUDGET, RANGE, KEPT, "socket", "some",
-             client=pipeline)
+             "", client=pipeline)
     replies = pipeline.execute()
-    dropped = [peer for _, _, gone, _, _ in replies for peer in gone]
+    dropped = [peer for _, _, gone, _, _, _ in replies for peer in gone]
     assert dropped == [f"{HERE} {peer}" for peer in peers[:-KEPT]]
-    for i, (_, others, _, _, _) in enumerate(replies):
+    for i, (_, others, *_) in enumerate(replies):
         assert others[0::2] == peers[max(0, i - KEPT):i][::-1], "newest first"
     kept = db.zrange(POINT[1], 0, -1, withscores=True)
     assert [peer for peer, _ in kept] == peers[-KEPT:]

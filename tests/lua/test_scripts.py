@@ -20,6 +20,7 @@ STORED = [tuple(key("stored", range, part) for part in ("", ":workers", ":kept")
           for range in ("192.0.2.7", "2001:db8:1:2::/64", "fe80::1%eth0")]
 IDENTITIES = [(key(name, id),) for name in ("peer", "room_peer", "pool_member", "client") for id in IDS]
 ROOMS = [(key("room", id), key("room_peers", id)) for id in IDS]
+DROPS = [(key("drop", "0f" * 16),)]
 MEETINGS = [(key("point", kind, id), key("point_ends", kind, id)) for kind in ("day", "hour") for id in IDS]
 SERVERS = (key("SERVERS"), key("SERVERS_SEEN"), key("SERVERS_CHANGED"), key("SERVERS_SIGNED"))
 POOL = (key("POOL"), key("POOL_AT"), key("POOL_LOADS"), key("POOL_SEEN"), key("POOL_VERSION"))
@@ -92,6 +93,8 @@ KEYS_OF = {
     "relay/remove": [RELAYS],
     "rendezvous/leave": MEETINGS,
     "rendezvous/meet": MEETINGS,
+    "rendezvous/share": DROPS,
+    "rendezvous/unshare": DROPS,
     "room/census": ROOMS,
     "room/index": [(key("ROOMS"), *LOOKS)],
     "room/join": ROOMS,

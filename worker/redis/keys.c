@@ -106,6 +106,11 @@ void key_point_ends(char out[static KEY_MAX], const char *kind, const char *poin
     write_name(out, &key_head, "{%s:%s}:ends", kind, point);
 }
 
+void key_drop(char out[static KEY_MAX], const char *id)
+{
+    write_name(out, &key_head, "{drop:%s}", id);
+}
+
 void key_chunk(char out[static KEY_MAX], const char *chunk, const char *part)
 {
     write_name(out, &key_head, "{chunk:%s}:%s", chunk, part);

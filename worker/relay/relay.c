@@ -67,7 +67,8 @@ static void init(void)
 
 static const struct socket_path paths[] = {{"/relay", "relay", &relay_dialect}, {0}};
 static const struct http_route *const routes[] = {stats_routes, NULL};
-static const struct entry_kind *const kinds[] = {&peer_kind, &day_kind, &hour_kind, &source_kind, &wait_kind, NULL};
+static const struct entry_kind *const kinds[] = {&peer_kind,   &day_kind,  &drop_kind, &hour_kind,
+                                                 &source_kind, &wait_kind, NULL};
 static const struct schedule *const schedules[] = {&chunk_pull_schedule, NULL};
 static void (*const jobs[])(void) = {rendezvous_let_ended_go, chunks_let_ended_go, NULL};
 

@@ -44,6 +44,8 @@ static void registering_clear(void *arg)
     struct matched *m, *next;
 
     registering_give_back(r);
+    registering_free_found(r);
+    bytes_unref(r->shared);
     for (size_t i = 0; i < r->count; i++) {
         free(r->meetings[i].point);
         bytes_unref(r->meetings[i].text);
@@ -99,21 +101,29 @@ static void add_match(struct registering *r, const struct meeting *m, const char
 
 /* value is "address since LF text". An entry of a dead worker is gone, unless drops are kept for peers that are
    offline. */
-void registering_add(const struct meeting *m, const char *peer, struct span value)
+size_t registering_add(const struct meeting *m, const char *peer, struct span value)
 {
     const char *space = memchr(value.at, ' ', value.len), *line_end = memchr(value.at, '\n', value.len);
     struct span text;
     struct address holder;
 
     if (!space || !line_end || !address_parse((struct span){value.at, (size_t)(space - value.at)}, &holder))
-        return;
+        return 0;
     if (!meeting_outlives(m->kind) && !worker_alive(holder.wid))
-        return;
+        return 0;
     text = (struct span){line_end + 1, (size_t)(value.at + value.len - line_end - 1)};
     if (m->kind == &meeting_hour)
         add_match(m->owner, m, peer, &holder, text);
+    else if (text.len && *text.at == '@')
+        return registering_refer(m->owner, text.at + 1);
     else if (text.len)
-        add_element(&m->owner->drops, text);
+        registering_add_drop(m->owner, text);
+    return 0;
+}
+
+void registering_add_drop(struct registering *r, struct span text)
+{
+    add_element(&r->drops, text);
 }
 
 static void wire_result(struct builder *w, const struct registering *r)
@@ -163,7 +173,7 @@ static void on_met(struct registering *r)
     metric_add(matches, (double)r->target_count);
     if (r->target_count)
         delivery_send(r->match, r->target_count, r->targets, r->turn.session);
-    answer(r);
+    registering_look_up(r, answer);
 }
 
 static void begin(struct session *s, void *arg)
@@ -181,7 +191,7 @@ static void begin(struct session *s, void *arg)
 /* Entries at points that outlive their socket are not undone with it. */
 static void claim(struct registering *r)
 {
-    struct note *notes = mem_alloc((r->count + 1) * sizeof(*notes));
+    struct note *notes = mem_alloc((r->count + 2) * sizeof(*notes));
     char entry[ENTRY_MAX];
     size_t noted = 0;
 
@@ -192,6 +202,10 @@ static void claim(struct registering *r)
             continue;
         snprintf(entry, sizeof(entry), "%s\t%s\t%s", m->kind->word, m->point, r->peer);
         notes[noted++] = (struct note){mem_dup(entry), meeting_ttl(m->kind)};
+    }
+    if (r->shared && !meeting_outlives(&meeting_day)) {
+        drop_entry(r, entry);
+        notes[noted++] = (struct note){mem_dup(entry), meeting_ttl(&meeting_day)};
     }
     peer_claim(CLAIM_IF_NEW, &r->turn, r->peer, noted, notes, begin);
     for (size_t i = 0; i < noted; i++)

@@ -11,6 +11,7 @@
 #define ENTRY_BYTES 900
 #define BYTES_OF_POINT 6
 #define BYTES_OF_PEER 8
+#define SHARED_BYTES 400 /* of a drop that is kept once: its key, and its place in the index */
 
 size_t meeting_cost(const struct meeting *m, size_t len)
 {
@@ -32,9 +33,14 @@ void registering_give_back(struct registering *r)
     }
 }
 
+size_t shared_cost(size_t len)
+{
+    return SHARED_BYTES + len + len / 4;
+}
+
 static size_t cost_of(const struct registering *r, int kind)
 {
-    size_t cost = 0;
+    size_t cost = kind == DAYS && r->shared ? shared_cost(bytes_len(r->shared)) : 0;
 
     for (size_t i = 0; i < r->count; i++) {
         const struct meeting *m = &r->meetings[i];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a registration asks Redis, a few points or tokens at a time, and how much it may be answered. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "scripts_data.h"
@@ -54,15 +55,15 @@ static void take_share(struct meeting *m)
 
 static void read_others(struct meeting *m, const struct reply *others)
 {
-    size_t used = 0;
+    size_t used = 0, elsewhere = 0;
 
     for (size_t i = 0; i + 1 < reply_count(others); i += 2) {
         struct span value = reply_span(reply_at(others, i + 1));
 
         used += value.len;
-        registering_add(m, reply_span(reply_at(others, i)).at, value);
+        elsewhere += registering_add(m, reply_span(reply_at(others, i)).at, value);
     }
-    part_of(m)->room += m->share - used;
+    part_of(m)->room += used + elsewhere < m->share ? m->share - used - elsewhere : 0;
     turn_keeps(&m->owner->turn, used);
 }
 
@@ -81,8 +82,9 @@ static void read_met(struct meeting *m, const struct reply *reply)
     enum { LATER_HOLDER, CURRENT, NO_ROOM };
     const struct reply *others, *dropped;
     long long done, left_out, replaced;
+    struct span drop;
 
-    if (!reply || !reply_read(reply, "irrii", &done, &others, &dropped, &left_out, &replaced)) {
+    if (!reply || !reply_read(reply, "irriis", &done, &others, &dropped, &left_out, &replaced, &drop)) {
         m->owner->failed = ERR_UNAVAILABLE;
         return;
     }
@@ -91,6 +93,7 @@ static void read_met(struct meeting *m, const struct reply *reply)
         m->owner->failed = ERR_PEER_IN_USE;
     if (done == CURRENT)
         on_current(m, replaced);
+    registering_replaces(m->owner, drop.at);
     on_dropped(m, dropped);
     read_others(m, others);
     m->owner->left_out += (size_t)left_out;
@@ -112,8 +115,10 @@ static void meet(struct meeting *m)
 {
     const struct registering *r = m->owner;
     struct call c = call_new(&script_rendezvous_meet);
-    char key[KEY_MAX], address[ADDRESS_MAX];
+    char key[KEY_MAX], address[ADDRESS_MAX], shared[DROP_ID_MAX + 16] = "";
 
+    if (m->shares)
+        snprintf(shared, sizeof(shared), "%s %zu", r->shared_id, bytes_len(r->shared));
     take_share(m);
     key_point(key, m->kind->word, m->point);
     call_key(&c, key);
@@ -131,6 +136,7 @@ static void meet(struct meeting *m)
     call_int(&c, ENTRIES_OF_SOCKET);
     call_text(&c, meeting_outlives(m->kind) ? "range" : "socket");
     call_text(&c, r->turn.gathers ? "some" : "all");
+    call_text(&c, shared);
     call_send(&c, on_met, m);
 }
 
@@ -204,10 +210,27 @@ static void tally_meetings(const struct registering *r, const struct meeting_kin
     free(entries);
 }
 
+static void on_shared(const struct reply *reply, void *arg)
+{
+    struct registering *r = arg;
+    long long kept;
+
+    r->under_way--;
+    if (!reply || !reply_read(reply, "i", &kept))
+        r->failed = ERR_UNAVAILABLE;
+    else if (!kept)
+        r->parts[DAYS].unstored -= shared_cost(bytes_len(r->shared));
+    meet_on(r);
+}
+
 static void begin(void *arg)
 {
     struct registering *r = arg;
 
+    if (r->shared) {
+        r->under_way++;
+        registering_keep_shared(r, on_shared);
+    }
     for (int i = 0; i < MEETING_KINDS; i++)
         tally_meetings(r, meeting_kinds[i]);
     share_out(r, r->turn.gathers ? GATHERED_MAX : SMALL_MAX);

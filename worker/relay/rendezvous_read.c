@@ -127,11 +127,18 @@ static bool read_days(struct registering *r, const struct message *m, struct spa
     const struct value *drop = &m->values[DEAD_DROP], *drops = &m->values[DEAD_DROPS];
     struct bytes *text = drop->present ? text_of_drop(r, drop->text, relay_id) : NULL;
     struct listed *days = read_points(r, meeting_kinds[DAYS], m->values[DAILY_POINTS].raw), *l, *next;
-    bool ok = !drops->present || read_drops(days, drops->raw, relay_id);
+    bool ok = !drops->present || read_drops(days, drops->raw, relay_id), shares;
+    size_t points = 0;
 
     HASH_ITER (hh, days, l, next)
-        if (text && !l->own_drop)
-            l->meeting->text = bytes_ref(text);
+        points += !l->own_drop;
+    shares = text && registering_share(r, text, points);
+    HASH_ITER (hh, days, l, next) {
+        if (!text || l->own_drop)
+            continue;
+        l->meeting->shares = shares;
+        l->meeting->text = shares ? NULL : bytes_ref(text);
+    }
     bytes_unref(text);
     listed_free(days);
     return ok;
