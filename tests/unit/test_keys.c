@@ -57,6 +57,8 @@ static void every_key_has_its_name(void **state)
     assert_string_equal(key, "sb:{client:1f0c9a3e00000000}");
     key_device(key, "d1");
     assert_string_equal(key, "sb:{device:d1}");
+    key_drop(key, "0f");
+    assert_string_equal(key, "sb:{drop:0f}");
     key_challenges(key, "d1");
     assert_string_equal(key, "sb:{ip:d1}:challenges");
     key_nonce(key, "00ff");
