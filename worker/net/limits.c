@@ -180,8 +180,9 @@ bool ip_sees_status(const char *text)
 
 bool ip_look_up(struct ip *ip)
 {
-    bool left = config->miss_rate == 0 || (bucket_level(&ip->misses, config->miss_rate, config->miss_burst, loop_ms()) >= 1 &&
-                                           ip->look_ups < LOOK_UPS_MAX);
+    bool left =
+        config->miss_rate == 0 || (bucket_level(&ip->misses, config->miss_rate, config->miss_burst, loop_ms()) >= 1 &&
+                                   ip->look_ups < LOOK_UPS_MAX);
 
     if (!left) {
         metric_add(guesses, 1);
