@@ -85,7 +85,8 @@ def miscounts(redis):
         there = set()
         for meeting in redis.scan_iter(f"sb:{{{kind}:*}}", 1000):
             token = meeting.partition(":")[2].partition(":")[2][:-1]
-            there |= {f"{token}\t{entry.split(' ')[0]} {peer}" for peer, entry in redis.hgetall(meeting).items()}
+            there |= {f"{token}\t{entry.split(' ')[0]} {peer}" for peer, entry in redis.hgetall(meeting).items()
+                      if peer[0] != "\t"}  # those are marks
         listed = set(redis.zrange(key, 0, -1))
         if there != listed:
             wrong.append(f"{key}: listed {sorted(listed - there)[:3]}, there {sorted(there - listed)[:3]}")

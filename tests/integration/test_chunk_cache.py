@@ -15,7 +15,7 @@ from test_chunks import announce, data_of, push, wait_in_vain
 
 TTL = 0.6 * max(SLOW, CROWD)
 STANDING = re.compile(r"sb:(workers|worker:[0-9a-f]{8}|schema|leader)")
-CACHE = re.compile(r"sb:(\{chunk:.*\}:data|\{chunks\}:(uses|ends|owners|order|counts))")
+CACHE = re.compile(r"sb:(\{chunk:.*\}:data|\{chunks\}:(uses|ends|owners|order|counts)|\{stored:.*\}.*)")  # and whom it counts to
 
 
 def cached(client, peer, chunk):

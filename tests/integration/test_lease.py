@@ -31,7 +31,7 @@ def lapse(fleet, worker):
 
 @pytest.fixture
 def fleet(start):
-    return start(**{**ENV, "WORKER_HEALTH_TIMEOUT": 60000})
+    return start(**{**ENV, "WORKER_HEALTH_TIMEOUT": 60000, "STORE_REDIS_PERCENT": 0})
 
 
 def test_a_worker_that_was_taken_for_dead_comes_back_under_another_name_with_its_sockets(fleet, connect, closing):
