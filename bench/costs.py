@@ -23,7 +23,7 @@ from costs_http import HTTP
 from costs_messages import MESSAGES
 from harness import get
 
-ENV = {"PAIR_REQUESTS_PER_MINUTE": 0, "SIGNAL_PRESENCE_MAX": 1000, **HTTP_ENV}
+ENV = {"PAIR_REQUESTS_PER_MINUTE": 0, "SIGNAL_PRESENCE_MAX": 1000, "STORE_ADDRESS_MAX": 1 << 40, **HTTP_ENV}
 SHAPES = MESSAGES + HTTP
 PAUSE = 0.04  # seconds; who spends next to nothing in it has done what there was to do
 Row = collections.namedtuple("Row", "dialect type shape messages us charged_us ratio")

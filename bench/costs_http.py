@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """For costs.py: the requests over HTTP, by route and shape. See costs_messages.py."""
+import ipaddress
+import itertools
 import json
 
 from costs_messages import Shape, fresh, leave, scaled
@@ -12,10 +14,13 @@ from swarm import members, settle
 KEY, SECRET = Key(), "bench"
 BUILD = Reference()
 ENV = {"ATTESTATION_SIGNING_KEY": KEY.seed, "CI_UPLOAD_SECRET": SECRET, "WORKER_SHARED_KEY": POOL_KEY,
-       "WORKER_HEALTH_TIMEOUT": 600_000}
+       "WORKER_HEALTH_TIMEOUT": 600_000, "TRUSTED_PROXIES": "127.0.0.1"}
+addresses = itertools.count(1)
 
 
 def ask(connection, worker, method, path, body=None, headers=None):
+    """From an address of its own: each may have so many challenges, devices and servers only."""
+    headers = {"X-Forwarded-For": str(ipaddress.ip_address("10.0.0.0") + next(addresses)), **(headers or {})}
     status, _, answer = http_request(worker, method, path, body and json.dumps(body), headers, connection)
     assert status == 200, answer
     return answer

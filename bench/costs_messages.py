@@ -235,6 +235,7 @@ def coming(path, join, size, count):
             guest.texts.clear()
             guest.send_text(json.dumps(join(0)))
         gather(guests, 1, 30)
+        assert not any(b"rror" in text or b"ERROR" in text for guest in guests for text in guest.texts)
         gather(clients, count_, 30)
         leave(guests)
         gather(clients, 2 * count_, 30)

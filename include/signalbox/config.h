@@ -49,7 +49,7 @@
     INT(message_rate, MESSAGE_RATE, 100, 0, 1000000, "messages per second and connection; 0 for no limit")             \
     INT(message_burst, MESSAGE_BURST, 200, 1, 1000000, "messages a connection may send at once")                       \
     INT(cost_rate, COST_RATE, 1000, 0, 1000000, "units of 10 us of CPU per second and connection; 0 for no limit")     \
-    INT(cost_burst, COST_BURST, 20000, 1, 1000000000, "units that a connection may take at once")                      \
+    INT(cost_burst, COST_BURST, 40000, 1, 1000000000, "units that a connection may take at once")                      \
     INT(pair_requests_per_minute, PAIR_REQUESTS_PER_MINUTE, 10, 0, 1000000, "per connection; 0 for no limit")          \
     INT(ip_connections_max, IP_CONNECTIONS_MAX, 1000, 0, 1000000,                                                      \
         "open connections per client address, HTTP or WebSocket; 0 for no limit")                                      \

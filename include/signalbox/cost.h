@@ -24,7 +24,6 @@ double cost_least(const struct cost *c, size_t items, size_t bytes); /* before i
 double cost_of_bytes(const struct cost *c, size_t bytes);
 double cost_of_reply(const struct cost *c, size_t bytes);
 double cost_of_told(const struct cost *c, size_t others, size_t bytes); /* bytes: that each of them is told */
-double cost_of_stored(size_t bytes);                                    /* that Redis keeps of it */
 double cost_of_text(size_t bytes);                                      /* to read a message, whatever it says */
 
 /* Takes so many units of the bucket of a connection (NULL: it has none) and of its address; a bucket that is over

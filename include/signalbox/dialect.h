@@ -42,7 +42,7 @@ struct message_type {
 /* Of a row whose messages go on to another client. */
 #define COST_OF_FORWARD                                                                                                \
     {                                                                                                                  \
-        .base = 8, .kib = 5                                                                                            \
+        .base = 8, .kib = 6                                                                                            \
     }
 
 /* A socket as it is opened. Borrowed until on_open returns. */

@@ -118,8 +118,8 @@ def traces(redis, wids):
 
 
 def leftovers(redis):
-    """What is there although nobody is connected."""
+    """What is there although nobody is connected. The cache stays, and counts to whom pushed it."""
     standing = ("sb:workers", "sb:worker:", "sb:leader", "sb:schema", "sb:{pool}:version", "sb:{pool}:watch",
-                "sb:{chunks}:")
+                "sb:{chunks}:", "sb:{stored:")
     return [key for key in redis.keys("*") if not key.startswith(standing) and not key.endswith(":data")
             and not ended(redis, key)]

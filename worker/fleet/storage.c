@@ -170,7 +170,6 @@ void storage_take(struct turn *t, const struct storing *what, void (*done)(struc
         done(t, ERR_STORAGE_LIMIT);
         return;
     }
-    turn_charge(t, cost_of_stored(what->bytes));
     if (!s && !what->outlives) {
         done(t, ERR_NONE);
         return;

@@ -71,8 +71,8 @@ static void handle_workers(struct exchange *x)
 }
 
 const struct http_route bootstrap_routes[] = {
-    {HTTP_GET, "/workers", "workers", handle_workers, .cost = {.base = 50, .reply_kib = 15}},
+    {HTTP_GET, "/workers", "workers", handle_workers, .cost = {.base = 100, .reply_kib = 15}},
     {HTTP_POST, "/bootstrap", "bootstrap", handle_bootstrap, .fields = {{FIELD_ID, "clientId"}, {FIELD_ID, "region"}},
-     .admit = admit_attested, .may_be_empty = true, .cost = {.base = 10}},
+     .admit = admit_attested, .may_be_empty = true, .cost = {.base = 50}},
     {0},
 };

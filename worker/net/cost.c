@@ -12,7 +12,6 @@
 #define KIB 1024.0
 #define TEXT_US 5.0 /* of any message: to read it, to look at it, and to say that it is wrong */
 #define TEXT_KIB_US 2.0
-#define STORED_KIB_US 9.0
 #define PAUSE_LEAST_MS 12
 #define PAUSE_MOST_MS 250 /* a client is not left unheard for so long that it seems dead */
 
@@ -45,11 +44,6 @@ double cost_of_reply(const struct cost *c, size_t bytes)
 double cost_of_told(const struct cost *c, size_t others, size_t bytes)
 {
     return (double)others * (c->told / UNIT_US + cost_of_reply(c, bytes));
-}
-
-double cost_of_stored(size_t bytes)
-{
-    return STORED_KIB_US * (double)bytes / KIB / UNIT_US;
 }
 
 double cost_of_text(size_t bytes)

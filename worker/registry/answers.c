@@ -273,7 +273,7 @@ const struct http_route answers_routes[] = {
      .fields = {{FIELD_TEXT, "device_id", .required = true, .most = ANY_LENGTH},
                 {FIELD_TEXT, "nonce", .required = true, .most = ANY_LENGTH},
                 {FIELD_ARRAY, "responses", .required = true}},
-     .missing = "Missing required fields: device_id, nonce, responses (array)", .cost = {.base = 200, .kib = 10}},
+     .missing = "Missing required fields: device_id, nonce, responses (array)", .cost = {.base = 250, .kib = 10}},
     {0},
 };
 

@@ -222,6 +222,6 @@ static void handle_challenge(struct exchange *x)
 const struct http_route challenges_routes[] = {
     {HTTP_POST, "/attest/challenge", "attest_challenge", handle_challenge,
      .fields = {{FIELD_ID, "device_id", .required = true}, {FIELD_ID, "build_version", .required = true}},
-     .missing = "Missing required fields: device_id, build_version", .cost = {.base = 150, .kib = 10}},
+     .missing = "Missing required fields: device_id, build_version", .cost = {.base = 270, .kib = 10}},
     {0},
 };

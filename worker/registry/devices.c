@@ -254,7 +254,7 @@ const struct http_route devices_routes[] = {
     {HTTP_POST, "/attest/register", "attest_register", handle_register,
      .fields = {{FIELD_TEXT, "device_id", .required = true, .most = ANY_LENGTH},
                 {FIELD_ANY, "build_token", .required = true}},
-     .missing = MISSING, .cost = {.base = 150, .kib = 10}},
+     .missing = MISSING, .cost = {.base = 330, .kib = 10}},
     {0},
 };
 

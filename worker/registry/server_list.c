@@ -14,6 +14,7 @@
 #define KEPT_MS 1000
 #define NOT_KNOWN "-"
 #define PER_SERVER 3 /* elements of the script's list */
+#define BUILD_UNITS_KIB 1.2 /* to read it, to write it, and to sign it */
 
 /* An entry in the body. */
 struct place {
@@ -100,8 +101,10 @@ static bool take(const struct reply *r)
 
     if (!r || !reply_read(r, "iisr", &is_new, &now, &changed, &entries))
         return false;
-    if (is_new)
+    if (is_new) {
         build(entries, now, changed);
+        turn_charge(STAILQ_FIRST(&asking)->turn, BUILD_UNITS_KIB * (double)bytes_len(list.body) / 1024);
+    }
     return list.body != NULL;
 }
 

@@ -397,7 +397,7 @@ static void handle_remove(struct exchange *x)
 }
 
 const struct http_route servers_routes[] = {
-    {HTTP_GET, "/servers", "servers", handle_list, .cost = {.base = 40, .reply_kib = 18}},
+    {HTTP_GET, "/servers", "servers", handle_list, .cost = {.base = 40, .reply_kib = 5}},
     {HTTP_POST, "/servers", "servers_register", handle_register, .admit = may_write,
      .fields = {{FIELD_ID, "serverId", .required = true},
                 {FIELD_TEXT, "endpoint", .required = true, .most = ENDPOINT_MOST},
@@ -406,7 +406,7 @@ const struct http_route servers_routes[] = {
      .missing = "Missing required fields: serverId, endpoint, publicKey", .cost = {.base = 150, .kib = 10}},
     {HTTP_POST, "/servers/heartbeat", "servers_heartbeat", handle_heartbeat, .admit = may_write,
      .fields = {{FIELD_TEXT, "serverId", .required = true, .most = ANY_LENGTH}}, .missing = "Missing serverId",
-     .cost = {.base = 100, .reply_kib = 18}},
-    {HTTP_DELETE, "/servers/*", "servers_unregister", handle_remove, .admit = may_write, .cost = {.base = 50}},
+     .cost = {.base = 110, .reply_kib = 5}},
+    {HTTP_DELETE, "/servers/*", "servers_unregister", handle_remove, .admit = may_write, .cost = {.base = 110}},
     {0},
 };

@@ -212,7 +212,7 @@ static void handle_set(struct exchange *x)
 }
 
 const struct http_route versions_routes[] = {
-    {HTTP_GET, "/attest/versions", "attest_versions", handle_get, .cost = {.base = 45}},
+    {HTTP_GET, "/attest/versions", "attest_versions", handle_get, .cost = {.base = 60}},
     {HTTP_POST, "/attest/versions", "attest_versions_set", handle_set, .admit = admit_set,
      .fields = {{FIELD_ANY, "minimum_version"},
                 {FIELD_ANY, "recommended_version"},

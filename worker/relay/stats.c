@@ -157,7 +157,7 @@ static void handle_stats(struct exchange *x)
 }
 
 const struct http_route stats_routes[] = {
-    {HTTP_GET, "/stats", "stats", handle_stats, .status = true, .cost = {.base = 150}},
-    {HTTP_GET, "/relay/stats", "relay_stats", handle_stats, .status = true, .cost = {.base = 150}},
+    {HTTP_GET, "/stats", "stats", handle_stats, .status = true, .cost = {.base = 200}},
+    {HTTP_GET, "/relay/stats", "relay_stats", handle_stats, .status = true, .cost = {.base = 200}},
     {0},
 };

@@ -323,7 +323,7 @@ static void handle_room(struct exchange *x)
 }
 
 const struct http_route rooms_api_routes[] = {
-    {HTTP_GET, "/api/stats", "room_stats", handle_stats, .status = true, .cost = {.base = 30}},
+    {HTTP_GET, "/api/stats", "room_stats", handle_stats, .status = true, .cost = {.base = 55}},
     {HTTP_GET, "/api/rooms", "rooms_list", handle_rooms, .status = true, .cost = {.base = 40, .reply_kib = 150}},
     {HTTP_GET, "/api/rooms/*", "room", handle_room, .status = true, .cost = {.base = 40, .reply_kib = 25}},
     {0},

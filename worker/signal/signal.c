@@ -126,7 +126,7 @@ static const struct message_type types[] = {
     {"register",
      handle_code_register,
      {{FIELD_ANY, "pairingCode"}, {FIELD_TEXT, "publicKey", .most = PUBLIC_KEY_MAX}},
-     .cost = {.base = 90, .told = 7}},
+     .cost = {.base = 115, .told = 7}},
     {"pair_request",
      handle_pair_request,
      {{FIELD_ID, "target", "targetCode", .required = true}, {FIELD_TEXT, "proposedName", .most = ID_MAX}},

@@ -53,8 +53,8 @@ static void handle_index(struct exchange *x)
 }
 
 static const struct http_route page_routes[] = {
-    {HTTP_GET, "/", "index", handle_index, .cost = {.base = 10}},
-    {HTTP_GET, STATIC "*", "static", handle_static, .cost = {.base = 10}},
+    {HTTP_GET, "/", "index", handle_index, .cost = {.base = 30}},
+    {HTTP_GET, STATIC "*", "static", handle_static, .cost = {.base = 30}},
     {0},
 };
 static const struct http_route *const routes[] = {page_routes, NULL};

@@ -70,7 +70,7 @@ static void handle_metrics(struct exchange *x)
 static const struct http_route status_routes[] = {
     {HTTP_GET, "/health", "health", handle_health, .always = true},
     {HTTP_GET, "/ready", "ready", handle_ready, .always = true},
-    {HTTP_GET, "/api/info", "info", status_info, .status = true, .cost = {.base = 10}},
+    {HTTP_GET, "/api/info", "info", status_info, .status = true, .cost = {.base = 30}},
     {HTTP_GET, "/metrics", "metrics", handle_metrics, .always = true, .status = true},
     {0},
 };
