@@ -100,7 +100,7 @@ def test_the_pushes_of_a_stranger_leave_others_theirs(start, connect):
 # --- what it stores ----------------------------------------------------------------------------------------------
 
 def test_an_owner_announces_a_thousand_and_twenty_four_chunks_again_and_again(start, connect):
-    client, peer = connect(start(1).workers[0]), uid()
+    client, peer = connect(start(1, COST_RATE=0).workers[0]), uid()
     for _ in range(10):
         answer = client.request("chunk_announce", peerId=peer, chunks=chunks("c" * 20))
         assert answer == {"type": "chunk_announce_ack", "registered": 1024}
@@ -119,7 +119,7 @@ def test_an_announce_past_the_limit_is_refused_as_a_whole(start, connect):
 
 
 def test_what_is_refused_for_its_id_is_not_counted(start, connect):
-    fleet = start(1, **OPEN)
+    fleet = start(1, COST_RATE=0, **OPEN)
     owner, other = connect(fleet.workers[0]), connect(fleet.workers[0])
     peer = announce(owner, "c")
     for _ in range(12):
@@ -130,7 +130,7 @@ def test_what_is_refused_for_its_id_is_not_counted(start, connect):
 
 @pytest.mark.parametrize("kind", ["request", "push"])
 def test_a_request_or_a_push_past_the_limit_is_refused_and_leaves_nothing(start, connect, kind):
-    fleet, peer = start(1, **OPEN), uid()
+    fleet, peer = start(1, COST_RATE=0, **OPEN), uid()
     client, asked = connect(fleet.workers[0]), 0
     fields = {"peerId": peer, **({"data": "x" * 65000} if kind == "push" else {})}
     long = LONG if kind == "request" else ""
