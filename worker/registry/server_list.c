@@ -13,7 +13,7 @@
 
 #define KEPT_MS 1000
 #define NOT_KNOWN "-"
-#define PER_SERVER 3 /* elements of the script's list */
+#define PER_SERVER 3        /* elements of the script's list */
 #define BUILD_UNITS_KIB 1.2 /* to read it, to write it, and to sign it */
 
 /* An entry in the body. */

@@ -5,14 +5,12 @@
 #include "scripts_data.h"
 #include "signalbox/config.h"
 #include "signalbox/group.h"
-#include "signalbox/guess.h"
 #include "signalbox/index.h"
 #include "signalbox/room.h"
 
 /* A request of a peer about a room. */
 struct asking {
     struct turn turn;
-    struct guess guess; /* of one that looks */
     char *room;
     char *info; /* of one that joins */
 };
@@ -343,59 +341,6 @@ enum err handle_join(struct session *s, const struct message *m)
     p->joining = mem_dup(room);
     what = room_storing(room, a->info);
     storage_take(&a->turn, &what, on_counted);
-    return ERR_NONE;
-}
-
-/* --- looking --- */
-
-static void on_listed(const struct reply *r, void *arg)
-{
-    struct asking *a = arg;
-    const struct reply *records;
-    struct builder w = {0};
-    char entry[ENTRY_MAX];
-    long long created;
-    bool read = r && reply_read(r, "i-r", &created, &records);
-
-    guess_end(&a->guess, read && created == 0);
-    if (!read) {
-        turn_fail(&a->turn, ERR_UNAVAILABLE, NULL);
-    } else if (created == 0) {
-        turn_fail(&a->turn, ERR_ROOM_NOT_FOUND, NULL);
-    } else {
-        room_entry(entry, a->room, "");
-        guess_found(a->turn.session, entry);
-        wire_envelope(&w, "PEER_LIST", NULL, a->room);
-        wire_room(&w, a->room, records);
-        turn_send(&a->turn, wire_envelope_end(&w, a->turn.request_id));
-    }
-    turn_end(&a->turn);
-}
-
-static void list(void *arg)
-{
-    struct asking *a = arg;
-    struct call c = room_call(&script_room_list, a->room);
-
-    call_send(&c, on_listed, a);
-}
-
-enum err handle_discover(struct session *s, const struct message *m)
-{
-    const struct room_peer *p = room_peer_of(s);
-    const char *room = m->values[0].present ? m->values[0].text : p->room;
-    struct guess guess = {0};
-    char entry[ENTRY_MAX];
-    struct asking *a;
-
-    if (!room)
-        return ERR_NOT_IN_ROOM;
-    room_entry(entry, room, "");
-    if (!(p->room && strcmp(p->room, room) == 0) && !guess_begin(&guess, s, entry))
-        return ERR_NONE;
-    a = asking_new(s, room);
-    a->guess = guess;
-    turn_gather(&a->turn, list);
     return ERR_NONE;
 }
 

@@ -262,6 +262,7 @@ static void showing_clear(void *arg)
 {
     struct showing *w = arg;
 
+    guess_end(&w->guess, false);
     free(w->room);
 }
 

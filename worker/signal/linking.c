@@ -32,6 +32,7 @@ static void linking_clear(void *arg)
 {
     struct linking *l = arg;
 
+    guess_end(&l->guess, false);
     free(l->web);
     free(l->device);
     free(l->public_key);
@@ -148,7 +149,6 @@ static void ask(struct turn *t, enum err e)
     struct call call;
 
     if (!s || e != ERR_NONE) {
-        guess_end(&l->guess, false);
         turn_fail(t, e, NULL);
         turn_end(t);
         return;

@@ -83,6 +83,7 @@ static void asking_clear(void *arg)
 {
     struct asking *a = arg;
 
+    guess_end(&a->guess, false);
     free(a->room);
     free(a->requester);
     free(a->target);
@@ -134,7 +135,6 @@ static void ask(struct turn *t, enum err e)
     struct call call;
 
     if (!s || e != ERR_NONE) {
-        guess_end(&a->guess, false);
         turn_fail(t, e, NULL);
         turn_end(t);
         return;
