@@ -49,12 +49,15 @@ class Victims:
         member.drop()
 
     def heard(self, member, kind, **fields):
-        """Whether a message with these fields is among those that come; attackers may have sent some, too."""
-        def came():
-            message = member.recv(20)
-            return message["type"] == kind and all(message.get(name) == value for name, value in fields.items())
+        """Whether a message with these fields is among those that have come; attackers may have sent some, too."""
+        while not member.inbox.empty():
+            message = member.recv()
+            if message["type"] == kind and all(message.get(name) == value for name, value in fields.items()):
+                return True
+        return False
 
-        wait_until(came, 20, f"{kind} with {fields}")
+    def hear(self, member, kind, **fields):
+        wait_until(lambda: self.heard(member, kind, **fields), 20, f"{kind} with {fields}")
 
     def lost(self):
         """What is not there any more, by name."""
@@ -71,21 +74,19 @@ class Victims:
 
     def code(self):
         with self.stranger(ROOM, type="register", pairingCode="honest") as stranger:
-            stranger.send(type="offer", target=VICTIM, payload="hello")
-
             def came():
-                if not stranger.inbox.empty():  # "Target is busy"
-                    stranger.expect("error")
-                    stranger.send(type="offer", target=VICTIM, payload="hello")
-                message = self.coded.recv(20)
-                return message["type"] == "offer" and message["from"] == "honest"
+                if self.heard(stranger, "error"):  # "Target is busy"
+                    stranger.send(**offer)
+                return self.heard(self.coded, "offer", **{"from": "honest"})
 
+            offer = {"type": "offer", "target": VICTIM, "payload": "hello"}
+            stranger.send(**offer)
             wait_until(came, 20, "an offer")
 
     def place(self):
         with self.stranger("/", type="register", pairingCode="HNST23", publicKey=PUBLIC_KEY) as stranger:
             stranger.send(type="pair_request", targetCode=VICTIM_CODE)
-            self.heard(self.app, "pair_incoming", fromCode="HNST23")
+            self.hear(self.app, "pair_incoming", fromCode="HNST23")
 
     def drop(self):
         with self.stranger("/relay") as stranger:
