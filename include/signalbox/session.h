@@ -43,7 +43,8 @@ void **session_slot(struct session *s, size_t slot); /* NULL at first */
 /* Takes one reference. Closes s 1013 if messages wait already, and with this one they are over SEND_QUEUE_MAX. */
 void session_send(struct session *s, struct bytes *b);
 /* Whether what other clients send it is to be refused (ERR_TARGET_BUSY), before s is closed for it: more than half of
-   SEND_QUEUE_MAX waits, or would wait too much with len bytes more. Writes first what the socket takes. */
+   SEND_QUEUE_MAX waits, or would wait too much with len bytes more. If those are 16 KiB or less, only that 7/8 of it
+   would wait. Writes first what the socket takes. */
 bool session_is_busy(struct session *s, size_t len);
 /* Reads nothing of what `from` sends for a moment, if over a quarter of SEND_QUEUE_MAX waits for s. */
 void session_slow_down(struct session *from, const struct session *s);

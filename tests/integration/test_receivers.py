@@ -251,6 +251,22 @@ def test_long_messages_in_a_row_are_not_refused_where_they_are_read(fleet, conne
     assert not answers(sender)
 
 
+@WHERE
+def test_long_messages_do_not_keep_short_ones_of_others_out(fleet, connect, where):
+    dialect = Signal()
+    receiver, other = slow(fleet.workers[0], dialect.path), connect(fleet.workers[where], dialect.path)
+    sender = connect(fleet.workers[where], dialect.path)
+    for client in (receiver, sender, other):
+        dialect.enter(client)
+    flood = Flood(sender, dialect, receiver.id, 40, 200_000)
+    assert dialect.busy(sender.recv(20))
+    flood.stop()
+    answers(sender)
+    for _ in range(20):
+        other.send(**dialect.message(receiver.id, "short" * 1000))
+    assert answers(other) == []
+
+
 @pytest.mark.parametrize("where", [0, 1], ids=["same worker", "other worker"])
 def test_matches_are_not_sent_to_who_reads_nothing_and_answers_to_requests_are(fleet, connect, where):
     dialect, home = App(), fleet.workers[0]
@@ -263,10 +279,11 @@ def test_matches_are_not_sent_to_who_reads_nothing_and_answers_to_requests_are(f
     receiver.expect("rendezvous_result")
     receiver.send(type="pair_request", targetCode=friend.id)
     friend.expect("pair_incoming")
-    flood = Flood(sender, dialect, receiver.id, 1000)
-    assert dialect.busy(sender.recv(20))
-    flood.stop()
-    answers(sender)
+    for size in (10_000, 1):  # until there is no room for a match, which is short
+        flood = Flood(sender, dialect, receiver.id, 1000, size)
+        assert dialect.busy(sender.recv(20))
+        flood.stop()
+        answers(sender)
     sender.send(type="register_rendezvous", peerId=uid(), hourlyTokens=[token])
     assert sorted(message["type"] for message in (sender.recv(), sender.recv())) == ["error", "rendezvous_result"]
     assert sender.request("pair_request", targetCode=receiver.id)["type"] == "pair_error"

@@ -14,6 +14,7 @@
 
 #define FLUSHES_ROOM_LEAST 64
 #define FRAMES_AT_ONCE 64
+#define SHORT_MOST 16384
 #define LOUD_GOODBYE_MS 200 /* for a client that was too loud, or speaks nonsense, to read its close frame */
 _Static_assert(BYTES_HEADROOM >= LWS_PRE, "lws writes its frame header before the bytes");
 
@@ -102,10 +103,13 @@ static bool write_frames(struct session *s)
     return true;
 }
 
+/* Long messages leave some of it to short ones: else who sends those all the time keeps everybody else out. */
 static bool has_no_room(const struct session *s, size_t len)
 {
     size_t most = (size_t)config->send_queue_max;
 
+    if (len <= SHORT_MOST)
+        return s->out_bytes > 0 && s->out_bytes + len > most / 8 * 7;
     return s->out_bytes > most / 2 || (s->out_bytes > 0 && s->out_bytes + len > most);
 }
 
