@@ -105,9 +105,13 @@ def persists(find, seconds):
 
 
 def ended(redis, key):
-    """Whether it holds requests to pair that have ended: they are let go with a delay."""
+    """Whether it holds requests to pair that have ended, or who asked them: they are let go with a delay."""
     now = redis.time()[0] * 1000
-    return key.endswith(":requests") and all(int(request.split(" ")[0]) <= now for request in redis.hvals(key))
+    requests = redis.hgetall(key.replace(":askers", ":requests")) if key.endswith((":requests", ":askers")) else {}
+    if not requests:
+        return False
+    asked = requests if key.endswith(":requests") else redis.hkeys(key)
+    return all(int(requests.get(one, "0 ").split(" ")[0]) <= now for one in asked)
 
 
 def traces(redis, wids):

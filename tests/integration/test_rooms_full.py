@@ -77,7 +77,7 @@ def test_a_room_whose_members_answer_is_full_at_once(fleet, connect, where):
     begun = time.monotonic()
     assert ask(newcomer, "JOIN", room_id=room) == ROOM_FULL
     assert time.monotonic() - begun < PROBE / 2
-    assert [member.pings for member in living] == [1, 1]
+    wait_until(lambda: [member.pings for member in living] == [1, 1], 2, "the count of their pings")
     for member in living:
         member.silence(0.1)
     assert members(fleet.workers[0], room) == {member.id for member in living}
