@@ -352,6 +352,7 @@ ROWS = {
 # Their keys hold one thing, nothing but what they tell, or no more than their bound.
 NOTHING_ELSE = {"attest/open", "chunk/evict", "chunk/read", "fleet/beat", "fleet/end", "fleet/forward", "fleet/lead",
                 "fleet/mark", "fleet/resign", "fleet/roster", "migrations/001", "pool/read", "rendezvous/meet",
+                "rendezvous/share", "rendezvous/unshare",
                 "room/list", "schema/migrate"}
 
 
