@@ -46,7 +46,8 @@ void session_send(struct session *s, struct bytes *b);
    SEND_QUEUE_MAX waits, or would wait too much with len bytes more. If those are 16 KiB or less, only that 7/8 of it
    would wait. Writes first what the socket takes. */
 bool session_is_busy(struct session *s, size_t len);
-/* Reads nothing of what `from` sends for a moment, if over a quarter of SEND_QUEUE_MAX waits for s. */
+/* Holds `from`, and reads nothing of what it sends, while over a quarter of SEND_QUEUE_MAX waits for s, for 250 ms at
+   most. */
 void session_slow_down(struct session *from, const struct session *s);
 /* Tells an error in the form that the message being handled asks for, or without one in that of the dialect. detail:
    for the %s of its text, or NULL. An answer that comes later tells its errors with turn_fail(). */

@@ -19,6 +19,7 @@
 #define REFUSED_IN_A_ROW 8
 #define REFUSED_PAUSE_MS 12
 #define EXCESS_PAUSE_MS 1000 /* a pause that ends an excess */
+#define SLOWED_MOST_MS 250   /* who sends to one that does not read waits no longer for it */
 #ifndef PORTION              /* fuzz builds have a smaller one */
 #define PORTION 16384        /* bytes of JSON that are read in one go; some 40 us */
 #endif
@@ -54,16 +55,35 @@ static void set_reading(struct session *s)
     loop_poke();
 }
 
+static bool is_a_quarter_full(const struct session *s)
+{
+    return s->out_bytes > (size_t)config->send_queue_max / 4;
+}
+
 bool session_is_read(const struct session *s)
 {
     return !s->reading_stopped;
+}
+
+/* Of one that is slowed down: the other has not taken enough yet. */
+static bool waits_for_another(const struct session *s)
+{
+    const struct session *other = s->slowed ? session_find(s->slowed_by) : NULL;
+
+    return other && loop_ms() < s->slowed_until_ms && is_a_quarter_full(other);
 }
 
 static void on_paused(void *arg)
 {
     struct session *s = arg;
 
-    s->timer = NULL;
+    s->timer = waits_for_another(s) ? timer_once(REFUSED_PAUSE_MS, on_paused, s) : NULL;
+    if (s->timer)
+        return;
+    if (s->slowed) {
+        s->slowed = false;
+        session_release(s);
+    }
     set_reading(s);
 }
 
@@ -96,8 +116,13 @@ void session_charge(struct session *s, double units)
 /* Not who speaks for many clients: they would all wait for one. */
 void session_slow_down(struct session *from, const struct session *s)
 {
-    if (s->out_bytes > (size_t)config->send_queue_max / 4 && !from->trusted && !from->timer)
-        pause_reading(from, REFUSED_PAUSE_MS);
+    if (!is_a_quarter_full(s) || from->trusted || from->timer || from->state != SESSION_OPEN)
+        return;
+    from->slowed = true;
+    from->slowed_by = s->id;
+    from->slowed_until_ms = loop_ms() + SLOWED_MOST_MS;
+    session_hold(from);
+    pause_reading(from, REFUSED_PAUSE_MS);
 }
 
 /* false: it is over its rate. Who is so for long is closed. */
