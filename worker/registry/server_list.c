@@ -65,13 +65,17 @@ static long long wire_entries(struct builder *b, const struct reply *entries, lo
 
     list.places = mem_alloc((reply_count(entries) / PER_SERVER + 1) * sizeof(*list.places));
     for (size_t i = 0; i + PER_SERVER <= reply_count(entries); i += PER_SERVER) {
-        struct place *p = &list.places[list.count++];
+        struct span entry = reply_span(reply_at(entries, i + 1));
         long long seen = reply_int(reply_at(entries, i + 2));
+        struct place *p;
 
-        builder_text(b, i ? "," : "");
+        if (entry.len == 0) /* somebody has meddled with the keys */
+            continue;
+        builder_text(b, list.count ? "," : "");
+        p = &list.places[list.count++];
         p->id = span_dup(reply_span(reply_at(entries, i)));
         p->begin = builder_len(b);
-        wire_entry(b, reply_span(reply_at(entries, i + 1)), seen);
+        wire_entry(b, entry, seen);
         p->end = builder_len(b);
         if (seen + config->server_ttl_ms < ends)
             ends = seen + config->server_ttl_ms;
