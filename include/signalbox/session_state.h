@@ -41,7 +41,7 @@ struct session {
     struct bytes *pong;                  /* to be written: it answers the last ping */
     size_t unsent;                       /* of the frame that lws could write only in part, and keeps */
     unsigned holds;
-    bool slowed;         /* held until the queue to that one is shorter, but no longer than that (loop_ms()) */
+    bool slowed; /* held until the queue to that one is shorter, but no longer than that (loop_ms()) */
     session_id slowed_by;
     int64_t slowed_until_ms;
     struct timer *timer; /* ends a pause of reading; of one that is closing, its patience */

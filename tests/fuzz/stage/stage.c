@@ -454,6 +454,8 @@ static void farewell(void)
     }
     lease_fini();
     pool_fini();
+    server_list_fini(); /* what Redis said in one play is not said in the next */
+    server_list_init();
     for (int i = 0; i < STAGE_CLIENTS; i++)
         assert(fake_wire_open(i));
     for (int i = 0; i < STAGE_CLIENTS; i++)
