@@ -178,6 +178,11 @@ bool fake_wire_open(int fd)
     return true;
 }
 
+bool fake_wire_is_open(int fd)
+{
+    return wires[fd].open;
+}
+
 void fake_wire_send(int fd, struct span bytes)
 {
     if (wires[fd].open && !wires[fd].ended)

@@ -47,6 +47,7 @@ void fake_redis_go(bool up);
 
 /* fake_transport.c: a client's connection as long as it speaks HTTP; fd is the number of the client. */
 bool fake_wire_open(int fd); /* false: it is open */
+bool fake_wire_is_open(int fd);
 void fake_wire_send(int fd, struct span bytes);
 void fake_wire_end(int fd); /* it says nothing more */
 void fake_wire_block(int fd, bool blocked);
