@@ -232,6 +232,8 @@ class Worker:
                 **NO_ADDRESS_LIMITS}
         kept = {k: v for k, v in os.environ.items() if k in ("PATH", "TMPDIR") or k.endswith("SAN_OPTIONS")}
         base.update({"REDIS_URL": redis_url} if redis_url else {}, **env)
+        if base.get("MESSAGE_RATE") == 0:
+            base.setdefault("COST_RATE", 0)  # who may send as much as it likes may have it cost as much
         given = {k: str(v) for k, v in base.items() if v is not None}
         self.patience, self.lines, self.killed, self.tls = patience, [], False, tls
         self.process = subprocess.Popen([*prefix, str(program), *args], stderr=subprocess.PIPE, text=True,
